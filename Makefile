@@ -1,0 +1,39 @@
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: help run test lab prepare clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(READY)  ## Train with and without annealing; figures and results.csv go to results/ (options: ARGS="…")
+	@$(BIN)/cosine_lr --out results $(ARGS)
+
+test: $(READY)  ## Check the repository and run every notebook as a test
+	@$(BIN)/python tools/test.py $(ARGS)
+
+lab: $(READY)  ## Open the notebooks in JupyterLab
+	@cd nbs && JUPYTER_CONFIG_PATH="$(CURDIR)/.venv/.jupyter" ../$(BIN)/jupyter lab $(ARGS)
+
+prepare: $(READY)  ## For maintainers: export, run all notebooks in place, clean them, rebuild the README
+	$(BIN)/nbdev_export
+	$(BIN)/python tools/execute.py
+	$(BIN)/nbdev_clean
+	$(BIN)/python tools/readme.py
+
+clean:  ## Delete the environment, the results and the build products
+	rm -rf .venv results build dist _docs _proc *.egg-info .pytest_cache
+
+# HOME is set so that the notebook-cleaning hook of JupyterLab lands in .venv/, not in the user's own settings.
+$(READY): constraints.txt settings.ini setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "cosine_lr needs Python 3.10 or newer, and $(PYTHON) is not: try make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Setting up .venv (once; a few minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@if [ -d .git ]; then \
+	  HOME="$(CURDIR)/.venv" GIT_CONFIG_GLOBAL="$$HOME/.gitconfig" $(BIN)/nbdev_install_hooks && \
+	  git config --local merge.nbdev-merge.driver '$(BIN)/nbdev_merge %O %A %B %P' && \
+	  printf '#!/bin/sh\n[ ! -x $(BIN)/nbdev_trust ] || $(BIN)/nbdev_trust\n' > .git/hooks/post-merge; fi
+	@touch $@

@@ -1,0 +1,38 @@
+"""What a notebook cannot test: the console command as a process of its own."""
+import csv
+import signal
+import subprocess
+import sys
+import time
+
+COMMAND = [sys.executable, '-c', 'from cosine_lr.cli import main; raise SystemExit(main())']
+
+
+def test_help_names_every_option():
+    text = subprocess.run([*COMMAND, '--help'], capture_output=True, text=True, check=True).stdout
+    for option in ('--epochs', '--lr', '--seed', '--schedule', '--bs', '--out', '--quiet'): assert option in text
+
+
+def test_unwritable_folder_is_refused_before_training(tmp_path):
+    (tmp_path/'file').write_text('not a folder')
+    run = subprocess.run([*COMMAND, '--out', str(tmp_path/'file'/'results')], capture_output=True, text=True)
+    assert run.returncode == 2 and '--out' in run.stderr and 'cannot write' in run.stderr and 'epoch' not in run.stdout
+
+
+def test_table_and_bars_are_shown(tmp_path):
+    run = subprocess.run([*COMMAND, '--epochs', '2', '--out', str(tmp_path)], capture_output=True, text=True, check=True)
+    assert 'valid_loss' in run.stdout and 'time' in run.stdout and 'best validation loss' in run.stdout
+    assert 'epoch 1/2' in run.stderr and '34/34' in run.stderr
+
+
+def test_ctrl_c_keeps_the_finished_epochs(tmp_path):
+    process = subprocess.Popen([*COMMAND, '--epochs', '100000', '--quiet', '--out', str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    rows, deadline = tmp_path/'results.csv', time.monotonic() + 60
+    while not (rows.exists() and rows.read_text().count('\n') > 5) and time.monotonic() < deadline: time.sleep(.05)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    kept = list(csv.DictReader(rows.open()))
+    assert len(kept) >= 5 and all(row['valid_loss'] for row in kept)
+    assert f'the {len(kept)} finished epochs' in said
+    assert all((tmp_path/f'figure{i}.png').stat().st_size > 0 for i in range(1, 5))

@@ -1,0 +1,244 @@
+"""Every check of the repository, in order; the last line counts the notebooks that ran: `N passed, M failed`.
+
+Name one or more checks to run only those: `python tools/test.py arrows readme`.
+"""
+import argparse
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from configparser import ConfigParser
+from pathlib import Path
+
+import readme
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = 'cosine_lr'
+MAX_NOTEBOOK_KB = 400
+ANY = object()
+
+# Which of our modules each of our modules may import.
+ARROWS = {
+    'plot': set(),
+    'schedule': {'plot'},
+    'recipes': {'schedule'},
+    'data': set(),
+    'metric': set(),
+    'learner': set(),
+    'callback': {'learner', 'metric', 'schedule', 'plot'},
+    'finder': {'callback', 'learner', 'schedule', 'plot'},
+    'post': {'finder', 'schedule', 'plot', 'callback'},
+    'cli': ANY,
+    '__init__': ANY,
+}
+
+
+def notebooks(root):
+    return sorted(path for path in (root/'nbs').glob('*.ipynb') if not path.name.startswith('_'))
+
+
+def modules(root):
+    return sorted(path for path in (root/PACKAGE).rglob('*.py') if path.name != '_modidx.py')
+
+
+def tool(name, *args, root, **kwargs):
+    "Start a command of this Python's environment in `root`; one that is missing raises FileNotFoundError."
+    env = {key: value for key, value in os.environ.items() if key != 'IN_TEST'}  # under IN_TEST, nbdev_export does nothing
+    env.update(OMP_NUM_THREADS='1', PYTHONUNBUFFERED='1')
+    return subprocess.Popen([str(Path(sys.executable).parent/name), *args], cwd=root, env=env, text=True, encoding='utf-8',
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kwargs)
+
+
+def output_of(name, *args, root):
+    "What a tool printed, and a line for its exit status unless that was 0."
+    process = tool(name, *args, root=root)
+    text, _ = process.communicate()
+    return text, [f'{name} ended with status {process.returncode}:\n{text}'] if process.returncode else []
+
+
+def copy_tree(root, to):
+    "What nbdev needs of the repository."
+    for name in ('settings.ini', 'pyproject.toml'): shutil.copy(root/name, to)
+    for name in ('nbs', PACKAGE):
+        shutil.copytree(root/name, to/name, ignore=shutil.ignore_patterns('__pycache__', '.*'))
+
+
+# --- the checks: each takes the root and returns its faults, a line each ---
+
+def clean(root):
+    "Notebooks are clean, executed and small"
+    faults = []
+    for path in notebooks(root):
+        if (kb := path.stat().st_size/1000) > MAX_NOTEBOOK_KB: faults.append(f'{path.name}: {kb:.0f} KB, over {MAX_NOTEBOOK_KB}')
+        faults += [f'{path.name}: {fault}' for fault in unexecuted(json.loads(path.read_text(encoding='utf-8')))]
+    with tempfile.TemporaryDirectory() as tmp:
+        copy_tree(root, copy := Path(tmp))
+        _, failed = output_of('nbdev_clean', root=copy)
+        faults += failed
+        faults += [f'{path.name}: not clean; run nbdev_clean' for path in notebooks(root)
+                   if (copy/'nbs'/path.name).read_bytes() != path.read_bytes()]
+    return faults
+
+
+def unexecuted(nb):
+    cells = [cell for cell in nb['cells'] if cell['cell_type'] == 'code']
+    if cells and not any(cell['outputs'] for cell in cells): yield 'no cell has an output: commit it executed'
+    for cell in cells:
+        if any(output['output_type'] == 'error' for output in cell['outputs']): yield f"cell {cell['id']} ended in an error"
+        if not cell['outputs'] and is_evaluated(cell) and prints(''.join(cell['source'])): yield f"cell {cell['id']} prints, but has no output"
+
+
+def prints(source):
+    "Is there a print(…) among the cell's top-level statements?"
+    try: tree = ast.parse(source)
+    except SyntaxError: return False  # a magic
+    return any(isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and getattr(node.value.func, 'id', '') == 'print'
+               for node in tree.body)
+
+
+def export(root):
+    "Modules are what the notebooks export"
+    with tempfile.TemporaryDirectory() as tmp:
+        copy_tree(root, copy := Path(tmp))
+        for path in (copy/PACKAGE).rglob('*.py'):
+            if path != copy/PACKAGE/'__init__.py': path.unlink()
+        text, faults = output_of('nbdev_export', root=copy)
+        if faults: return faults
+        there, fresh = ({path.relative_to(base).as_posix(): path.read_bytes() for path in (base/PACKAGE).rglob('*.py')}
+                        for base in (root, copy))
+    faults += [f'{name}: no notebook exports it' for name in sorted(there.keys() - fresh)]
+    faults += [f'{name}: missing; run nbdev_export' for name in sorted(fresh.keys() - there)]
+    return faults + [f'{name}: differs from its notebook; run nbdev_export'
+                     for name in sorted(there.keys() & fresh) if there[name] != fresh[name]]
+
+
+def names(root):
+    "No undefined or unused names"
+    text, failed = output_of('python', '-m', 'pyflakes', PACKAGE, root=root)
+    return text.splitlines() if failed and text else failed
+
+
+def arrows(root):
+    "Modules import only what the design allows"
+    paths = {'.'.join(path.relative_to(root/PACKAGE).with_suffix('').parts): path for path in modules(root)}
+    faults = [f'{module}: not in the table of arrows in tools/test.py' for module in paths if module not in ARROWS]
+    for module, path in paths.items():
+        allowed = ARROWS.get(module, set())
+        for target, line in own_imports(ast.parse(path.read_text(encoding='utf-8')), paths):
+            if target not in paths: faults.append(f'{path.name}:{line}: imports {PACKAGE}.{target}, which does not exist')
+            elif allowed is not ANY and target not in allowed: faults.append(f'{path.name}:{line}: {module} may not import {target}')
+    return faults
+
+
+def own_imports(tree, known):
+    "Each import of a module of ours, wherever it stands, as (module, line)."
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import): targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = '.'.join(filter(None, [PACKAGE if node.level else '', node.module]))
+            targets = [f'{base}.{alias.name}' if f'{base}.{alias.name}'.removeprefix(PACKAGE + '.') in known else base
+                       for alias in node.names]
+        else: continue
+        for target in targets:
+            if target.split('.')[0] == PACKAGE: yield target.removeprefix(PACKAGE).removeprefix('.') or '__init__', node.lineno
+
+
+def readme_in_step(root):
+    "README.md is made from nbs/index.ipynb, and quotes the true count"
+    faults, count = readme.faults(root), len(notebooks(root))
+    quoted = set(re.findall(r'^\s*(\d+ passed, \d+ failed)$', (root/'README.md').read_text(encoding='utf-8'), re.MULTILINE)) \
+        if (root/'README.md').exists() else set()
+    if quoted != {f'{count} passed, 0 failed'}:
+        faults.append(f"README.md should quote '{count} passed, 0 failed', as `make test` prints it, and quotes {sorted(quoted) or 'nothing'}")
+    return faults
+
+
+def pytests(root):
+    "What notebooks cannot test"
+    text, failed = output_of('python', '-m', 'pytest', '--quiet', '--no-header', 'tests', root=root)
+    print(text.rstrip())
+    return ['pytest failed'] if failed else []
+
+
+# --- the notebooks ---
+
+def flags(cell):
+    return set(re.findall(r'^#\s*\|\s*(.+?)\s*$', ''.join(cell['source']), re.MULTILINE))
+
+
+def is_evaluated(cell, skip=frozenset()):
+    "Would nbdev_test run this cell? `skip` holds settings.ini's tst_flags."
+    told = flags(cell)
+    return bool(''.join(cell['source']).strip()) and not any(
+        re.fullmatch(r'eval:\s*false', flag, re.IGNORECASE) or flag in skip for flag in told)
+
+
+def run_notebooks(root, workers):
+    "Run each notebook by nbdev_test; return the names of those that passed, and a reason for each other one."
+    started, failed = set(), set()
+    process = tool('nbdev_test', '--do_print', '--n_workers', str(workers), root=root)
+    reporting = False
+    for line in process.stdout:
+        print(line, end='', flush=True)
+        if match := re.match(r'Starting .*?([^/\\]+\.ipynb)$', line.rstrip()): started.add(match[1])
+        if line.startswith('nbdev Tests Failed'): reporting = True
+        elif reporting and (match := re.fullmatch(r'\s+(\S.*\.ipynb)', line.rstrip())): failed.add(match[1])
+    status = process.wait()
+
+    config = ConfigParser(delimiters=['='])
+    config.read(root/'settings.ini', encoding='utf-8')
+    skip = set(config['DEFAULT']['tst_flags'].split())
+    reasons = {}
+    for path in notebooks(root):
+        cells = [cell for cell in json.loads(path.read_text(encoding='utf-8'))['cells'] if cell['cell_type'] == 'code']
+        if path.name in failed: reasons[path.name] = 'a cell failed'
+        elif path.name not in started: reasons[path.name] = 'did not run (skip_exec?)'
+        elif not any(is_evaluated(cell, skip) for cell in cells): reasons[path.name] = 'has no cell that is evaluated'
+        elif status and not failed: reasons[path.name] = f'nbdev_test ended with status {status}'
+    return {path.name for path in notebooks(root)} - reasons.keys(), reasons
+
+
+CHECKS = {'clean': clean, 'export': export, 'names': names, 'arrows': arrows, 'readme': readme_in_step, 'pytest': pytests}
+
+
+def attempt(check, root):
+    "The check's faults; one that cannot do its work is at fault itself."
+    try: return check(root)
+    except Exception as error: return [f'{type(error).__name__}: {error}']
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checks', nargs='*', metavar='check', help=f"{', '.join(CHECKS)}, notebooks (default: all)")
+    parser.add_argument('--root', type=Path, default=ROOT, help='the repository to check')
+    parser.add_argument('--workers', type=int, default=2, help='notebooks at a time (default: 2)')
+    args = parser.parse_args()
+    if unknown := set(args.checks) - CHECKS.keys() - {'notebooks'}: parser.error(f'no check is called {sorted(unknown)[0]}')
+    chosen = args.checks or [*CHECKS, 'notebooks']
+
+    wrong = []
+    for name, check in CHECKS.items():
+        if name not in chosen: continue
+        start = time.perf_counter()
+        print(f'--- {check.__doc__}', flush=True)
+        faults = attempt(check, args.root)
+        print(*faults, f"{'failed' if faults else 'ok'} ({time.perf_counter() - start:.0f} s)", sep='\n', flush=True)
+        if faults: wrong.append(name)
+    if 'notebooks' not in chosen: sys.exit(f"Failed: {', '.join(wrong)}" if wrong else 0)
+
+    print('--- Every notebook runs', flush=True)
+    try: passed, reasons = run_notebooks(args.root, args.workers)
+    except Exception as error: passed, reasons = set(), {path.name: f'{type(error).__name__}: {error}' for path in notebooks(args.root)}
+    for notebook, reason in reasons.items(): print(f'{notebook}: {reason}')
+    if not passed and not reasons: wrong.append('notebooks (there are none)')
+    if wrong: print(f"Failed, besides any notebook: {', '.join(wrong)}")
+    print(f'{len(passed)} passed, {len(reasons)} failed', flush=True)
+    sys.exit(bool(wrong or reasons))
+
+
+if __name__ == '__main__': main()
