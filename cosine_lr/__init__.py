@@ -2,8 +2,11 @@
 
 __version__ = "0.1.0"
 
-from .schedule import Schedule, constant, cosine, exponential, join, linear, polynomial, position
-from .recipes import flat_cos, one_cycle, restarts, warmup_cosine, wsd
+from .schedule import Ramp, Schedule, constant, cosine, exponential, join, linear, polynomial, position, write_field
+from .recipes import flat_cos, multistep, noisy, one_cycle, restarts, three_phase, triangular, warmup, warmup_cosine, wsd
+from .shapes import inverse_sqrt, k_decay, noam, one_minus_sqrt, rex, tanh
+from .lint import Finding, lint_schedule
+from .translate import overlay
 from .data import DataLoaders, digits_dls, fashion_dls, tensor_loader
 from .metric import Accuracy, Metric, classes
 from .learner import Callback, CancelBatchException, CancelEpochException, CancelFitException, Learner, MomentumCB, MomentumLearner, TrainCB, TrainLearner
@@ -12,8 +15,10 @@ from .finder import LRFind, LRFinderCB, lr_find
 from .post import coded_factor, four_figures, printed_factor
 
 __all__ = [
-    'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position',
-    'flat_cos', 'one_cycle', 'restarts', 'warmup_cosine', 'wsd',
+    'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'write_field',
+    'flat_cos', 'multistep', 'noisy', 'one_cycle', 'restarts', 'three_phase', 'triangular', 'warmup', 'warmup_cosine', 'wsd',
+    'inverse_sqrt', 'k_decay', 'noam', 'one_minus_sqrt', 'rex', 'tanh',
+    'Finding', 'lint_schedule', 'overlay',
     'DataLoaders', 'digits_dls', 'fashion_dls', 'tensor_loader',
     'Accuracy', 'Metric', 'classes',
     'Callback', 'CancelBatchException', 'CancelEpochException', 'CancelFitException', 'Learner', 'MomentumCB', 'MomentumLearner', 'TrainCB', 'TrainLearner',

@@ -8,7 +8,9 @@ __all__ = ['main']
 # %% ../nbs/cli.ipynb #imports
 import argparse
 import csv
+import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 import torch
 from torch import nn
@@ -28,18 +30,19 @@ _SCHEDULES = dict(cosine=cosine(), linear=linear(), exponential=exponential(), w
                   wsd=wsd(), flat_cos=flat_cos(), restarts=restarts())
 
 # %% ../nbs/cli.ipynb #csv-rows
+_COLUMNS = ('model', 'schedule', 'epoch', 'train_loss', 'valid_loss', 'accuracy', 'lr')
+
 class _CSVRows(Callback):
     "Append each finished epoch of `scores` to an open CSV file"
     order = 1 # after `MetricsCB`
-    def __init__(self, file, scores, **labels): self.file, self.scores, self.labels = file, scores, labels
+    def __init__(self, file, scores, **labels): self.file, self.scores, self.labels, self.written = file, scores, labels, 0
 
     def after_epoch(self, learn):
         if learn.training: return
-        row = {name: f'{value:.6g}' for name, value in self.scores.rows[-1].items() if name != 'time'}
-        writer = csv.DictWriter(self.file, [*self.labels, *row], lineterminator='\n')
-        if self.file.tell() == 0: writer.writeheader()
-        writer.writerow({**self.labels, **row})
+        values = {name: f'{value:.6g}' for name, value in self.scores.rows[-1].items()}
+        csv.DictWriter(self.file, _COLUMNS, extrasaction='ignore', lineterminator='\n').writerow({**self.labels, **values})
         self.file.flush()
+        self.written += 1
 
 # %% ../nbs/cli.ipynb #run
 class _Run:
@@ -49,12 +52,10 @@ class _Run:
         self.model, self.schedule = model, schedule
         self.scores = MetricsCB(accuracy=Accuracy(), time=Seconds(), log=(lambda line: None) if opts.quiet else None)
         self.record = RecorderCB('lr')
-        cbs = [ScheduleCB(lr=sched), self.record, self.scores, _CSVRows(file, self.scores, model=model, schedule=schedule)]
+        self.rows = _CSVRows(file, self.scores, model=model, schedule=schedule)
+        cbs = [ScheduleCB(lr=sched), self.record, self.scores, self.rows]
         if not opts.quiet: cbs.append(ProgressCB(leave=False))
         self.learn = Learner(_MODELS[model](), digits_dls(opts.bs, opts.seed), F.cross_entropy, cbs=cbs)
-
-    @property
-    def finished(self): return [row for row in self.scores.rows if 'valid_loss' in row] # rows of finished epochs
 
     @torch.no_grad()
     def test_accuracy(self):
@@ -66,31 +67,41 @@ class _Run:
 def _positive(kind):
     def parse(text):
         value = kind(text)
-        if not 0 < value < float('inf'): raise argparse.ArgumentTypeError(f'must be above 0, got {text}')
+        if not 0 < value < 1e30: raise argparse.ArgumentTypeError(f'must be a number above 0, got {text}')
         return value
     parse.__name__ = kind.__name__
     return parse
 
-def _folder(text):
-    path = Path(text)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path/'results.csv').open('a').close()
-    except OSError as e: raise argparse.ArgumentTypeError(f'cannot write to {text}: {e.strerror}')
-    return path
+def _seed(text):
+    seed = int(text)
+    if not 0 <= seed < 2**63: raise argparse.ArgumentTypeError(f'must be a whole number from 0 to 2**63 - 1, got {text}')
+    return seed
+
+def _make_writable(folder):
+    "Create `folder`, and see that each result can be written there"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ('results.csv', *(f'figure{i}.png' for i in range(1, 5))):
+        if name == 'results.csv' or (folder/name).exists(): (folder/name).open('a').close()
 
 def _parser():
     parser = argparse.ArgumentParser('cosine_lr', description='Train digit classifiers with a constant and an annealed learning rate, and compare.')
     parser.add_argument('--epochs', type=_positive(int), default=50, help='passes over the training set (default %(default)s)')
     parser.add_argument('--lr', type=_positive(float), default=0.5, help='peak learning rate (default %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='sets the initial weights and the order of the batches (default %(default)s)')
+    parser.add_argument('--seed', type=_seed, default=0, help='sets the initial weights and the order of the batches (default %(default)s)')
     parser.add_argument('--schedule', choices=_SCHEDULES, default='cosine', help='the annealed schedule (default %(default)s)')
     parser.add_argument('--bs', type=_positive(int), default=64, help='rows in a batch (default %(default)s)')
-    parser.add_argument('--out', type=_folder, default='results', help='folder for results.csv and the figures, overwritten (default %(default)s)')
+    parser.add_argument('--out', type=Path, default=Path('results'), help='folder for results.csv and the figures, overwritten (default %(default)s)')
     parser.add_argument('--quiet', action='store_true', help='print the verdict only')
     return parser
 
-# %% ../nbs/cli.ipynb #main
+# %% ../nbs/cli.ipynb #finish
+@contextmanager
+def _no_interrupt():
+    "Ignore Ctrl-C for a moment, so that what is being written is written whole"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try: yield
+    finally: signal.signal(signal.SIGINT, before)
+
 def _write_figures(runs, folder):
     curves = lambda keep: {run.model: (run.record['lr'], run.record['loss']) for run in runs if keep(run.schedule == 'constant')}
     for i, ax in enumerate(four_figures(curves(lambda c: c), curves(lambda c: not c)), 1): (folder/f'figure{i}.png').write_bytes(png(ax))
@@ -98,27 +109,38 @@ def _write_figures(runs, folder):
 def _verdict(runs, opts):
     lines = [f'After {opts.epochs} epochs at peak lr {opts.lr:g}, seed {opts.seed} (one run each: an example, not evidence)']
     for run in runs:
-        best = min(run.finished, key=lambda row: row['valid_loss'])
-        lines.append(f"  {run.model + ',':<13} {run.schedule + ':':<14} best validation loss {best['valid_loss']:.4f} in epoch {best['epoch']}, test accuracy {run.test_accuracy():.4f}")
+        best = min(run.scores.rows, key=lambda row: row['valid_loss'])
+        lines.append(f"  {run.model + ',':<13} {run.schedule + ':':<14} best validation loss {best['valid_loss']:.4f} in epoch {best['epoch']}, final test accuracy {run.test_accuracy():.4f}")
     return '\n'.join(lines)
 
-def main(argv=None): # arguments of the command line; those of the process if None
-    "The console command `cosine_lr`; returns its exit status"
-    opts = _parser().parse_args(argv)
-    scheds, runs = {'constant': opts.lr*constant(), opts.schedule: opts.lr*_SCHEDULES[opts.schedule]}, []
+# %% ../nbs/cli.ipynb #main
+def _train(opts, runs):
+    "Train every model with every schedule, adding to `runs`; returns why it stopped early, or None"
+    scheds = {'constant': opts.lr*constant(), opts.schedule: opts.lr*_SCHEDULES[opts.schedule]}
     with (opts.out/'results.csv').open('w') as file:
+        file.write(','.join(_COLUMNS) + '\n')
         try:
             for model in _MODELS:
                 for name, sched in scheds.items():
                     if not opts.quiet: print(f'\n{model}, {name}')
                     runs.append(_Run(model, name, sched, opts, file))
                     runs[-1].learn.fit(opts.epochs)
-        except KeyboardInterrupt:
-            print(f'\nstopped: the {sum(len(run.finished) for run in runs)} finished epochs and the figures so far are in {opts.out}')
-            return 130
-        except FloatingPointError as e:
-            print(f'cosine_lr: {runs[-1].model}, {runs[-1].schedule}: {e}', file=sys.stderr)
-            return 1
-        finally: _write_figures(runs, opts.out)
+        except FloatingPointError as e: return f'{runs[-1].model}, {runs[-1].schedule}: {e}'
+        except KeyboardInterrupt: return 'interrupted'
+
+def main(argv=None): # arguments of the command line; those of the process if None
+    "The console command `cosine_lr`; returns its exit status"
+    opts, runs = (parser := _parser()).parse_args(argv), []
+    try: _make_writable(opts.out)
+    except OSError as e: parser.error(f'argument --out: cannot write to {opts.out}: {e.strerror}')
+    try:
+        stopped = _train(opts, runs)
+        with _no_interrupt(): _write_figures(runs, opts.out)
+    except OSError as e:
+        print(f'cosine_lr: cannot write to {opts.out}: {e.strerror}', file=sys.stderr)
+        return 1
+    if stopped:
+        print(f'\nstopped ({stopped}): the {sum(run.rows.written for run in runs)} finished epochs and the figures so far are in {opts.out}')
+        return 130 if stopped == 'interrupted' else 1
     print(f'\n{_verdict(runs, opts)}\nWritten to {opts.out}: results.csv, figure1.png to figure4.png')
     return 0

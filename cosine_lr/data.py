@@ -6,6 +6,7 @@
 __all__ = ['tensor_loader', 'DataLoaders', 'digits_dls', 'fashion_dls']
 
 # %% ../nbs/02_data.ipynb #imports
+import numbers
 from dataclasses import dataclass
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ def tensor_loader(
     seed=None, # shuffle anew each epoch, in an order set by this seed; None keeps the order of the rows
 ): # a `DataLoader` that yields a list of tensors [bs, …]
     "A loader over tensors in memory, which fetches a batch in one indexing"
-    if not isinstance(bs, int) or bs < 1: raise ValueError(f"bs must be a whole number of rows, at least 1, got {bs=}")
+    if not isinstance(bs, numbers.Integral) or bs < 1: raise ValueError(f"bs must be a whole number of rows, at least 1, got {bs=}")
+    if seed is not None and (not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**63): raise ValueError(f"seed must be None or a whole number from 0 to 2**63 - 1, got {seed=}")
     lengths = [len(t) for t in tensors]
     if not lengths or min(lengths) == 0 or min(lengths) != max(lengths):
         raise ValueError(f"tensors must have one length, above 0, got {lengths}")
@@ -69,7 +71,7 @@ def fashion_dls(
     try: import datasets
     except ImportError as e: raise ImportError("fashion_dls needs the package `datasets`: pip install 'cosine_lr[fashion]'") from e
     try: parts = datasets.load_dataset(source)
-    except Exception as e: raise RuntimeError(f"could not load {source=}: the first use needs a network; digits_dls works without") from e
+    except Exception as e: raise RuntimeError(f"could not load {source=}: from the hub, the first use needs a network (digits_dls does not); a folder must hold train and test Parquet files") from e
     to_arrays = lambda d: (np.stack([np.asarray(image, np.float32).ravel()/255 for image in d['image']]), np.array(d['label'], np.int64))
     x, y = to_arrays(parts['train'])
     order = np.random.default_rng(0).permutation(len(x))

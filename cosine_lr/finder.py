@@ -8,19 +8,20 @@ __all__ = ['LRFinderCB', 'LRFind', 'lr_find']
 # %% ../nbs/06_finder.ipynb #imports
 import copy
 import math
+import numbers
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass
 import numpy as np
 import torch
-from .callback import MetricsCB, ProgressCB, RecorderCB, ScheduleCB
+from .callback import MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB
 from .learner import Callback, CancelEpochException, CancelFitException
 from .plot import new_axes
-from .schedule import cosine, exponential
+from .schedule import cosine, exponential, write_field
 
 # %% ../nbs/06_finder.ipynb #lrfinder-cb
 class LRFinderCB(Callback):
-    "Multiply the learning rate by `lr_mult` each batch until the loss is twice its minimum (Smith 2017, §3.3)"
+    "Multiply the learning rate by `lr_mult` each batch until the loss is twice its minimum (range test: Smith 2017, §3.3)"
     def __init__(
         self,
         lr_mult=1.3, # growth of the learning rate from one batch to the next
@@ -43,34 +44,36 @@ class LRFinderCB(Callback):
 
     def before_batch(self, learn):
         factor = self.lr_mult**learn.step * (self.cosine_annealing(learn.step) if self.anneal else 1)
-        for g, start in zip(learn.opt.param_groups, self.starts): g['lr'] = start*factor
+        for g, start in zip(learn.opt.param_groups, self.starts): write_field(g, 'lr', start*factor)
 
     def after_loss(self, learn):
         loss = learn.loss.item()
         self.epochs.append(learn.step)
-        self.lrs.append(learn.opt.param_groups[0]['lr'])
+        self.lrs.append(float(learn.opt.param_groups[0]['lr']))
         self.losses.append(loss)
         self.min = min(self.min, loss)
-        if not loss <= 2*self.min: raise CancelFitException
+        if not loss <= self.min + abs(self.min): raise CancelFitException # true for nan as well
 
 # %% ../nbs/06_finder.ipynb #sweep
 class _Sweep(Callback):
-    "Record `steps` batches, and stop earlier when the smoothed loss is `diverged` times its minimum or no number"
+    "Record `steps` batches, and stop earlier when the smoothed loss is `diverged` times its minimum or not finite"
     def __init__(self, steps, diverged): self.steps, self.diverged = steps, diverged
 
     def before_fit(self, learn):
-        self.lrs, self.losses, self.smooth, self.exploded = [], [], [], False
+        self.lrs, self.losses, self.smooth, self.exploded, self.ended = [], [], [], False, False
         learn.total = self.steps
 
     def after_loss(self, learn):
         loss = learn.loss.item()
-        self.exploded = not math.isfinite(loss)
+        self.exploded = self.ended = not math.isfinite(loss)
         if self.exploded: raise CancelFitException
         self.lrs.append(float(learn.opt.param_groups[0]['lr']))
         self.losses.append(loss)
         self.smooth.append(_smooth(self.losses))
-        self.exploded = self.smooth[-1] > self.diverged*min(self.smooth)
-        if self.exploded or len(self.losses) == self.steps: raise CancelFitException
+        low = min(self.smooth)
+        self.exploded = self.smooth[-1] > low + (self.diverged - 1)*abs(low)
+        self.ended = self.exploded or len(self.losses) == self.steps
+        if self.ended: raise CancelFitException
 
 def _smooth(values, beta=0.8):
     "The last value of an exponential moving average; weights that add up to 1 leave no bias at the start"
@@ -78,18 +81,27 @@ def _smooth(values, beta=0.8):
     return float(np.dot(weights, values) / weights.sum())
 
 # %% ../nbs/06_finder.ipynb #no-trace
-def _generators(dls):
-    loaders = [dl for dl in (getattr(dls, 'train', None), getattr(dls, 'valid', None)) if dl is not None]
-    found = [getattr(part, 'generator', None) for dl in loaders for part in (dl, getattr(dl, 'sampler', None))]
-    return [g for g in found if isinstance(g, torch.Generator)]
+def _generators(loader):
+    "The random generators of a loader and of the samplers inside it"
+    if loader is None: return []
+    inner = [g for name in ('sampler', 'batch_sampler') for g in _generators(getattr(loader, name, None))]
+    own = getattr(loader, 'generator', None)
+    return [own, *inner] if isinstance(own, torch.Generator) else inner
+
+def _copies(learn, cbs):
+    "Copies of callbacks that share the learner, its model and its data with the originals"
+    shared = {id(x): x for x in (learn, learn.model, learn.dls, *learn.model.parameters())}
+    try: return copy.deepcopy(cbs, shared)
+    except TypeError as e: raise TypeError(f"lr_find runs copies of learn.cbs, and one of {[type(cb).__name__ for cb in cbs]} cannot be copied ({e}): leave it out") from e
 
 @contextmanager
-def _no_trace(learn, cbs):
-    "Put back all that training with `cbs` changes, however the block ends"
-    attributes, cb_attributes = dict(vars(learn)), [copy.deepcopy(vars(cb)) for cb in cbs]
-    weights, modes = copy.deepcopy(learn.model.state_dict()), [(m, m.training) for m in learn.model.modules()]
-    grads = [(p, None if p.grad is None else p.grad.clone()) for p in learn.model.parameters()]
-    generators = [(g, g.get_state()) for g in _generators(learn.dls)]
+def _no_trace(learn):
+    "Put back all that training changes, however the block ends; gives the optimizer that the learner would use"
+    attributes, modules = dict(vars(learn)), list(learn.model.modules())
+    modes, grads = [m.training for m in modules], [(p, p.grad, None if p.grad is None else p.grad.clone()) for p in learn.model.parameters()]
+    params = [(p, p.detach().clone()) for p in learn.model.parameters()]
+    buffers = [(m, name, b, b.clone()) for m in modules for name, b in m.named_buffers(recurse=False)]
+    generators = [(g, g.get_state()) for name in ('train', 'valid') for g in _generators(getattr(learn.dls, name, None))]
     states = random.getstate(), np.random.get_state(), torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     opt = learn.opt_func(learn.model.parameters(), lr=learn.lr)
     opt_state = copy.deepcopy(opt.state_dict())
@@ -99,14 +111,14 @@ def _no_trace(learn, cbs):
         random.setstate(states[0]); np.random.set_state(states[1]); torch.set_rng_state(states[2])
         if states[3]: torch.cuda.set_rng_state_all(states[3])
         for g, state in generators: g.set_state(state)
-        for p, grad in grads: p.grad = grad
-        for m, mode in modes: m.training = mode
-        learn.model.load_state_dict(weights)
-        for cb, old in zip(cbs, cb_attributes): vars(cb).clear(); vars(cb).update(old)
+        for p, old in params: p.data = old
+        for m, name, b, old in buffers: b.data = old; setattr(m, name, b)
+        for p, grad, old in grads: p.grad = grad if grad is None else grad.copy_(old)
+        for m, mode in zip(modules, modes): m.training = mode
         vars(learn).clear(); vars(learn).update(attributes)
 
 # %% ../nbs/06_finder.ipynb #lrfind
-@dataclass
+@dataclass(eq=False)
 class LRFind:
     "What a range test saw; `plot` draws it"
     lrs: np.ndarray # learning rate of each batch [n]
@@ -122,10 +134,11 @@ class LRFind:
     def plot(self, ax=None, title=None):
         "Draw loss against learning rate and mark the suggestion; returns the axes"
         ax = new_axes('learning rate (log scale)', 'training loss', title or f'Range test: suggested peak {self.suggestion:.2g}', ax)
-        ax.semilogx(self.lrs, self.losses, alpha=.35)
-        ax.semilogx(self.lrs, self.smooth, color='#0072B2')
-        ax.axvline(self.suggestion, color='#D55E00', ls='--')
+        ax.semilogx(self.lrs, self.losses, alpha=.35, label='each batch')
+        ax.semilogx(self.lrs, self.smooth, color='#0072B2', label='smoothed')
+        ax.axvline(self.suggestion, color='#D55E00', ls='--', label='suggestion')
         ax.set_ylim(min(self.losses) - .1, max(self.losses[0]*1.3, min(self.losses) + .2))
+        ax.legend(frameon=False, loc='lower left')
         return ax
 
 def lr_find(
@@ -135,16 +148,17 @@ def lr_find(
     steps=100, # batches; more than an epoch has are taken from several epochs
     diverged=4., # stop when the smoothed loss is so many times its minimum
 ): # an `LRFind`
-    "Train with an exponentially growing learning rate until the loss diverges (Smith 2017, §3.3), and leave no trace"
+    "Train with an exponentially growing learning rate until the loss diverges (range test: Smith 2017, §3.3), and leave no trace"
     if not 0 < start < stop < math.inf: raise ValueError(f"start and stop must be learning rates with 0 < start < stop, got {start=}, {stop=}")
-    if not isinstance(steps, int) or steps < 10: raise ValueError(f"steps must be a whole number, at least 10, got {steps=}")
+    if not isinstance(steps, numbers.Integral) or steps < 10: raise ValueError(f"steps must be a whole number, at least 10, got {steps=}")
     if not diverged > 1: raise ValueError(f"diverged must be above 1, got {diverged=}")
-    cbs = [cb for cb in learn.cbs if not isinstance(cb, (MetricsCB, ProgressCB, RecorderCB, ScheduleCB))]
+    cbs = [cb for cb in learn.cbs if not isinstance(cb, (MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB))]
     sweep = _Sweep(steps, diverged)
-    with _no_trace(learn, cbs) as opt:
+    with _no_trace(learn) as opt:
         top = max(float(g['lr']) for g in opt.param_groups)
-        ladder = [float(g['lr'])/top * exponential(start, stop) for g in opt.param_groups]
-        learn.cbs = cbs
+        ladder = [(float(g['lr'])/top if top else 1) * exponential(start, stop) for g in opt.param_groups]
+        learn.cbs = _copies(learn, cbs)
         learn.fit(-(-steps // len(learn.dls.train)), valid=False, cbs=[ScheduleCB(end='closed', lr=ladder), sweep])
+    if not sweep.ended: raise ValueError(f"learn.cbs must let the sweep run: one of {[type(cb).__name__ for cb in cbs]} ended it after {len(sweep.losses)} of {steps} batches")
     if len(sweep.losses) < 3: raise ValueError(f"the loss diverged within {len(sweep.losses)+1} batches: start must be lower, got {start=}")
     return LRFind(*map(np.array, (sweep.lrs, sweep.losses, sweep.smooth)), sweep.exploded)

@@ -10,7 +10,9 @@ __all__ = ['CancelBatchException', 'CancelEpochException', 'CancelFitException',
 import difflib
 import inspect
 import math
+import numbers
 import sys
+from contextlib import ExitStack
 import torch
 import torch.nn.functional as F
 
@@ -32,11 +34,11 @@ class Callback:
     def after_predict(self, learn): "`learn.preds` is set"
     def get_loss(self, learn): "Sets `learn.loss`"
     def after_loss(self, learn): "`learn.loss` is set"
-    def backward(self, learn): "Computes gradients (training only, as the next four)"
+    def zero_grad(self, learn): "Clears the gradients (training only, as the next four)"
+    def backward(self, learn): "Computes gradients"
     def after_backward(self, learn): "Gradients are there, the weights are still the old ones"
     def step(self, learn): "Changes the weights"
-    def after_step(self, learn): "The weights are new"
-    def zero_grad(self, learn): "Clears the gradients"
+    def after_step(self, learn): "The weights are new, and `learn.step` counts the step"
     def after_batch(self, learn): "After a batch that was not cancelled"
     def cleanup_batch(self, learn): "After every batch"
     def after_epoch(self, learn): "After a pass that was not cancelled"
@@ -45,9 +47,10 @@ class Callback:
     def cleanup_fit(self, learn): "After every fit, even one that failed"
 
     def __init_subclass__(cls):
-        for name in set(vars(cls)) - set(_EVENTS):
-            close = difflib.get_close_matches(name, _EVENTS, n=1, cutoff=.85)
-            if close or name.startswith(('before_', 'after_', 'cleanup_')):
+        for name in {name for name, f in vars(cls).items() if inspect.isfunction(f)} - set(_EVENTS):
+            letters = sorted(name.replace('_', '').lower())
+            close = [e for e in _EVENTS if sorted(e.replace('_', '')) == letters] or difflib.get_close_matches(name, _EVENTS, n=1, cutoff=.9)
+            if close or name.startswith(('before_', 'after_', 'cleanup_', 'on_', 'begin_')):
                 raise TypeError(f"{cls.__name__}.{name} is no event; did you mean {close[0] if close else 'one of ' + ', '.join(_EVENTS)}?")
 
 _EVENTS = [name for name, f in vars(Callback).items() if inspect.isfunction(f)]
@@ -64,7 +67,7 @@ class TrainCB(Callback):
     def zero_grad(self, learn): learn.opt.zero_grad()
 
 # %% ../nbs/04_learner.ipynb #bind
-_STEPS = ('predict', 'get_loss', 'backward', 'step', 'zero_grad')
+_STEPS = ('predict', 'get_loss', 'zero_grad', 'backward', 'step')
 
 def _bind(cbs):
     "For each event the methods that answer it"
@@ -76,12 +79,14 @@ def _bind(cbs):
 
 # %% ../nbs/04_learner.ipynb #checks
 def _check_lr(lr):
-    if not 0 <= lr < math.inf: raise ValueError(f"lr must be a finite number, at least 0, got {lr=}")
+    if not isinstance(lr, (numbers.Real, torch.Tensor)) or not 0 <= lr < math.inf: raise ValueError(f"lr must be a finite number, at least 0, got {lr=}")
 
 def _check_fit(n_epochs, loaders):
-    if not isinstance(n_epochs, int) or n_epochs < 1: raise ValueError(f"n_epochs must be a whole number, at least 1, got {n_epochs=}")
+    if not isinstance(n_epochs, numbers.Integral) or n_epochs < 1: raise ValueError(f"n_epochs must be a whole number, at least 1, got {n_epochs=}")
     for name, dl in loaders.items():
-        if not len(dl): raise ValueError(f"dls.{name} must have at least one batch, it is empty")
+        try: n = len(dl)
+        except TypeError as e: raise TypeError(f"dls.{name} must have a length, the number of its batches, got {type(dl).__name__}") from e
+        if not n: raise ValueError(f"dls.{name} must have at least one batch, it is empty")
 
 def _not_finite(learn, where):
     lr = float(learn.opt.param_groups[0]['lr'])
@@ -91,9 +96,8 @@ def _check_loss(learn):
     "Refuse a loss that cannot be trained on"
     loss = learn.loss
     if not isinstance(loss, torch.Tensor) or loss.ndim: raise ValueError(f"loss_func must return a 0-d tensor, got {loss!r:.60}")
-    if not learn.training: return
-    if not loss.is_cpu: learn._unseen = learn._unseen + loss.detach()
-    elif not math.isfinite(loss.item()): raise _not_finite(learn, f"epoch {learn.epoch}, batch {learn.iter}")
+    if not loss.is_cpu: learn._unseen = learn._unseen + 0*loss.detach() # 0 times a number that is not finite is nan
+    elif not math.isfinite(loss.item()): raise _not_finite(learn, f"epoch {learn.epoch}, batch {learn.iter} ({'training' if learn.training else 'validation'})")
 
 def _check_unseen(learn):
     "Refuse a pass in which a loss on an accelerator was not finite"
@@ -103,10 +107,11 @@ def _check_unseen(learn):
 def _locate(error, hook, learn):
     "Add to `error` the callback, event, epoch and batch it came from"
     part = 'training' if learn.training else 'validation'
-    when = 'before the first epoch' if learn.epoch is None else f"epoch {learn.epoch}, batch {learn.iter} ({part})"
+    batch = '' if learn.iter is None else f", batch {learn.iter}"
+    when = 'before the first epoch' if learn.epoch is None else f"epoch {learn.epoch}{batch} ({part})"
     note = f"raised by {type(hook.__self__).__name__}.{hook.__name__}, {when}"
     if sys.version_info >= (3, 11): error.add_note(note)
-    else: error.args = ('\n'.join([*map(str, error.args[:1]), note]), *error.args[1:])
+    elif len(error.args) == 1: error.args = (f"{error.args[0]}\n{note}",)
 
 # %% ../nbs/04_learner.ipynb #learner
 class Learner:
@@ -121,6 +126,7 @@ class Learner:
         opt_func=torch.optim.SGD, # (parameters, lr=…) -> optimizer, called anew by every `fit`
     ):
         _check_lr(lr)
+        if isinstance(cbs, Callback): raise TypeError(f"cbs must be a list of callbacks, got {cbs!r}")
         self.model, self.dls, self.loss_func, self.lr, self.cbs, self.opt_func = model, dls, loss_func, lr, list(cbs or ()), opt_func
 
     def fit(self, n_epochs=1, train=True, valid=True, cbs=(), lr=None):
@@ -129,7 +135,7 @@ class Learner:
         _check_lr(lr)
         _check_fit(n_epochs, {name: getattr(self.dls, name) for name, used in (('train', train), ('valid', valid)) if used})
         self.n_epochs, self.epochs, self.epoch, self.iter, self.training = n_epochs, range(n_epochs), None, None, train
-        self.step, self.total = 0, n_epochs*len(self.dls.train)
+        self.step, self.total = 0, n_epochs*len(self.dls.train) if train else 0
         self.opt = self.opt_func(self.model.parameters(), lr=lr)
         self._hooks = _bind([*self.cbs, *(cbs or ())])
         self._run('fit', self._all_epochs, train, valid)
@@ -143,7 +149,7 @@ class Learner:
             if valid: torch.no_grad()(self._one_epoch)(False, self.dls.valid)
 
     def _one_epoch(self, training, dl):
-        self.training, self.dl, self._unseen = training, dl, 0.
+        self.training, self.dl, self.iter, self._unseen = training, dl, None, 0.
         self.model.train(training)
         self._run('epoch', self._all_batches)
 
@@ -155,8 +161,9 @@ class Learner:
         for event in ('predict', 'after_predict', 'get_loss', 'after_loss'): self._call(event)
         _check_loss(self)
         if not self.training: return
-        for event in ('backward', 'after_backward', 'step', 'after_step', 'zero_grad'): self._call(event)
+        for event in ('zero_grad', 'backward', 'after_backward', 'step'): self._call(event)
         self.step += 1
+        self._call('after_step')
 
     def _run(self, name, body, *args):
         try:
@@ -164,19 +171,25 @@ class Learner:
             body(*args)
             self._call(f'after_{name}')
         except _CANCEL[name]: pass
-        finally: self._call(f'cleanup_{name}')
+        finally: self._clean_up(f'cleanup_{name}')
 
-    def _call(self, event):
-        for hook in self._hooks[event]:
-            try: hook(self)
-            except tuple(_CANCEL.values()): raise
-            except Exception as e:
-                _locate(e, hook, self)
-                raise
+    def _call(self, event, hooks=None):
+        try:
+            for hook in hooks or self._hooks[event]: hook(self)
+        except tuple(_CANCEL.values()): raise
+        except Exception as e:
+            _locate(e, hook, self)
+            raise
+
+    def _clean_up(self, event): # every hook, even if one of them fails
+        if not self._hooks[event]: return
+        with ExitStack() as stack:
+            for hook in reversed(self._hooks[event]): stack.callback(self._call, event, [hook])
 
 # %% ../nbs/04_learner.ipynb #learners
 class MomentumCB(Callback):
     "Momentum by shrinking the gradients instead of clearing them"
+    order = 1 # after any `TrainCB`, whose `zero_grad` it replaces
     def __init__(self, mom=0.85): # share of the gradient that is left for the next step
         self.mom = mom
     def before_fit(self, learn): learn.opt.zero_grad()
@@ -191,5 +204,5 @@ class TrainLearner(Learner):
 
 class MomentumLearner(TrainLearner):
     "A `TrainLearner` with momentum kept in the gradients"
-    def __init__(self, model, dls, loss_func=F.mse_loss, lr=0.1, cbs=(), opt_func=torch.optim.SGD, mom=0.85):
-        super().__init__(model, dls, loss_func, lr, [MomentumCB(mom), *(cbs or ())], opt_func)
+    def __init__(self, model, dls, loss_func=F.mse_loss, lr=0.1, cbs=(), opt_func=torch.optim.SGD, mom=0.85, n_inp=1):
+        super().__init__(model, dls, loss_func, lr, [MomentumCB(mom), *(cbs or ())], opt_func, n_inp)

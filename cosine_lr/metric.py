@@ -11,6 +11,7 @@ import torch
 # %% ../nbs/03_metric.ipynb #metric
 class Metric:
     "A mean over rows, collected batch by batch; a subclass defines `calc`"
+    wants_scores = False # True: a training loop passes the model's raw output, not the predicted classes
     def __init__(self): self.reset()
     def reset(self): self.vals, self.ns = [], []
 
@@ -31,6 +32,7 @@ class Metric:
         "The mean of all batches since `reset`, each weighted by its rows: a 0-d tensor"
         if not self.ns: raise ValueError(f"{type(self).__name__}.value needs at least one batch: call add first")
         vals = torch.stack(self.vals)
+        vals = vals.to(torch.promote_types(vals.dtype, torch.float32)) # half precision cannot add up an epoch
         ns = torch.tensor(self.ns, device=vals.device)
         return (vals*ns).sum() / ns.sum()
 
@@ -43,7 +45,7 @@ def classes(
 ): # predicted classes [n, …], or `preds` itself where there is no class dimension to remove
     "The class with the highest score, for each target"
     integer = isinstance(targs, torch.Tensor) and not targs.is_floating_point()
-    return preds.argmax(1) if integer and preds.ndim == targs.ndim + 1 else preds
+    return preds.argmax(1) if integer and preds.ndim == targs.ndim + 1 and preds.shape[1] > 1 else preds
 
 class Accuracy(Metric):
     "The share of rows whose predicted class is the target; takes classes or scores [n, classes, …]"

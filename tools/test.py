@@ -25,12 +25,15 @@ ANY = object()
 # Which of our modules each of our modules may import.
 ARROWS = {
     'plot': set(),
-    'schedule': {'plot'},
+    'lint': set(),
+    'translate': {'plot'},
+    'schedule': {'lint', 'plot', 'translate'},
+    'shapes': {'schedule'},
     'recipes': {'schedule'},
     'data': set(),
     'metric': set(),
     'learner': set(),
-    'callback': {'learner', 'metric', 'schedule', 'plot'},
+    'callback': {'learner', 'lint', 'metric', 'plot', 'schedule'},
     'finder': {'callback', 'learner', 'schedule', 'plot'},
     'post': {'finder', 'schedule', 'plot', 'callback'},
     'cli': ANY,
