@@ -45,7 +45,7 @@ def label_lines(
     for line, where in zip(lines, at):
         points = to_axes(line.get_xydata())
         spots.append((*points[round(where*(len(points)-1))], where, line))
-    lowest = -1.
+    lowest = .04 - gap # clear of the horizontal axis
     for x, y, where, line in sorted(spots, key=lambda spot: spot[1]):
         if where == 1: lowest = y = max(y, lowest + gap)
         ax.text(x + .01, y, line.get_label(), transform=ax.transAxes, color=line.get_color(), va='center' if where == 1 else 'bottom')

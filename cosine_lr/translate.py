@@ -6,7 +6,6 @@
 __all__ = ['translate', 'overlay']
 
 # %% ../nbs/translate.ipynb #imports
-import math
 import numpy as np
 from .plot import label_lines, new_axes
 
