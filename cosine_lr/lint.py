@@ -7,6 +7,7 @@ __all__ = ['Finding', 'lint_schedule']
 
 # %% ../nbs/lint.ipynb #imports
 import math
+import numpy as np
 from dataclasses import dataclass
 
 # %% ../nbs/lint.ipynb #finding
@@ -51,6 +52,14 @@ def _lint_shape(sched, values, end, peak, jump):
     steps = [abs(b - a)/peak for a, b in zip(values, values[1:])]
     if steps and max(steps) > jump: yield Finding('note', f"it jumps by {max(steps):.0%} of the peak at step {steps.index(max(steps)) + 1}", "restarts do; if none was meant, check the ends of the pieces")
 
+# %% ../nbs/lint.ipynb #values
+def _values(sched, positions):
+    "The values of `sched` at an array of positions, as a list of floats"
+    try: values = np.asarray(sched(positions), dtype=float)
+    except (TypeError, ValueError): values = None
+    if values is None or values.shape != positions.shape: values = [float(sched(p)) for p in positions.tolist()]
+    return list(map(float, values))
+
 # %% ../nbs/lint.ipynb #lint-schedule
 def lint_schedule(
     sched, # a schedule, or any function of progress
@@ -65,7 +74,7 @@ def lint_schedule(
     coverage = _coverage(total_steps, stepped, steps_per_epoch, num_processes)
     if end not in ('open', 'closed'): raise ValueError(f"end must be 'open' or 'closed', got {end=}")
     span, n = (total_steps if end == 'open' else max(total_steps - 1, 1)), min(total_steps, 10_000)
-    values = [float(sched(min(coverage * round(i*(total_steps-1)/max(n-1, 1)) / span, 1.))) for i in range(n)]
+    values = _values(sched, np.minimum(coverage * np.linspace(0, total_steps-1, n).round() / span, 1.))
     peak, last = max(values), float(sched(1.))
     if not all(map(math.isfinite, values)): return [Finding('serious', "it is not finite everywhere", "look for a division by 0")]
     if peak <= 0: return [Finding('serious', f"it is never above 0 (its highest value is {peak:.3g})", "nothing would be learned; check the sign and the peak")]

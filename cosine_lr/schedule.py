@@ -115,7 +115,8 @@ class _Combined(Schedule):
         if self.op not in ('+', '*'): raise ValueError(f"op must be '+' or '*', got op={self.op!r}")
         for name in ('a', 'b'): object.__setattr__(self, name, _operand(getattr(self, name)))
     def formula(self, t):
-        a, b = (x.formula(t) if isinstance(x, Schedule) else x for x in (self.a, self.b))
+        a = self.a.formula(t) if isinstance(self.a, Schedule) else self.a
+        b = self.b.formula(t) if isinstance(self.b, Schedule) else self.b
         return a + b if self.op == '+' else a * b
     def __repr__(self):
         a, b = (f'({x})' if isinstance(x, _Combined) else repr(x) for x in (self.a, self.b))
