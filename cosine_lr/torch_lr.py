@@ -154,7 +154,10 @@ class ScheduleLR(LRScheduler):
             values[field] = [g(pos) for g in _each(field, f, groups)] if isinstance(f, list) else [f(pos)]*len(groups)
         return values
 
-    def get_lr(self): return self.at(self.last_epoch).get('lr') or [_plain(g['lr']) for g in self.optimizer.param_groups]
+    def get_lr(self):
+        "The learning rates of this step; a wrapper that calls this in place of `step`, as ignite's does, has the other fields written"
+        if self._get_lr_called_within_step: self._put(self.at(self.last_epoch))
+        return self.at(self.last_epoch).get('lr') or [_plain(g['lr']) for g in self.optimizer.param_groups]
 
     def step(self, epoch=None): # the step to jump to; the next one, if None
         "Go to the next step and write its values"
