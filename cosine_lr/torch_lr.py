@@ -31,6 +31,7 @@ class _Clock:
         if not isinstance(self.total_steps, numbers.Integral) or self.total_steps < 1:
             raise ValueError(f"total_steps must be a whole number of steps, at least 1, got total_steps={self.total_steps!r}")
         position(0, 1, self.end, self.after)
+        if not isinstance(self.since, numbers.Integral): raise ValueError(f"since must be a whole number of steps, got since={self.since!r}")
         object.__setattr__(self, 'length', max(self.total_steps - self.since - (self.end == 'closed'), 1))
         if self.since and self.after == 'repeat': raise ValueError("after='repeat' has no end to resume towards: choose 'hold' or 'raise'")
 
@@ -38,8 +39,8 @@ class _Clock:
         if step >= self.total_steps and self.after == 'repeat': step %= self.total_steps
         if step > self.total_steps and self.after == 'raise':
             raise ValueError(f"step {step} is past the end, total_steps={self.total_steps}; after='hold' or 'repeat' would go on")
-        t = (step - self.since) / self.length
-        t = t if 0 <= t <= 1 else float(t > 1)
+        n = step - self.since
+        t = 1. if n >= self.length else n/self.length if n > 0 else 0.
         return self.done + (1-self.done)*t if self.done else t
 
 # %% ../nbs/11_torch.ipynb #bind
@@ -51,7 +52,7 @@ def _each(field, given, groups): # `given`: one thing for all groups, or a list 
 def _same_kind(field, old, value):
     "Refuse a `value` that cannot stand where `old` stands"
     if isinstance(old, (tuple, list)): ok = isinstance(value, (tuple, list)) and len(value) == len(old)
-    else: ok = not isinstance(value, (tuple, list)) and value is not None
+    else: ok = isinstance(value, (numbers.Real, torch.Tensor)) or not isinstance(old, (numbers.Real, torch.Tensor))
     values = value if isinstance(value, (tuple, list)) else [value]
     if not ok or any(isinstance(v, numbers.Real) and not math.isfinite(v) for v in values):
         raise ValueError(f"{field} must have values like {old!r}, and its schedule gives {value!r}")
@@ -105,6 +106,21 @@ def _text(sched):
 # %% ../nbs/11_torch.ipynb #resumed
 def _like(old, value): return type(old)(value) if isinstance(value, list) else value
 
+def _compared(sched, state):
+    "The state's clock, and what the state and the scheduler differ in: {name: (theirs, ours)}"
+    if lacks := {'last_epoch', 'scheds', 'cooling', 'values', *(f.name for f in fields(_Clock))} - set(state):
+        raise ValueError(f"state_dict is not a ScheduleLR's: it lacks {sorted(lacks)}")
+    old = _Clock(**{f.name: state[f.name] for f in fields(_Clock)})
+    whole = lambda name, low: isinstance(state[name], numbers.Integral) and state[name] >= low
+    lists = lambda name: isinstance(state[name], dict) and all(isinstance(each, list) for each in state[name].values())
+    sound = dict(last_epoch=whole('last_epoch', -1), since=whole('since', 0) and old.since < old.total_steps, scheds=isinstance(state['scheds'], dict),
+                 done=isinstance(old.done, numbers.Real) and 0 <= old.done <= 1, values=lists('values'), cooling=state['cooling'] is None or lists('cooling'))
+    for name, ok in sound.items():
+        if not ok: raise ValueError(f"state_dict is damaged, got {name}={state[name]!r}")
+    theirs, ours = ({name: getattr(clock, name) for name in ('total_steps', 'end', 'after')} | texts
+                    for clock, texts in ((old, state['scheds']), (sched._clock, sched._texts())))
+    return old, {name: (theirs.get(name), ours.get(name)) for name in theirs | ours if theirs.get(name) != ours.get(name)}
+
 def _resumed(policy, state, old, new, changed): # `old`, `new`: the clocks of the state and of the scheduler
     "The clock to go on with, and the values to cool down from or None"
     step = max(state['last_epoch'], 0)
@@ -118,6 +134,12 @@ def _resumed(policy, state, old, new, changed): # `old`, `new`: the clocks of th
     if step >= new.total_steps: raise ValueError(f"on_resume={policy!r} needs steps that are left, got a state at step {step} for total_steps={new.total_steps}")
     if policy == 'stretch': return replace(new, since=step, done=old(step)), state['cooling']
     return replace(new, since=step, done=0.), state['values']
+
+def _described(sched):
+    clock, state = sched._clock, sched.state_dict()
+    resumed = f", {'cooling down' if state['cooling'] else 'resumed'} since step {clock.since} at progress {clock.done:.3g}" if clock.since else ''
+    head = f"ScheduleLR for {type(sched.optimizer).__name__}: step {sched.last_epoch} of {clock.total_steps}, end={clock.end!r}, after={clock.after!r}{resumed}"
+    return '\n'.join([head, *(f"  {field} = {text}, now {state['values'][field]}" for field, text in state['scheds'].items())])
 
 # %% ../nbs/11_torch.ipynb #schedule-lr
 class ScheduleLR(LRScheduler):
@@ -172,7 +194,9 @@ class ScheduleLR(LRScheduler):
 
     def _put(self, values):
         for field, each in values.items():
-            for group, value in zip(self.optimizer.param_groups, each): _write(group, field, value)
+            for group, value in zip(self.optimizer.param_groups, each):
+                if type(group[field]) is float: group[field] = value
+                else: _write(group, field, value)
         self._last_lr = values.get('lr') or [_plain(g['lr']) for g in self.optimizer.param_groups]
 
     def state_dict(self):
@@ -182,12 +206,16 @@ class ScheduleLR(LRScheduler):
 
     def load_state_dict(self, state_dict):
         "Go on where `state_dict` stopped and write its values; where its plan is another, as `on_resume` says"
-        old, changed = self._compared(state_dict)
+        old, changed = _compared(self, state_dict)
         clock, cooling = _resumed(self.on_resume, state_dict, old, self._clock, changed)
         groups, step = self.optimizer.param_groups, state_dict['last_epoch']
         if cooling and set(cooling) != set(self.scheds): raise ValueError(f"a cooldown starts from the state's values: it has {sorted(cooling)}, the scheduler {sorted(self.scheds)}")
-        values = {field: [_like(group[field], v) for group, v in zip(groups, _each(field, vs, groups))] for field, vs in state_dict['values'].items()}
-        lines = {field: [_line(v, s(1.)) for v, s in zip(_each(field, vs, groups), _each(field, self.scheds[field], groups))] for field, vs in (cooling or {}).items()}
+        for given in (state_dict['values'], cooling or {}):
+            for field, each in given.items():
+                if field not in self.scheds: raise ValueError(f"state_dict holds {field!r}, which is not scheduled here; scheduled are {list(self.scheds)}")
+                for group, value in zip(groups, _each(field, each, groups)): _same_kind(field, group[field], value)
+        values = {field: [_like(group[field], v) for group, v in zip(groups, each)] for field, each in state_dict['values'].items()}
+        lines = {field: [_line(v, s(1.)) for v, s in zip(each, _each(field, self.scheds[field], groups))] for field, each in (cooling or {}).items()}
         self._functions = {field: _function(given) for field, given in (lines or self.scheds).items()}
         self._clock, self._from, self.last_epoch, self._step_count = clock, cooling, step, step + 1
         if not changed: self._put(values)
@@ -195,19 +223,7 @@ class ScheduleLR(LRScheduler):
 
     def _texts(self): return {field: _text(given) for field, given in self.scheds.items()}
 
-    def _compared(self, state):
-        "The state's clock, and what it and this scheduler differ in: {name: (theirs, ours)}"
-        if lacks := {'last_epoch', 'scheds', 'cooling', 'values', *(f.name for f in fields(_Clock))} - set(state):
-            raise ValueError(f"state_dict is not a ScheduleLR's: it lacks {sorted(lacks)}")
-        old = _Clock(**{f.name: state[f.name] for f in fields(_Clock)})
-        theirs, ours = ({name: getattr(c, name) for name in ('total_steps', 'end', 'after')} | texts for c, texts in ((old, state['scheds']), (self._clock, self._texts())))
-        return old, {name: (theirs.get(name), ours.get(name)) for name in theirs | ours if theirs.get(name) != ours.get(name)}
-
-    def __repr__(self):
-        c, state = self._clock, self.state_dict()
-        resumed = f", {'cooling down' if self._from else 'resumed'} since step {c.since} at progress {c.done:.3g}" if c.since else ''
-        head = f"ScheduleLR for {type(self.optimizer).__name__}: step {self.last_epoch} of {c.total_steps}, end={c.end!r}, after={c.after!r}{resumed}"
-        return '\n'.join([head, *(f"  {field} = {state['scheds'][field]}, now {state['values'][field]}" for field in self.scheds)])
+    def __repr__(self): return _described(self)
 
     def plot(self, field='lr', ax=None, title=None, **line): # `line`: passed to matplotlib's `plot`, e.g. `label`
         "Draw a field's values against the step, from where the run began or was resumed; returns the axes"
