@@ -44,6 +44,8 @@ $(READY): constraints.txt settings.ini setup.py pyproject.toml
 
 # fastai brings torchvision, which has no build for a CPU-only torch; nothing here needs it.
 $(COMPAT)/ready: constraints-compat.txt compat/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make compat needs Python 3.11 or newer, and $(PYTHON) is not: try make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Setting up $(COMPAT) (once; a few minutes)"
 	@rm -rf $(COMPAT)
 	@$(PYTHON) -m venv $(COMPAT)

@@ -21,7 +21,7 @@ model, loader = net(), DataLoader(TensorDataset(*problem()), 4)
 opt = sgd(model)
 used = witness(opt)
 steps = 4 * len(loader)//2                                             # four epochs, each process has half of the batches
-sched = plan(opt, steps*accelerator.num_processes if mode in ('longer',) else steps)
+sched = plan(opt, steps*accelerator.num_processes if mode == 'longer' else steps)
 model, opt, loader = accelerator.prepare(model, opt, loader)
 if mode != 'raw': sched = accelerator.prepare(sched)
 for _ in range(4):
