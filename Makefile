@@ -1,8 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+COMPAT := .venv-compat
 
-.PHONY: help run test lab prepare clean
+.PHONY: help run test compat lab prepare clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,6 +13,9 @@ run: $(READY)  ## Train with and without annealing; figures and results.csv go t
 
 test: $(READY)  ## Check the repository and run every notebook as a test
 	@$(BIN)/python tools/test.py $(ARGS)
+
+compat: $(COMPAT)/ready  ## Try the built wheel in fastai, Lightning, ignite, Accelerate, transformers, and with nbdev 3
+	@$(COMPAT)/bin/python tools/compat.py $(ARGS)
 
 lab: $(READY)  ## Open the notebooks in JupyterLab
 	@cd nbs && JUPYTER_CONFIG_PATH="$(CURDIR)/.venv/.jupyter" ../$(BIN)/jupyter lab $(ARGS)
@@ -23,7 +27,7 @@ prepare: $(READY)  ## For maintainers: export, run all notebooks in place, clean
 	$(BIN)/python tools/readme.py
 
 clean:  ## Delete the environment, the results and the build products
-	rm -rf .venv results build dist _docs _proc *.egg-info .pytest_cache
+	rm -rf .venv $(COMPAT) results build dist _docs _proc *.egg-info .pytest_cache
 
 # HOME is set so that the notebook-cleaning hook of JupyterLab lands in .venv/, not in the user's own settings.
 $(READY): constraints.txt settings.ini setup.py pyproject.toml
@@ -36,4 +40,15 @@ $(READY): constraints.txt settings.ini setup.py pyproject.toml
 	  HOME="$(CURDIR)/.venv" GIT_CONFIG_GLOBAL="$$HOME/.gitconfig" $(BIN)/nbdev_install_hooks && \
 	  git config --local merge.nbdev-merge.driver '$(BIN)/nbdev_merge %O %A %B %P' && \
 	  printf '#!/bin/sh\n[ ! -x $(BIN)/nbdev_trust ] || $(BIN)/nbdev_trust\n' > .git/hooks/post-merge; fi
+	@touch $@
+
+# fastai brings torchvision, which has no build for a CPU-only torch; nothing here needs it.
+$(COMPAT)/ready: constraints-compat.txt compat/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make compat needs Python 3.11 or newer, and $(PYTHON) is not: try make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Setting up $(COMPAT) (once; a few minutes)"
+	@rm -rf $(COMPAT)
+	@$(PYTHON) -m venv $(COMPAT)
+	@$(COMPAT)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-compat.txt -r compat/requirements.txt
+	@$(COMPAT)/bin/python -m pip uninstall --quiet --yes torchvision
 	@touch $@

@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from .schedule import Ramp, Schedule, constant, cosine, exponential, join, linear, polynomial, position, write_field
+from .schedule import Ramp, Schedule, constant, cosine, exponential, join, linear, polynomial, position, bind_fields, write_field
 from .recipes import flat_cos, multistep, noisy, one_cycle, restarts, three_phase, triangular, warmup, warmup_cosine, wsd
 from .shapes import inverse_sqrt, k_decay, noam, one_minus_sqrt, rex, tanh
 from .lint import Finding, lint_schedule
@@ -13,9 +13,10 @@ from .learner import Callback, CancelBatchException, CancelEpochException, Cance
 from .callback import CallbackList, DeviceCB, MetricsCB, ProgressCB, RecorderCB, ScheduleCB, Seconds, SingleBatchCB, to_cpu
 from .finder import LRFind, LRFinderCB, lr_find
 from .post import coded_factor, four_figures, printed_factor
+from .torch_lr import ScheduleLR
 
 __all__ = [
-    'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'write_field',
+    'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'bind_fields', 'write_field',
     'flat_cos', 'multistep', 'noisy', 'one_cycle', 'restarts', 'three_phase', 'triangular', 'warmup', 'warmup_cosine', 'wsd',
     'inverse_sqrt', 'k_decay', 'noam', 'one_minus_sqrt', 'rex', 'tanh',
     'Finding', 'lint_schedule', 'overlay',
@@ -25,4 +26,5 @@ __all__ = [
     'CallbackList', 'DeviceCB', 'MetricsCB', 'ProgressCB', 'RecorderCB', 'ScheduleCB', 'Seconds', 'SingleBatchCB', 'to_cpu',
     'LRFind', 'LRFinderCB', 'lr_find',
     'coded_factor', 'four_figures', 'printed_factor',
+    'ScheduleLR',
 ]

@@ -15,7 +15,7 @@ from .learner import Callback, CancelFitException
 from .lint import lint_schedule
 from .metric import Metric, classes
 from .plot import new_axes
-from .schedule import position, write_field
+from .schedule import bind_fields, position, write_field
 
 # %% ../nbs/05_callback.ipynb #to-cpu
 def _map_tensors(f, x):
@@ -38,38 +38,22 @@ class ScheduleCB(Callback):
         end="open", # where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
         **scheds, # a schedule (or any function of `pos`) for a field, e.g. `lr=0.1*cosine()`; a list has one for each param group
     ):
-        if not scheds: raise ValueError("scheds must name at least one field, e.g. lr=0.1*cosine()")
         position(0, 1, end=end)
         self.end, self.scheds = end, scheds
 
     def before_fit(self, learn):
-        groups = learn.opt.param_groups
-        self.writes = []
-        for field, scheds in self.scheds.items():
-            for group in groups:
-                if field not in group: raise ValueError(f"{type(learn.opt).__name__} has no {field!r} to schedule; choose from {sorted(group.keys() - {'params'})}")
-            scheds = scheds if isinstance(scheds, list) else [scheds]*len(groups)
-            if len(scheds) != len(groups): raise ValueError(f"{field} must have one schedule for each of {len(groups)} param groups, got {len(scheds)}")
-            self.writes += [(group, field, _checked(field, s)) for group, s in zip(groups, scheds)]
-            if field == 'lr': self._advise(learn, scheds)
+        self.writes = bind_fields(learn.opt, self.scheds)
+        self._advise(learn, {sched for _, field, sched in self.writes if field == 'lr'})
 
     def _advise(self, learn, scheds):
         "Warn of what `lint_schedule` calls serious"
-        found = {f for s in set(scheds) for f in lint_schedule(s, learn.total, end=self.end) if f.severity == 'serious'}
+        found = {f for s in scheds for f in lint_schedule(s, learn.total, end=self.end) if f.severity == 'serious'}
         for f in found: warnings.warn(f"ScheduleCB(lr=…): {f.what}; {f.cure}")
 
     def before_batch(self, learn):
         if not learn.training: return
         pos = position(learn.step, learn.total, self.end)
         for group, field, sched in self.writes: write_field(group, field, sched(pos))
-
-def _checked(field, sched):
-    "`sched` as a function of `pos`; refuses a learning rate that is anywhere negative or not a number"
-    if isinstance(sched, type) or not callable(sched): raise ValueError(f"{field} must be a schedule, a function of pos, got {sched!r}; a fixed value is constant(…)")
-    if field == 'lr':
-        for pos in np.linspace(0, 1, 101).tolist():
-            if not 0 <= sched(pos) < np.inf: raise ValueError(f"lr must be a finite number, at least 0, all the way; {sched} gives {sched(pos)} at {pos=}")
-    return sched
 
 # %% ../nbs/05_callback.ipynb #recorder-cb
 class RecorderCB(Callback):

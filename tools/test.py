@@ -36,6 +36,7 @@ ARROWS = {
     'callback': {'learner', 'lint', 'metric', 'plot', 'schedule'},
     'finder': {'callback', 'learner', 'schedule', 'plot'},
     'post': {'finder', 'schedule', 'plot', 'callback'},
+    'torch_lr': {'plot', 'schedule'},
     'cli': ANY,
     '__init__': ANY,
 }
@@ -181,10 +182,11 @@ def is_evaluated(cell, skip=frozenset()):
         re.fullmatch(r'eval:\s*false', flag, re.IGNORECASE) or flag in skip for flag in told)
 
 
-def run_notebooks(root, workers):
-    "Run each notebook by nbdev_test; return the names of those that passed, and a reason for each other one."
+def run_notebooks(root, workers, command='nbdev_test'):
+    "Run each notebook by nbdev_test, which nbdev 3 calls nbdev-test; return the names of those that passed, and a reason for each other one."
     started, failed = set(), set()
-    process = tool('nbdev_test', '--do_print', '--n_workers', str(workers), root=root)
+    dash = '-' if '-' in command else '_'
+    process = tool(command, f'--do{dash}print', f'--n{dash}workers', str(workers), root=root)
     reporting = False
     for line in process.stdout:
         print(line, end='', flush=True)
@@ -202,7 +204,7 @@ def run_notebooks(root, workers):
         if path.name in failed: reasons[path.name] = 'a cell failed'
         elif path.name not in started: reasons[path.name] = 'did not run (skip_exec?)'
         elif not any(is_evaluated(cell, skip) for cell in cells): reasons[path.name] = 'has no cell that is evaluated'
-        elif status and not failed: reasons[path.name] = f'nbdev_test ended with status {status}'
+        elif status and not failed: reasons[path.name] = f'{command} ended with status {status}'
     return {path.name for path in notebooks(root)} - reasons.keys(), reasons
 
 
