@@ -192,12 +192,12 @@ class join(Schedule):
     def formula(self, t):
         edges = (0., *self.at, 1.)
         if isinstance(t, float):
-            i = bisect_right(self.at, t)
-            return self.scheds[i].formula((t - edges[i]) / (edges[i+1] - edges[i]))
-        value = 0*t
+            i = bisect_right(self.at, t + 1e-12)
+            return self.scheds[i].formula(max((t - edges[i]) / (edges[i+1] - edges[i]), 0.))
+        value, nudged = 0*t, t + max(1e-12, 2*(torch if isinstance(t, torch.Tensor) else np).finfo(t.dtype).eps)
         for sched, lo, hi in zip(self.scheds, edges, edges[1:]):
-            here = (lo <= t) & (t < hi) if hi < 1 else lo <= t
-            value[here] = sched.formula((t[here] - lo) / (hi - lo))
+            here = (lo <= nudged) & (nudged < hi) if hi < 1 else lo <= nudged
+            value[here] = sched.formula(((t[here] - lo) / (hi - lo)).clip(0, 1))
         return value
 
     def __repr__(self): return f"join({list(self.scheds)}, at={list(self.at)})"
@@ -247,7 +247,18 @@ def bind_fields(
         if len(each) != len(groups): raise ValueError(f"{field} must have one schedule for each of {len(groups)} param groups, got {len(each)}")
         for sched in each: _check_values(field, sched)
         bound += [(group, field, sched) for group, sched in zip(groups, each)]
+    for field, given in scheds.items():
+        if isinstance(given, list): _separate(field, groups)
     return bound
+
+def _separate(field, groups):
+    "Give each group tensors of its own: torch lets groups share the optimizer's default"
+    seen = set()
+    for group in groups:
+        old = group[field]
+        own = tuple(o.clone() if isinstance(o, torch.Tensor) and id(o) in seen else o for o in (old if isinstance(old, tuple) else [old]))
+        seen.update(map(id, own))
+        group[field] = own if isinstance(old, tuple) else own[0]
 
 def _check_values(field, sched):
     if isinstance(sched, type) or not callable(sched): raise ValueError(f"{field} must be a schedule, a function of pos, got {sched!r}; a fixed value is constant(…)")

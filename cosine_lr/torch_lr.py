@@ -56,21 +56,10 @@ def _same_kind(field, old, value):
     if not ok or any(isinstance(v, numbers.Real) and not math.isfinite(v) for v in values):
         raise ValueError(f"{field} must have values like {old!r}, and its schedule gives {value!r}")
 
-def _separate(field, groups):
-    "Give each group tensors of its own"
-    seen = set()
-    for group in groups:
-        old = group[field]
-        own = tuple(o.clone() if id(o) in seen and isinstance(o, torch.Tensor) else o for o in (old if isinstance(old, tuple) else [old]))
-        seen.update(map(id, own))
-        group[field] = own if isinstance(old, tuple) else own[0]
-
 # %% ../nbs/11_torch.ipynb #bind-2
 def _bound(opt, scheds):
     "`scheds`, when they suit the optimizer's groups; a ValueError says why not"
     for group, field, sched in bind_fields(opt, scheds): _same_kind(field, group[field], sched(0.))
-    for field, given in scheds.items():
-        if isinstance(given, list): _separate(field, opt.param_groups)
     return {field: list(given) if isinstance(given, list) else given for field, given in scheds.items()}
 
 # %% ../nbs/11_torch.ipynb #plain

@@ -90,6 +90,15 @@ def test_no_restart_misses_its_peak(growth, first, cycles):
     assert (s(position(begins, total)) == 1).all()
 
 
+@given(st.integers(2, 60), st.integers(2, 5), st.integers(1, 59))
+def test_no_restart_behind_a_warmup_misses_its_peak(length, cycles, warm):
+    total = warm + length*cycles
+    s = warmup(restarts(cycles), warm=warm/total)
+    steps = warm + length*np.arange(cycles)
+    assert all(s(position(int(step), total)) > .999999 for step in steps)
+    assert (s(position(steps, total)) > .999999).all()
+
+
 nonsense = st.none() | st.booleans() | st.text(max_size=3) | st.floats() | st.integers() | st.complex_numbers() | st.just([]) | st.just([1, 'a']) \
     | st.just({}) | st.just(10**400) | st.just(torch.zeros(2)) | st.just(np.zeros(2)) | st.just(cosine) | st.just(linear()) | st.just([linear(), None])
 makers = {constant: 1, linear: 2, cosine: 2, polynomial: 3, exponential: 2, join: 2, warmup: 3, warmup_cosine: 3, wsd: 3, flat_cos: 1, one_cycle: 3,
