@@ -10,6 +10,7 @@ from .learner import Callback, CancelBatchException, CancelEpochException, Cance
 from .callback import CallbackList, DeviceCB, MetricsCB, ProgressCB, RecorderCB, ScheduleCB, Seconds, SingleBatchCB, to_cpu
 from .finder import LRFind, LRFinderCB, lr_find
 from .post import coded_factor, four_figures, printed_factor
+from .fleet import Fleet, run_fleet
 
 __all__ = [
     'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position',
@@ -20,4 +21,5 @@ __all__ = [
     'CallbackList', 'DeviceCB', 'MetricsCB', 'ProgressCB', 'RecorderCB', 'ScheduleCB', 'Seconds', 'SingleBatchCB', 'to_cpu',
     'LRFind', 'LRFinderCB', 'lr_find',
     'coded_factor', 'four_figures', 'printed_factor',
+    'Fleet', 'run_fleet',
 ]

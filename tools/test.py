@@ -33,6 +33,7 @@ ARROWS = {
     'callback': {'learner', 'metric', 'schedule', 'plot'},
     'finder': {'callback', 'learner', 'schedule', 'plot'},
     'post': {'finder', 'schedule', 'plot', 'callback'},
+    'fleet': {'schedule', 'plot'},
     'cli': ANY,
     '__init__': ANY,
 }
