@@ -45,26 +45,27 @@ def _stack(models, which, device):
 # %% ../nbs/08_fleet.ipynb #loss
 def _cross_entropy(scores, targ):
     "`F.cross_entropy`, from operations that stay fast for a few classes and many rows"
-    z = scores - scores.amax(-1, keepdim=True).detach()
+    z = scores - scores.detach().amax(-1, keepdim=True)
     return (z.exp().sum(-1).log() - z.gather(-1, targ.unsqueeze(-1)).squeeze(-1)).mean()
 
 def _is_classes(preds, targ): return not targ.is_floating_point() and preds.ndim == targ.ndim + 1
 
-def _loss_and_hits(model, loss_func, state, x, ys):
-    "Loss of one member, and its share of correct classes, NaN where there are no classes"
-    preds = functional_call(model, state, (x,))
-    classes = _is_classes(preds, ys[0])
-    plain = loss_func is F.cross_entropy and classes and preds.ndim == 2
+def _loss(loss_func, preds, ys):
+    plain = loss_func is F.cross_entropy and preds.ndim == 2 and _is_classes(preds, ys[0])
     loss = (_cross_entropy if plain else loss_func)(preds, *ys)
     if loss.ndim: raise ValueError(f"loss_func must return a 0-d tensor, got shape {tuple(loss.shape)}")
-    hits = (preds.detach().argmax(1) == ys[0]).to(loss.dtype).mean() if classes else torch.full_like(loss.detach(), math.nan)
-    return loss, hits
+    return loss
+
+def _hits(preds, targ):
+    "The share of rows whose highest score is the target's; NaN where targets are not classes"
+    if not _is_classes(preds, targ): return preds.new_tensor(math.nan)
+    return (preds.argmax(1) == targ).to(preds.dtype).mean()
 
 # %% ../nbs/08_fleet.ipynb #gradients
 def _gradients(model, loss_func, params, others, x, ys, functional=False):
     "Gradients of every member's own loss, and the losses [members]: those of a sum whose terms share no parameter"
     def total(params, others):
-        one = lambda p, o, x, *ys: (_loss_and_hits(model, loss_func, {**p, **o}, x, ys)[0], o)
+        one = lambda p, o, x, *ys: (_loss(loss_func, functional_call(model, {**p, **o}, (x,)), ys), o)
         losses, others = vmap(one, randomness='different')(params, others, x, *ys)
         return losses.sum(), (losses.detach(), others)
     if functional: # what torch.compile can look through
@@ -114,7 +115,7 @@ class _Adam:
 def _values(field, value, pos):
     "A number, a schedule, or a pair of them, at every `pos`: [steps]"
     try: value = value(pos) if callable(value) else value
-    except TypeError as e: raise ValueError(f"{field} must take an array of progress, as schedules do; {value!r} does not: {e}") from e
+    except TypeError as e: raise ValueError(f"{field} must take an array of progress, as schedules do; {getattr(value, '__name__', value)!r} does not: {e}") from e
     if isinstance(value, tuple): return tuple(_values(field, v, pos) for v in value)
     value = np.broadcast_to(np.asarray(value, float), pos.shape)
     if not np.isfinite(value).all(): raise ValueError(f"{field} must be a finite number all the way, got {value}")
@@ -251,7 +252,9 @@ def _validate(block):
     "Mean validation loss and accuracy of each member over all rows: [2, members]"
     plan = block.plan
     plan.model.eval()
-    one = lambda state, x, *ys: torch.stack(_loss_and_hits(plan.model, plan.loss_func, state, x, ys))
+    def one(state, x, *ys):
+        preds = functional_call(plan.model, state, (x,))
+        return torch.stack([_loss(plan.loss_func, preds, ys), _hits(preds, ys[0])])
     total = sum(len(x) * vmap(lambda state: one(state, x, *ys))({**block.params, **block.others}) for x, *ys in plan.data.valid)
     return total.mT / sum(len(x) for x, *_ in plan.data.valid)
 
