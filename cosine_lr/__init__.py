@@ -14,6 +14,7 @@ from .callback import CallbackList, DeviceCB, MetricsCB, ProgressCB, RecorderCB,
 from .finder import LRFind, LRFinderCB, lr_find
 from .post import coded_factor, four_figures, printed_factor
 from .torch_lr import ScheduleLR
+from .fleet import Fleet, run_fleet
 
 __all__ = [
     'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'bind_fields', 'write_field',
@@ -27,4 +28,5 @@ __all__ = [
     'LRFind', 'LRFinderCB', 'lr_find',
     'coded_factor', 'four_figures', 'printed_factor',
     'ScheduleLR',
+    'Fleet', 'run_fleet',
 ]

@@ -37,6 +37,7 @@ ARROWS = {
     'finder': {'callback', 'learner', 'schedule', 'plot'},
     'post': {'finder', 'schedule', 'plot', 'callback'},
     'torch_lr': {'plot', 'schedule'},
+    'fleet': {'schedule', 'plot'},
     'cli': ANY,
     '__init__': ANY,
 }
