@@ -43,7 +43,7 @@ class ScheduleCB(Callback):
 
     def before_fit(self, learn):
         self.writes = bind_fields(learn.opt, self.scheds)
-        self._advise(learn, {sched for _, field, sched in self.writes if field == 'lr'})
+        if learn.total: self._advise(learn, {sched for _, field, sched in self.writes if field == 'lr'})
 
     def _advise(self, learn, scheds):
         "Warn of what `lint_schedule` calls serious"
@@ -62,7 +62,7 @@ class RecorderCB(Callback):
         self.fields = fields or ('lr',)
         self._clear()
 
-    def _clear(self): self._records, self._on_device = {name: [] for name in ('loss', *self.fields)}, []
+    def _clear(self): self._records, self._pending = [{name: [] for name in ('loss', *self.fields)} for _ in range(2)]
 
     def before_fit(self, learn):
         self._clear()
@@ -70,16 +70,19 @@ class RecorderCB(Callback):
             if field not in learn.opt.param_groups[0]: raise ValueError(f"{type(learn.opt).__name__} has no {field!r} to record; choose from {sorted(learn.opt.param_groups[0].keys() - {'params'})}")
 
     def after_backward(self, learn):
-        self._on_device.append(learn.loss.detach())
+        self._pending['loss'].append(learn.loss.detach())
         for field in self.fields:
-            values = [_map_tensors(torch.Tensor.item, g[field]) for g in learn.opt.param_groups]
-            self._records[field].append(values[0] if len(values) == 1 else values)
+            values = [_map_tensors(torch.clone, g[field]) for g in learn.opt.param_groups]
+            self._pending[field].append(values[0] if len(values) == 1 else values)
 
     def cleanup_epoch(self, learn): self._fetch()
 
     def _fetch(self):
-        if self._on_device: self._records['loss'] += torch.stack(self._on_device).tolist()
-        self._on_device = []
+        "Turn what is still tensors into numbers"
+        losses = self._pending.pop('loss')
+        self._records['loss'] += torch.stack(losses).tolist() if losses else []
+        for field, values in self._pending.items(): self._records[field] += _map_tensors(torch.Tensor.item, values)
+        self._pending = {name: [] for name in self._records}
 
     def __getitem__(self, name): # 'loss' or one of the fields
         "All values of `name` so far: an array [steps], or [steps, groups] where there are several param groups"

@@ -134,8 +134,8 @@ class Learner:
         lr = self.lr if lr is None else lr
         _check_lr(lr)
         _check_fit(n_epochs, {name: getattr(self.dls, name) for name, used in (('train', train), ('valid', valid)) if used})
-        self.n_epochs, self.epochs, self.epoch, self.iter, self.training = n_epochs, range(n_epochs), None, None, train
-        self.step, self.total = 0, n_epochs*len(self.dls.train) if train else 0
+        self.n_epochs, self.epochs, self.epoch, self.iter, self.training = int(n_epochs), range(n_epochs), None, None, train
+        self.step, self.total = 0, self.n_epochs*len(self.dls.train) if train else 0
         self.opt = self.opt_func(self.model.parameters(), lr=lr)
         self._hooks = _bind([*self.cbs, *(cbs or ())])
         self._run('fit', self._all_epochs, train, valid)
