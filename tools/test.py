@@ -191,7 +191,7 @@ def run_notebooks(root, workers, command='nbdev_test'):
     reporting = False
     for line in process.stdout:
         print(line, end='', flush=True)
-        if match := re.match(r'Starting .*?([^/\\]+\.ipynb)$', line.rstrip()): started.add(match[1])
+        started.update(Path(name).name for name in re.findall(r'Starting (.*?\.ipynb)', line))  # two workers may share a line
         if line.startswith('nbdev Tests Failed'): reporting = True
         elif reporting and (match := re.fullmatch(r'\s+(\S.*\.ipynb)', line.rstrip())): failed.add(match[1])
     status = process.wait()
