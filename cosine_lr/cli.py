@@ -10,6 +10,7 @@ import argparse
 import csv
 import signal
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 import torch
@@ -97,7 +98,8 @@ def _parser():
 # %% ../nbs/cli.ipynb #finish
 @contextmanager
 def _no_interrupt():
-    "Ignore Ctrl-C for a moment, so that what is being written is written whole"
+    "Ignore Ctrl-C for a moment, so that what is being written is written whole; only the main thread is interrupted at all"
+    if threading.current_thread() is not threading.main_thread(): return (yield)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try: yield
     finally: signal.signal(signal.SIGINT, before)
