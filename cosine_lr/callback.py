@@ -19,6 +19,7 @@ from .schedule import bind_fields, position, write_field
 
 # %% ../nbs/05_callback.ipynb #to-cpu
 def _map_tensors(f, x):
+    if type(x) is float: return x # the usual case
     if isinstance(x, torch.Tensor): return f(x)
     if isinstance(x, dict): return {k: _map_tensors(f, v) for k, v in x.items()}
     if isinstance(x, tuple) and type(x) is not tuple: return type(x)(*(_map_tensors(f, v) for v in x)) # a named tuple

@@ -21,7 +21,8 @@ class CancelBatchException(Exception): "Raised by a callback: leave this batch, 
 class CancelEpochException(Exception): "Raised by a callback: leave this pass over a loader, go on with the next"
 class CancelFitException(Exception): "Raised by a callback: leave `fit`"
 
-_CANCEL = dict(batch=CancelBatchException, epoch=CancelEpochException, fit=CancelFitException)
+_CANCEL = dict(epoch=CancelEpochException, fit=CancelFitException)
+_CANCELS = (CancelBatchException, CancelEpochException, CancelFitException)
 
 # %% ../nbs/04_learner.ipynb #callback
 class Callback:
@@ -109,9 +110,20 @@ def _locate(error, hook, learn):
     part = 'training' if learn.training else 'validation'
     batch = '' if learn.iter is None else f", batch {learn.iter}"
     when = 'before the first epoch' if learn.epoch is None else f"epoch {learn.epoch}{batch} ({part})"
+    if not isinstance(getattr(hook, '__self__', None), Callback): return
     note = f"raised by {type(hook.__self__).__name__}.{hook.__name__}, {when}"
     if sys.version_info >= (3, 11): error.add_note(note)
     elif len(error.args) == 1: error.args = (f"{error.args[0]}\n{note}",)
+
+# %% ../nbs/04_learner.ipynb #script
+def _count_step(learn): learn.step += 1
+
+def _script(hooks, training):
+    "All that is done with a batch, in order"
+    forward = ['before_batch', 'predict', 'after_predict', 'get_loss', 'after_loss', _check_loss]
+    update = ['zero_grad', 'backward', 'after_backward', 'step', _count_step, 'after_step']
+    parts = [*forward, *(update if training else ()), 'after_batch']
+    return [do for part in parts for do in (hooks[part] if isinstance(part, str) else [part])]
 
 # %% ../nbs/04_learner.ipynb #learner
 class Learner:
@@ -154,29 +166,25 @@ class Learner:
         self._run('epoch', self._all_batches)
 
     def _all_batches(self):
-        for self.iter, self.batch in enumerate(self.dl): self._run('batch', self._one_batch)
+        script = _script(self._hooks, self.training)
+        for self.iter, self.batch in enumerate(self.dl):
+            try: self._call(script)
+            except CancelBatchException: pass
+            finally: self._clean_up('cleanup_batch')
         _check_unseen(self)
-
-    def _one_batch(self):
-        for event in ('predict', 'after_predict', 'get_loss', 'after_loss'): self._call(event)
-        _check_loss(self)
-        if not self.training: return
-        for event in ('zero_grad', 'backward', 'after_backward', 'step'): self._call(event)
-        self.step += 1
-        self._call('after_step')
 
     def _run(self, name, body, *args):
         try:
-            self._call(f'before_{name}')
+            self._call(self._hooks[f'before_{name}'])
             body(*args)
-            self._call(f'after_{name}')
+            self._call(self._hooks[f'after_{name}'])
         except _CANCEL[name]: pass
         finally: self._clean_up(f'cleanup_{name}')
 
-    def _call(self, event, hooks=None):
+    def _call(self, hooks):
         try:
-            for hook in hooks or self._hooks[event]: hook(self)
-        except tuple(_CANCEL.values()): raise
+            for hook in hooks: hook(self)
+        except _CANCELS: raise
         except Exception as e:
             _locate(e, hook, self)
             raise
@@ -184,7 +192,7 @@ class Learner:
     def _clean_up(self, event): # every hook, even if one of them fails
         if not self._hooks[event]: return
         with ExitStack() as stack:
-            for hook in reversed(self._hooks[event]): stack.callback(self._call, event, [hook])
+            for hook in reversed(self._hooks[event]): stack.callback(self._call, [hook])
 
 # %% ../nbs/04_learner.ipynb #learners
 class MomentumCB(Callback):
