@@ -75,8 +75,9 @@ class _Shown(_Records):
 
     def plot(self, metric='valid_loss', ax=None, title=None):
         "Draw the mean of `metric` against the epoch with a band of one sd, a line a schedule; returns the axes"
-        ax = new_axes('epoch', metric.replace('_', ' '), title or f'{metric}, mean ± sd of {len(self.seeds)} seeds', ax)
-        for name, values in zip(self.schedules, self._metric(metric)):
+        recorded, words = self._metric(metric), metric.replace('_', ' ')
+        ax = new_axes('epoch', words, title or f'{words}, mean ± sd of {len(self.seeds)} seeds', ax)
+        for name, values in zip(self.schedules, recorded):
             mean, sd = np.array([_summary(v) for v in values.T]).T
             line, = ax.plot(range(len(mean)), mean, label=name)
             ax.fill_between(range(len(mean)), mean - sd, mean + sd, alpha=.2, color=line.get_color(), lw=0)

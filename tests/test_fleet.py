@@ -16,8 +16,7 @@ SGD = partial(torch.optim.SGD, momentum=.9)
 def mlp(): return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
 
 
-def everything():
-    return nn.Sequential(nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10))
+def normed(): return nn.Sequential(nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))
 
 
 def train(make_model=mlp, lr=.1*cosine(), seeds=2, **kwargs):
@@ -30,11 +29,11 @@ def test_a_compiled_step_is_one_graph_and_is_compiled_once():
     counters = torch._dynamo.utils.counters
     torch._dynamo.reset()
     counters.clear()
-    plain, compiled = train(everything, opt_func=SGD), train(everything, opt_func=SGD, compile=True)
+    plain, compiled = train(normed, opt_func=SGD), train(normed, opt_func=SGD, compile=True)
     assert np.allclose(plain.losses, compiled.losses, rtol=1e-4) and np.allclose(plain.values['valid_loss'], compiled.values['valid_loss'], rtol=1e-4)
     assert not counters['graph_break']
     assert counters['stats']['unique_graphs'] == 2  # one for the full batches, one for the last
-    train(everything, opt_func=SGD, compile=True, lr=.05*constant(), epochs=2)  # other values, other steps: nothing new to compile
+    train(normed, opt_func=SGD, compile=True, lr=.05*constant(), epochs=2)  # other values, other steps: nothing new to compile
     assert counters['stats']['unique_graphs'] == 2
 
 
@@ -49,7 +48,8 @@ def test_many_shapes_may_be_compiled():
 @pytest.mark.parametrize('compile', [False, True])
 def test_each_run_draws_its_own_dropout(compile):
     twins = dict(a=.1*cosine(), twin=.1*cosine())
-    once, again = (train(lambda: nn.Sequential(nn.Dropout(.5), nn.Linear(64, 10)), twins, compile=compile) for _ in range(2))
+    model = lambda: nn.Sequential(nn.Dropout(.5), nn.Linear(64, 10))
+    once, again = (run_fleet(model, digits_dls(bs=539), twins, seeds=2, quiet=True, compile=compile) for _ in range(2))
     assert np.abs(once['a'].losses - once['twin'].losses).max() > .01
     assert np.array_equal(once.losses, again.losses)
 
@@ -118,12 +118,13 @@ def test_memory_for_not_even_one_run_is_an_error(monkeypatch):
 
 
 PEAK = '''
-import resource, torch
+import re, torch
+from pathlib import Path
 from torch import nn
 from cosine_lr import cosine, digits_dls, fleet, run_fleet
 kinds = dict(mlp=lambda: nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10)),
              conv=lambda: nn.Sequential(nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10)))
-def mb(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+def mb(): return int(re.search(r'VmHWM:\\s+(\\d+) kB', Path('/proc/self/status').read_text())[1]) / 1e3
 make, dls = kinds['{kind}'], digits_dls()
 def train(seeds): return run_fleet(make, dls, .1*cosine(), seeds=seeds, opt_func=torch.optim.Adam, quiet=True, max_bytes={limit}*1e6)
 train(2)
@@ -140,14 +141,14 @@ def peak(**settings):
     return map(float, done.stdout.split())
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='peak memory is read from getrusage, whose unit differs elsewhere')
+@pytest.mark.skipif(sys.platform != 'linux', reason='the peak is read from /proc')
 @pytest.mark.parametrize('kind', ['mlp', 'conv'])
 def test_the_estimate_is_near_the_real_peak(kind):
     real, each = peak(kind=kind, seeds=200, limit=1e6)
-    assert .5 < real/(200*each) < 1.5
+    assert .5 < real/(200*each) < 2  # where nothing is said, half of the free memory is used
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='peak memory is read from getrusage, whose unit differs elsewhere')
+@pytest.mark.skipif(sys.platform != 'linux', reason='the peak is read from /proc')
 def test_a_fleet_larger_than_its_memory_trains_in_parts():
     real, each = peak(kind='mlp', seeds=400, limit=60)
-    assert 400*each > 3*60 and real < 1.5*60
+    assert 400*each > 4*60 and real < 2*60
