@@ -14,7 +14,8 @@ from .callback import CallbackList, DeviceCB, MetricsCB, ProgressCB, RecorderCB,
 from .finder import LRFind, LRFinderCB, lr_find
 from .post import coded_factor, four_figures, printed_factor
 from .torch_lr import ScheduleLR
-from .fleet import Fleet, run_fleet
+from .runs import Fleet
+from .fleet import run_fleet
 
 __all__ = [
     'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'bind_fields', 'write_field',

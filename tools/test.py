@@ -37,7 +37,9 @@ ARROWS = {
     'finder': {'callback', 'learner', 'schedule', 'plot'},
     'post': {'finder', 'schedule', 'plot', 'callback'},
     'torch_lr': {'plot', 'schedule'},
-    'fleet': {'schedule', 'plot'},
+    'runs': {'plot'},
+    'stacked': set(),
+    'fleet': {'runs', 'schedule', 'stacked'},
     'cli': ANY,
     '__init__': ANY,
 }
