@@ -2,9 +2,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 COMPAT := .venv-compat
+DOCS := .venv/docs
 BROWSER := .venv/browser
 
-.PHONY: help run test compat browser lab prepare clean
+.PHONY: help run test compat docs browser lab prepare clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,8 +19,12 @@ test: $(READY)  ## Check the repository and run every notebook as a test
 compat: $(COMPAT)/ready  ## Try the built wheel in fastai, Lightning, ignite, Accelerate, transformers, and with nbdev 3
 	@$(COMPAT)/bin/python tools/compat.py $(ARGS)
 
-browser: $(BROWSER)  ## Run every notebook in JupyterLab in headless Chromium; screenshots go to results/browser/
+docs: $(DOCS)  ## Build the site, notebooks and reference, in _docs/; it needs no network
+	@$(BIN)/python tools/docs.py
+
+browser: $(BROWSER) docs  ## Run every notebook in JupyterLab in headless Chromium, and read the site there; screenshots go to results/
 	@$(BIN)/python tools/browser.py $(ARGS)
+	@$(BIN)/python tools/site.py
 
 lab: $(READY)  ## Open the notebooks in JupyterLab
 	@cd nbs && JUPYTER_CONFIG_PATH="$(CURDIR)/.venv/.jupyter" ../$(BIN)/jupyter lab $(ARGS)
@@ -46,8 +51,9 @@ $(READY): constraints.txt settings.ini setup.py pyproject.toml
 	  printf '#!/bin/sh\n[ ! -x $(BIN)/nbdev_trust ] || $(BIN)/nbdev_trust\n' > .git/hooks/post-merge; fi
 	@touch $@
 
-$(BROWSER): $(READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+# `.venv/docs` and `.venv/browser` say that the extra of that name is installed.
+$(DOCS) $(BROWSER): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(@F)]'
 	@touch $@
 
 # fastai brings torchvision, which has no build for a CPU-only torch; nothing here needs it.

@@ -116,7 +116,9 @@ def save(page, path):
     page.keyboard.press('Control+s')
     for _ in range(60):
         time.sleep(.25)
-        if path.stat().st_mtime_ns != before: return json.loads(path.read_text(encoding='utf-8'))
+        if path.stat().st_mtime_ns == before: continue
+        try: return json.loads(path.read_text(encoding='utf-8'))
+        except ValueError: pass  # it is being written
     raise BrowserTimeout('the notebook could not be saved')
 
 
