@@ -15,6 +15,7 @@ from .finder import LRFind, LRFinderCB, lr_find
 from .post import coded_factor, four_figures, printed_factor
 from .torch_lr import ScheduleLR
 from .fleet import Fleet, run_fleet
+from .trial import Comparison, Regime, compare, holm, rivals, run_regime, run_trial
 
 __all__ = [
     'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'bind_fields', 'write_field',
@@ -29,4 +30,5 @@ __all__ = [
     'coded_factor', 'four_figures', 'printed_factor',
     'ScheduleLR',
     'Fleet', 'run_fleet',
+    'Comparison', 'Regime', 'compare', 'holm', 'rivals', 'run_regime', 'run_trial',
 ]

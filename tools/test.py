@@ -38,6 +38,7 @@ ARROWS = {
     'post': {'finder', 'schedule', 'plot', 'callback'},
     'torch_lr': {'plot', 'schedule'},
     'fleet': {'schedule', 'plot'},
+    'trial': {'data', 'fleet', 'plot', 'post', 'recipes', 'schedule'},
     'cli': ANY,
     '__init__': ANY,
 }
