@@ -16,6 +16,7 @@ from .post import coded_factor, four_figures, printed_factor
 from .torch_lr import ScheduleLR
 from .runs import Fleet
 from .fleet import run_fleet
+from .trial import Comparison, Regime, compare, holm, rivals, run_regime, run_trial
 
 __all__ = [
     'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'bind_fields', 'write_field',
@@ -30,4 +31,5 @@ __all__ = [
     'coded_factor', 'four_figures', 'printed_factor',
     'ScheduleLR',
     'Fleet', 'run_fleet',
+    'Comparison', 'Regime', 'compare', 'holm', 'rivals', 'run_regime', 'run_trial',
 ]

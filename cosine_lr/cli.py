@@ -24,6 +24,7 @@ from .plot import png
 from .post import four_figures
 from .recipes import flat_cos, one_cycle, restarts, warmup_cosine, wsd
 from .schedule import constant, cosine, exponential, linear
+from .trial import run_trial
 
 # %% ../nbs/cli.ipynb #models
 _MODELS = {'single layer': lambda: nn.Linear(64, 10), 'MLP': lambda: nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))}
@@ -85,7 +86,7 @@ def _make_writable(folder):
         if name == 'results.csv' or (folder/name).exists(): (folder/name).open('a').close()
 
 def _parser():
-    parser = argparse.ArgumentParser('cosine_lr', description='Train digit classifiers with a constant and an annealed learning rate, and compare.')
+    parser = argparse.ArgumentParser('cosine_lr', description='Train digit classifiers with a constant and an annealed learning rate, and compare. `cosine_lr trial` does so with statistics, see `cosine_lr trial --help`.')
     parser.add_argument('--epochs', type=_positive(int), default=50, help='passes over the training set (default %(default)s)')
     parser.add_argument('--lr', type=_positive(float), default=0.5, help='peak learning rate (default %(default)s)')
     parser.add_argument('--seed', type=_seed, default=0, help='sets the initial weights and the order of the batches (default %(default)s)')
@@ -115,6 +116,33 @@ def _verdict(runs, opts):
         lines.append(f"  {run.model + ',':<13} {run.schedule + ':':<14} best validation loss {best['valid_loss']:.4f} in epoch {best['epoch']}, final test accuracy {run.test_accuracy():.4f}")
     return '\n'.join(lines)
 
+# %% ../nbs/cli.ipynb #trial
+def _at_least(low):
+    def parse(text):
+        if (value := int(text)) < low: raise argparse.ArgumentTypeError(f'must be at least {low}, got {text}')
+        return value
+    parse.__name__ = 'int'
+    return parse
+
+def _trial(argv):
+    "The command `cosine_lr trial`; returns its exit status"
+    parser = argparse.ArgumentParser('cosine_lr trial', description='Does annealing help? Run the protocol of notebook 09_trial; write a table and a figure for each of its four answers.')
+    parser.add_argument('--seeds', type=_at_least(5), default=256, help='runs of each kind (default %(default)s)')
+    parser.add_argument('--out', type=Path, default=Path('results'), help='folder for trial_*.csv and trial_*.png, overwritten (default %(default)s)')
+    parser.add_argument('--quiet', action='store_true', help='no progress bar')
+    opts = parser.parse_args(argv)
+    try: opts.out.mkdir(parents=True, exist_ok=True)
+    except OSError as e: parser.error(f'argument --out: cannot write to {opts.out}: {e.strerror}')
+    try: answers = run_trial(opts.seeds, opts.out, opts.quiet)
+    except OSError as e:
+        print(f'cosine_lr: cannot write to {opts.out}: {e.strerror}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f'\nstopped (interrupted): the answers so far are in {opts.out}')
+        return 130
+    print(f"{len(answers)} answers, each from {opts.seeds} seeds, written to {opts.out}: {', '.join(f'trial_{answer}' for answer in answers)}, a .csv and a .png each")
+    return 0
+
 # %% ../nbs/cli.ipynb #main
 def _train(opts, runs):
     "Train every model with every schedule, adding to `runs`; returns why it stopped early, or None"
@@ -132,6 +160,8 @@ def _train(opts, runs):
 
 def main(argv=None): # arguments of the command line; those of the process if None
     "The console command `cosine_lr`; returns its exit status"
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == ['trial']: return _trial(argv[1:])
     opts, runs = (parser := _parser()).parse_args(argv), []
     try: _make_writable(opts.out)
     except OSError as e: parser.error(f'argument --out: cannot write to {opts.out}: {e.strerror}')

@@ -43,3 +43,10 @@ def test_ctrl_c_keeps_the_finished_epochs(tmp_path):
     assert len(kept) >= 5 and all(row['valid_loss'] for row in kept)
     assert f'the {len(kept)} finished epochs' in said
     assert all((tmp_path/f'figure{i}.png').stat().st_size > 0 for i in range(1, 5))
+
+
+def test_trial_is_a_command_of_its_own(tmp_path):
+    text = subprocess.run([*COMMAND, 'trial', '--help'], capture_output=True, text=True, check=True).stdout
+    assert '--seeds' in text and '--out' in text and '--epochs' not in text
+    run = subprocess.run([*COMMAND, 'trial', '--seeds', 'many'], capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 2 and '--seeds' in run.stderr and not list(tmp_path.iterdir())

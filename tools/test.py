@@ -40,6 +40,7 @@ ARROWS = {
     'runs': {'plot'},
     'stacked': set(),
     'fleet': {'runs', 'schedule', 'stacked'},
+    'trial': {'data', 'fleet', 'plot', 'post', 'recipes', 'runs', 'schedule'},
     'cli': ANY,
     '__init__': ANY,
 }
