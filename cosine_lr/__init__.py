@@ -16,7 +16,8 @@ from .post import coded_factor, four_figures, printed_factor
 from .torch_lr import ScheduleLR
 from .runs import Fleet
 from .fleet import run_fleet
-from .trial import Comparison, Regime, compare, holm, rivals, run_regime, run_trial
+from .paired import Comparison, compare, holm
+from .trial import Regime, rivals, run_regime, run_trial
 
 __all__ = [
     'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'bind_fields', 'write_field',
@@ -31,5 +32,6 @@ __all__ = [
     'coded_factor', 'four_figures', 'printed_factor',
     'ScheduleLR',
     'Fleet', 'run_fleet',
-    'Comparison', 'Regime', 'compare', 'holm', 'rivals', 'run_regime', 'run_trial',
+    'Comparison', 'compare', 'holm',
+    'Regime', 'rivals', 'run_regime', 'run_trial',
 ]

@@ -40,7 +40,8 @@ ARROWS = {
     'runs': {'plot'},
     'stacked': set(),
     'fleet': {'runs', 'schedule', 'stacked'},
-    'trial': {'data', 'fleet', 'plot', 'post', 'recipes', 'runs', 'schedule'},
+    'paired': {'runs'},
+    'trial': {'data', 'fleet', 'paired', 'plot', 'post', 'recipes', 'runs', 'schedule'},
     'cli': ANY,
     '__init__': ANY,
 }
