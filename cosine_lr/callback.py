@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from .learner import Callback, CancelFitException
 from .lint import lint_schedule
-from .metric import Metric, classes
+from .metric import Metric, classes, fetched, kept
 from .plot import new_axes
 from .schedule import bind_fields, position, write_field
 
@@ -44,6 +44,7 @@ class ScheduleCB(Callback):
 
     def before_fit(self, learn):
         self.writes = bind_fields(learn.opt, self.scheds)
+        self.length = max(learn.total - (self.end == 'closed'), 1) # steps from pos 0 to pos 1, as in `position`
         if learn.total: self._advise(learn, {sched for _, field, sched in self.writes if field == 'lr'})
 
     def _advise(self, learn, scheds):
@@ -53,7 +54,7 @@ class ScheduleCB(Callback):
 
     def before_batch(self, learn):
         if not learn.training: return
-        pos = position(learn.step, learn.total, self.end)
+        pos = learn.step / self.length
         for group, field, sched in self.writes: write_field(group, field, sched(pos))
 
 # %% ../nbs/05_callback.ipynb #recorder-cb
@@ -71,17 +72,16 @@ class RecorderCB(Callback):
             if field not in learn.opt.param_groups[0]: raise ValueError(f"{type(learn.opt).__name__} has no {field!r} to record; choose from {sorted(learn.opt.param_groups[0].keys() - {'params'})}")
 
     def after_backward(self, learn):
-        self._pending['loss'].append(learn.loss.detach())
+        self._pending['loss'].append(kept(learn.loss))
         for field in self.fields:
-            values = [_map_tensors(torch.clone, g[field]) for g in learn.opt.param_groups]
+            values = [g[field] if type(g[field]) is float else _map_tensors(torch.clone, g[field]) for g in learn.opt.param_groups]
             self._pending[field].append(values[0] if len(values) == 1 else values)
 
     def cleanup_epoch(self, learn): self._fetch()
 
     def _fetch(self):
         "Turn what is still tensors into numbers"
-        losses = self._pending.pop('loss')
-        self._records['loss'] += torch.stack(losses).tolist() if losses else []
+        self._records['loss'] += fetched(self._pending.pop('loss'))
         for field, values in self._pending.items(): self._records[field] += _map_tensors(torch.Tensor.item, values)
         self._pending = {name: [] for name in self._records}
 
@@ -124,9 +124,9 @@ class MetricsCB(Callback):
         for metric in self.metrics.values(): metric.reset()
 
     def after_batch(self, learn):
-        *_, targ = learn.batch.values() if isinstance(learn.batch, dict) else learn.batch
+        targ = list(learn.batch.values())[-1] if isinstance(learn.batch, dict) else learn.batch[-1]
         if not isinstance(targ, torch.Tensor): raise TypeError(f"the last part of a batch must be the targets, a tensor [n, …], got {type(targ).__name__}")
-        self.loss.add(learn.loss.detach(), n=len(targ))
+        self.loss.add(learn.loss, n=targ.shape[0])
         if learn.training: return
         for metric in self.metrics.values():
             inp = learn.preds if getattr(metric, 'wants_scores', False) else classes(learn.preds, targ) # the post's has no such attribute

@@ -107,10 +107,10 @@ def _check_unseen(learn):
 # %% ../nbs/04_learner.ipynb #locate
 def _locate(error, hook, learn):
     "Add to `error` the callback, event, epoch and batch it came from"
+    if not isinstance(getattr(hook, '__self__', None), Callback): return
     part = 'training' if learn.training else 'validation'
     batch = '' if learn.iter is None else f", batch {learn.iter}"
     when = 'before the first epoch' if learn.epoch is None else f"epoch {learn.epoch}{batch} ({part})"
-    if not isinstance(getattr(hook, '__self__', None), Callback): return
     note = f"raised by {type(hook.__self__).__name__}.{hook.__name__}, {when}"
     if sys.version_info >= (3, 11): error.add_note(note)
     elif len(error.args) == 1: error.args = (f"{error.args[0]}\n{note}",)

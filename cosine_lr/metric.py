@@ -8,6 +8,16 @@ __all__ = ['Metric', 'classes', 'Accuracy']
 # %% ../nbs/03_metric.ipynb #imports
 import torch
 
+# %% ../nbs/03_metric.ipynb #kept
+def kept(x): # a 0-d tensor or a number
+    "What to keep of a batch's value: a number, or, where reading one would stall the device, a tensor free of its graph"
+    if not isinstance(x, torch.Tensor): return x
+    return x.item() if x.is_cpu else x.detach()
+
+def fetched(xs): # a list of what `kept` gave
+    "The numbers, in one transfer"
+    return torch.stack(xs).tolist() if xs and isinstance(xs[0], torch.Tensor) else list(xs)
+
 # %% ../nbs/03_metric.ipynb #metric
 class Metric:
     "A mean over rows, collected batch by batch; a subclass defines `calc`"
@@ -23,18 +33,16 @@ class Metric:
     ):
         "Take in one batch"
         if targ is not None and len(inp) != len(targ): raise ValueError(f"inp and targ must have the same length, got {len(inp)} and {len(targ)}")
-        self.last = self.calc(inp, targ)
-        self.vals.append(torch.as_tensor(self.last))
+        self.last = kept(self.calc(inp, targ))
+        self.vals.append(self.last)
         self.ns.append(n)
 
     @property
     def value(self):
-        "The mean of all batches since `reset`, each weighted by its rows: a 0-d tensor"
+        "The mean of all batches since `reset`, each weighted by its rows: a 0-d float64 tensor"
         if not self.ns: raise ValueError(f"{type(self).__name__}.value needs at least one batch: call add first")
-        vals = torch.stack(self.vals)
-        vals = vals.to(torch.promote_types(vals.dtype, torch.float32)) # half precision cannot add up an epoch
-        ns = torch.tensor(self.ns, device=vals.device)
-        return (vals*ns).sum() / ns.sum()
+        mean = sum(v*n for v, n in zip(fetched(self.vals), self.ns)) / sum(self.ns)
+        return torch.tensor(mean, dtype=torch.float64)
 
     def calc(self, inps, targs): return inps
 

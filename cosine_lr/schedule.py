@@ -28,7 +28,7 @@ def finite_number(name, x):
 
 def _progress(pos):
     "`pos` in floating point, clamped to [0, 1]"
-    if type(pos) is float and pos == pos: return min(max(pos, 0.), 1.) # the usual case
+    if type(pos) is float and 0 <= pos <= 1: return pos # the usual case
     if isinstance(pos, torch.Tensor): return (pos if pos.is_floating_point() else pos.to(torch.get_default_dtype())).clamp(0, 1)
     if isinstance(pos, np.ndarray) and pos.dtype.kind in 'fiu': return np.asarray(np.clip(pos if pos.dtype.kind == 'f' else pos.astype(float), 0, 1))
     if isinstance(pos, numbers.Real) and pos == pos: return min(max(float(pos), 0.), 1.)
@@ -36,7 +36,7 @@ def _progress(pos):
 
 def math_for(t): # a float, NumPy array or tensor
     "The module with `cos`, `tanh` and the like for `t`"
-    return torch if isinstance(t, torch.Tensor) else np if isinstance(t, np.ndarray) else math
+    return math if type(t) is float else torch if isinstance(t, torch.Tensor) else np if isinstance(t, np.ndarray) else math
 
 # %% ../nbs/00_schedule.ipynb #schedule
 class Schedule:
@@ -227,7 +227,8 @@ def write_field(
 ):
     "Put `value` into `group[field]`; in place where the entry is a tensor or a tuple of tensors"
     old = group[field]
-    if isinstance(old, torch.Tensor): old.fill_(value)
+    if type(old) is float: group[field] = value # the usual case
+    elif isinstance(old, torch.Tensor): old.fill_(value)
     elif isinstance(old, (tuple, list)) and any(isinstance(o, torch.Tensor) for o in old):
         group[field] = type(old)(o.fill_(v) if isinstance(o, torch.Tensor) else v for o, v in zip(old, value))
     else: group[field] = value
