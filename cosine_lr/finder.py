@@ -117,16 +117,16 @@ def _remember(x, seen): # `seen`: {id: object}, what has been remembered already
     seen[id(x)] = x
     if isinstance(x, torch.Tensor):
         inner = [x.grad] if x.is_leaf else []
-        yield partial(_put_tensor, x, x.data, x.data.clone(), *inner)
+        yield partial(_put_tensor, x, x.data, x.data.clone(), x.requires_grad, *inner)
     else:
         inner = list(x.values() if isinstance(x, dict) else x)
         if not isinstance(x, tuple): yield partial(_put_items, x, copy.copy(x))
     for part in inner: yield from _remember(part, seen)
 
-def _put_tensor(x, memory, old, *grad):
+def _put_tensor(x, memory, old, trained, *grad): # `grad`: of a leaf alone
     x.data = memory
     memory.copy_(old)
-    if grad: x.grad, = grad
+    if grad: x.requires_grad, x.grad = trained, *grad
 
 def _put_items(x, old):
     x.clear()

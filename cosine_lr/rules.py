@@ -17,8 +17,11 @@ def steepest(
     losses, # its smoothed losses [n], at least 2
     diverged=True, # did the sweep end because the loss diverged?
 ): # a learning rate
-    "Where the loss falls fastest, per decade of the learning rate"
-    return float(lrs[np.gradient(losses, np.log10(lrs)).argmin()])
+    "Where the loss falls fastest on the way to its minimum, per decade of the learning rate"
+    x = np.log10(lrs[:max(np.argmin(losses), 1) + 1])
+    low, high = np.maximum(x - 1/3, x[0]), np.minimum(x + 1/3, x[-1])
+    slope = (np.interp(high, x, losses[:len(x)]) - np.interp(low, x, losses[:len(x)])) / (high - low)
+    return float(lrs[slope.argmin()])
 
 # %% ../nbs/rules.ipynb #valley
 def valley(lrs, losses, diverged=True): # as for `steepest`
@@ -38,13 +41,14 @@ def minimum_tenth(lrs, losses, diverged=True): # as for `steepest`
     return float(lrs[np.argmin(losses)] / 10)
 
 def divergence_tenth(lrs, losses, diverged=True): # as for `steepest`; NaN for a sweep that did not diverge
-    "A tenth of where the loss diverged"
-    return float(lrs[-1] / 10) if diverged else np.nan
+    "A tenth of where the loss is back at its start, the mean of the first quarter, or else of where the sweep diverged"
+    lost = np.argmin(losses) + np.flatnonzero(losses[np.argmin(losses):] >= np.mean(losses[:max(len(losses)//4, 1)]))
+    return float(lrs[lost[0] if len(lost) else -1] / 10) if len(lost) or diverged else np.nan
 
 # %% ../nbs/rules.ipynb #factors
 RULES = {'steepest': steepest, 'valley': valley, 'minimum/10': minimum_tenth, 'divergence/10': divergence_tenth}
-FACTORS = {'steepest': 2., 'valley': 9., 'minimum/10': 2., 'divergence/10': .7} # best rate / rule: medians over 12 tasks, see nbs/probe.ipynb
-MARGIN = 3. # the interval reaches so far beyond the rules
+FACTORS = {'steepest': 1.7, 'valley': 9., 'minimum/10': 2., 'divergence/10': .75} # best rate / rule: medians over 12 tasks, see nbs/probe.ipynb
+MARGIN = 4. # the interval reaches so far beyond the rules
 MAX_SPAN = 30. # rules further apart than that agree on nothing
 
 # %% ../nbs/rules.ipynb #agree
