@@ -39,7 +39,9 @@ def tasks():
 
 def ours(learn):
     found = lr_find(learn)
-    return dict(value=found.suggestion, low=found.low, high=found.high, reason=found.reason)
+    short = lambda x: None if x is None or not np.isfinite(x) else float(f'{x:.4g}')
+    rules = {rule: short(np.median(rates[np.isfinite(rates)])) if np.isfinite(rates).any() else None for rule, rates in found.rules.items()}
+    return dict(value=short(found.suggestion), low=short(found.low), high=short(found.high), reason=found.reason, rules=rules)
 
 
 def fastai(task, learn):
@@ -47,7 +49,7 @@ def fastai(task, learn):
         theirs = Learner(DataLoaders(learn.dls.train, learn.dls.valid), learn.model, loss_func=task['loss_func'], path=folder,
                          opt_func=partial(OptimWrapper, opt=task['opt_func']))
         with theirs.no_bar(): found = theirs.lr_find(show_plot=False, suggest_funcs=tuple(FASTAI.values()))
-    return {f'fastai {name}': float(lr) for name, lr in zip(FASTAI, found)}
+    return {f'fastai {name}': float(f'{lr:.4g}') for name, lr in zip(FASTAI, found)}
 
 
 def torch_lr_finder(task, learn):
@@ -55,7 +57,7 @@ def torch_lr_finder(task, learn):
     finder = LRFinder(learn.model, task['opt_func'](learn.model.parameters(), lr=1e-7), task['loss_func'], device='cpu')
     finder.range_test(learn.dls.train, end_lr=100, num_iter=100)
     axes = matplotlib.figure.Figure().subplots()
-    return float(finder.plot(ax=axes, suggest_lr=True)[1])
+    return float(f'{finder.plot(ax=axes, suggest_lr=True)[1]:.4g}')
 
 
 def suggestions(scope, name, seed):

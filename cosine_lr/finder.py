@@ -227,8 +227,9 @@ def _draw(found, ax, title):
     median, low, high = np.where(np.isfinite(found.band), found.band, np.nan)
     ax.semilogx(found.lrs, median, color='#0072B2')
     ax.fill_between(found.lrs, low, high, color='#0072B2', alpha=.2, lw=0)
-    bottom, top = (np.nanmin(low), np.nanmax(median)) if len(found.lrs) else (0, 1)
-    ax.set_ylim(bottom - .75*(top - bottom) - 1e-9, top + .15*(top - bottom) + 1e-9)
+    bottom, top = (np.nanmin(low), min(np.nanmax(high), 1.4*np.nanmedian(median[:len(median)//4+1]))) if np.isfinite(median).any() else (0., 1.)
+    ax.set_ylim(bottom - .7*(top - bottom) - 1e-9, top + 1e-9)
+    ax.set_yticks([tick for tick in ax.get_yticks() if bottom - .1*(top - bottom) <= tick <= top])
     for row, (rule, rates) in enumerate(found.rules.items()): _draw_rule(ax, .05 + .09*row, rule, rates[np.isfinite(rates)])
     if found.suggestion:
         ax.axvspan(found.low, found.high, color='#D55E00', alpha=.12, lw=0)

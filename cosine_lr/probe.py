@@ -20,7 +20,7 @@ from .schedule import constant
 
 # %% ../nbs/probe.ipynb #advise
 def _advise(lrs, losses): # rates [K], rising, and their losses [K, S]
-    "The rate with the lowest mean loss, between those that the seeds cannot tell from it, half a rung included: an `Advice`"
+    "The rate with the lowest mean loss, between those that the seeds cannot tell from it, up to half-way to the next: an `Advice`"
     lost, none = ~np.isfinite(losses).all(1), (None, None, None)
     if lost.all(): return Advice(*none, "at every rate some run diverged: try lower ones")
     mean = np.where(lost, np.inf, losses.mean(1))
@@ -28,8 +28,9 @@ def _advise(lrs, losses): # rates [K], rising, and their losses [K, S]
     if best in (0, len(lrs) - 1): return Advice(*none, f"the best is the {'highest' if best else 'lowest'} rate tried, {lrs[best]:.2g}: try {'higher' if best else 'lower'} ones")
     worse = np.where(lost[:, None], np.inf, losses) - losses[best]
     error = np.where(lost, 0, np.where(lost[:, None], 0, worse).std(1, ddof=1) / math.sqrt(losses.shape[1]))
-    level = np.flatnonzero(worse.mean(1) <= 2*error)
-    low, high = (math.sqrt(lrs[i]*lrs[j]) for i, j in ((level[0], max(level[0]-1, 0)), (level[-1], min(level[-1]+1, len(lrs)-1))))
+    clear = np.flatnonzero(worse.mean(1) > 2*error) # clearly worse; the interval ends half-way, in the logarithm, to the nearest one
+    low, high = max(clear[clear < best], default=-1) + 1, min(clear[clear > best], default=len(lrs)) - 1
+    low, high = math.sqrt(lrs[low]*lrs[max(low-1, 0)]), math.sqrt(lrs[high]*lrs[min(high+1, len(lrs)-1)])
     return Advice(float(lrs[best]), low, high, f"the best of {len(lrs)} rates with {losses.shape[1]} seeds; those in the interval are no more than 2 standard errors worse")
 
 # %% ../nbs/probe.ipynb #probe
