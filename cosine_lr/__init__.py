@@ -11,10 +11,12 @@ from .data import DataLoaders, digits_dls, fashion_dls, tensor_loader
 from .metric import Accuracy, Metric, classes
 from .learner import Callback, CancelBatchException, CancelEpochException, CancelFitException, Learner, MomentumCB, MomentumLearner, TrainCB, TrainLearner
 from .callback import CallbackList, DeviceCB, MetricsCB, ProgressCB, RecorderCB, ScheduleCB, Seconds, SingleBatchCB, to_cpu
+from .rules import Advice, agree
 from .finder import LRFind, LRFinderCB, lr_find
 from .post import coded_factor, four_figures, printed_factor
 from .torch_lr import ScheduleLR
 from .fleet import Fleet, run_fleet
+from .probe import LRProbe, lr_probe
 
 __all__ = [
     'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'bind_fields', 'write_field',
@@ -25,8 +27,10 @@ __all__ = [
     'Accuracy', 'Metric', 'classes',
     'Callback', 'CancelBatchException', 'CancelEpochException', 'CancelFitException', 'Learner', 'MomentumCB', 'MomentumLearner', 'TrainCB', 'TrainLearner',
     'CallbackList', 'DeviceCB', 'MetricsCB', 'ProgressCB', 'RecorderCB', 'ScheduleCB', 'Seconds', 'SingleBatchCB', 'to_cpu',
+    'Advice', 'agree',
     'LRFind', 'LRFinderCB', 'lr_find',
     'coded_factor', 'four_figures', 'printed_factor',
     'ScheduleLR',
     'Fleet', 'run_fleet',
+    'LRProbe', 'lr_probe',
 ]
