@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import tempfile
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from fastai.callback.schedule import minimum, slide, steep, valley
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
-from functools import partial
 from torch_lr_finder import LRFinder
 
 from cosine_lr import lr_find

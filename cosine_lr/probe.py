@@ -70,7 +70,8 @@ class LRProbe:
         rows = sorted((row for row in self.ranking if row['n'] == self.losses.shape[1]), key=lambda row: row['lr'])
         lr, loss, sd = np.array([[row['lr'], row['loss'], row['sd']] for row in rows]).reshape(-1, 3).T
         ax.errorbar(lr, loss, np.nan_to_num(sd), **{'fmt': 'o-', 'ms': 3, 'capsize': 2, **line})
-        ax.set(xscale='log', yscale='log' if (loss > 0).all() else 'linear')
+        if (loss > 0).all(): ax.set(yscale='log', ylabel='validation loss (log scale)')
+        ax.set(xscale='log')
         if self.suggestion: ax.axvspan(self.low, self.high, color='#D55E00', alpha=.12, lw=0)
         return ax
 
