@@ -2,8 +2,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 COMPAT := .venv-compat
+BROWSER := .venv/browser
 
-.PHONY: help run test compat lab prepare clean
+.PHONY: help run test compat browser lab prepare clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +17,9 @@ test: $(READY)  ## Check the repository and run every notebook as a test
 
 compat: $(COMPAT)/ready  ## Try the built wheel in fastai, Lightning, ignite, Accelerate, transformers, and with nbdev 3
 	@$(COMPAT)/bin/python tools/compat.py $(ARGS)
+
+browser: $(BROWSER)  ## Run every notebook in JupyterLab in headless Chromium; screenshots go to results/browser/
+	@$(BIN)/python tools/browser.py $(ARGS)
 
 lab: $(READY)  ## Open the notebooks in JupyterLab
 	@cd nbs && JUPYTER_CONFIG_PATH="$(CURDIR)/.venv/.jupyter" ../$(BIN)/jupyter lab $(ARGS)
@@ -40,6 +44,10 @@ $(READY): constraints.txt settings.ini setup.py pyproject.toml
 	  HOME="$(CURDIR)/.venv" GIT_CONFIG_GLOBAL="$$HOME/.gitconfig" $(BIN)/nbdev_install_hooks && \
 	  git config --local merge.nbdev-merge.driver '$(BIN)/nbdev_merge %O %A %B %P' && \
 	  printf '#!/bin/sh\n[ ! -x $(BIN)/nbdev_trust ] || $(BIN)/nbdev_trust\n' > .git/hooks/post-merge; fi
+	@touch $@
+
+$(BROWSER): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
 	@touch $@
 
 # fastai brings torchvision, which has no build for a CPU-only torch; nothing here needs it.

@@ -15,7 +15,8 @@ from .rules import Advice, agree
 from .finder import LRFind, LRFinderCB, lr_find
 from .post import coded_factor, four_figures, printed_factor
 from .torch_lr import ScheduleLR
-from .fleet import Fleet, run_fleet
+from .runs import Fleet
+from .fleet import run_fleet
 from .probe import LRProbe, lr_probe
 
 __all__ = [

@@ -44,7 +44,6 @@ class ScheduleCB(Callback):
 
     def before_fit(self, learn):
         self.writes = bind_fields(learn.opt, self.scheds)
-        self.length = max(learn.total - (self.end == 'closed'), 1) # steps from pos 0 to pos 1, as in `position`
         if learn.total: self._advise(learn, {sched for _, field, sched in self.writes if field == 'lr'})
 
     def _advise(self, learn, scheds):
@@ -54,7 +53,7 @@ class ScheduleCB(Callback):
 
     def before_batch(self, learn):
         if not learn.training: return
-        pos = learn.step / self.length
+        pos = learn.step / max(learn.total - (self.end == 'closed'), 1) # `position`, whose checks were made in `__init__`
         for group, field, sched in self.writes: write_field(group, field, sched(pos))
 
 # %% ../nbs/05_callback.ipynb #recorder-cb

@@ -39,7 +39,9 @@ ARROWS = {
     'probe': {'fleet', 'plot', 'rules', 'schedule'},
     'post': {'finder', 'schedule', 'plot', 'callback'},
     'torch_lr': {'plot', 'schedule'},
-    'fleet': {'schedule', 'plot'},
+    'runs': {'plot'},
+    'stacked': set(),
+    'fleet': {'runs', 'schedule', 'stacked'},
     'cli': ANY,
     '__init__': ANY,
 }

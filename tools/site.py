@@ -1,0 +1,92 @@
+"""Read the site that tools/docs.py built, in a real browser: pages, links, images, formulas, search, and nothing fetched from elsewhere."""
+import argparse
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urldefrag, urlsplit
+
+from playwright.sync_api import sync_playwright
+
+from browser import QUIET, chromium
+from test import ROOT
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *args): pass
+
+
+def look(page, url):
+    "Open one page; its faults, its links and the anchors it has."
+    faults = []
+    page.on('response', lambda r: faults.append(f'{r.url}: status {r.status}') if r.status >= 400 else None)
+    page.on('request', lambda r: faults.append(f'asks for {r.url}') if not r.url.startswith(('data:', 'blob:', f'http://{urlsplit(url).netloc}/')) else None)
+    page.on('pageerror', lambda e: faults.append(f'script error: {e}'))
+    page.goto(url, wait_until='networkidle')
+    faults += [f'image not shown: {src}' for src in page.eval_on_selector_all('img', 'els => els.filter(e => !(e.complete && e.naturalWidth)).map(e => e.src)')]
+    formulas, set_ = (len(page.query_selector_all(s)) for s in ('.math', '.math mjx-container'))
+    if set_ < formulas: faults.append(f'{formulas - set_} of {formulas} formulas are not set')
+    links = page.eval_on_selector_all('a[href]', 'els => els.map(e => e.href)')
+    anchors = set(page.eval_on_selector_all('[id]', 'els => els.map(e => e.id)'))
+    return faults, links, anchors
+
+
+def crawl(browser, start):
+    "Follow every link from `start`; faults of each page, and links that lead nowhere."
+    here, seen, waiting, links = start.rsplit('/', 1)[0], {}, [start], []
+    while waiting:
+        url = waiting.pop()
+        if url in seen: continue
+        page = browser.new_page()
+        faults, found, seen[url] = look(page, url)
+        page.close()
+        yield from (f'{url.removeprefix(here)}: {fault}' for fault in faults)
+        found = [link for link in found if link.startswith(here)]
+        links += [(url, link) for link in found]
+        waiting += [bare for link in found if (bare := urldefrag(link).url) not in seen and bare.endswith('.html')]
+    for url, link in links:
+        bare, anchor = urldefrag(link)
+        if bare in seen and anchor and anchor not in seen[bare]: yield f'{url.removeprefix(here)}: no such place: {link.removeprefix(here)}'
+    print(f'{len(seen)} pages, {len(links)} links between them')
+
+
+def found_by(browser, start, words):
+    "Pages that the search box gives for `words`."
+    page = browser.new_page()
+    page.goto(start)
+    page.locator('.sidebar-search').fill(words)
+    page.keyboard.press('Enter')
+    page.locator('#search-results p.search-summary').wait_for()
+    page.wait_for_function("/finished|did not match|found/.test(document.querySelector('.search-summary')?.innerText ?? '')")
+    links = page.eval_on_selector_all('#search-results li a', 'els => els.map(e => e.getAttribute("href"))')
+    page.close()
+    return links
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--site', type=Path, default=ROOT/'_docs', help='the site (default: _docs)')
+    parser.add_argument('--out', type=Path, default=ROOT/'results'/'site', help='where screenshots go (default: results/site)')
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Silent, directory=args.site))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    start = f'http://127.0.0.1:{server.server_port}/index.html'
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium(), args=QUIET)
+        faults = [*crawl(browser, start)]
+        if not any('schedule' in link for link in found_by(browser, start, 'cosine')): faults.append('a search for "cosine" does not find the notebook of schedules')
+        if found_by(browser, start, 'xyzzyplugh'): faults.append('a search for nonsense finds something')
+        for theme in ('light', 'dark'):
+            for name in ('index', '00_schedule', 'reference/schedule'):
+                page = browser.new_page(color_scheme=theme, viewport=dict(width=1280, height=900))
+                page.goto(start.replace('index', name), wait_until='networkidle')
+                page.screenshot(path=args.out/f"{name.replace('/', '-')}-{theme}.png")
+        browser.close()
+    print(*faults, sep='\n')
+    print(f"The site {'has faults' if faults else 'works'}; screenshots are in {args.out}")
+    sys.exit(bool(faults))
+
+
+if __name__ == '__main__': main()
