@@ -261,3 +261,8 @@ def test_a_callback_that_ends_the_sweep_is_named():
         def after_step(self, learn):
             if learn.step == 30: raise CancelFitException
     with pytest.raises(ValueError, match=r"one of \['Enough'\] ended it after 30 of 140 batches"): lr_find(toy([Enough()]))
+
+
+def test_every_sweep_starts_from_the_same_weights():
+    found = lr_find(toy(bs=96, shuffle=False), sweeps=3, stop=1.)  # one batch holds all rows: nothing else differs
+    assert np.array_equal(found.losses[0], found.losses[1]) and np.array_equal(found.losses[0], found.losses[2])
