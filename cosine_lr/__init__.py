@@ -11,6 +11,7 @@ from .data import DataLoaders, digits_dls, fashion_dls, tensor_loader
 from .metric import Accuracy, Metric, classes
 from .learner import Callback, CancelBatchException, CancelEpochException, CancelFitException, Learner, MomentumCB, MomentumLearner, TrainCB, TrainLearner
 from .callback import CallbackList, DeviceCB, MetricsCB, ProgressCB, RecorderCB, ScheduleCB, Seconds, SingleBatchCB, to_cpu
+from .rules import Advice, agree
 from .finder import LRFind, LRFinderCB, lr_find
 from .post import coded_factor, four_figures, printed_factor
 from .torch_lr import ScheduleLR
@@ -18,6 +19,7 @@ from .runs import Fleet
 from .fleet import run_fleet
 from .paired import Comparison, compare, holm
 from .trial import Regime, rivals, run_regime, run_trial
+from .probe import LRProbe, lr_probe
 
 __all__ = [
     'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'bind_fields', 'write_field',
@@ -28,10 +30,12 @@ __all__ = [
     'Accuracy', 'Metric', 'classes',
     'Callback', 'CancelBatchException', 'CancelEpochException', 'CancelFitException', 'Learner', 'MomentumCB', 'MomentumLearner', 'TrainCB', 'TrainLearner',
     'CallbackList', 'DeviceCB', 'MetricsCB', 'ProgressCB', 'RecorderCB', 'ScheduleCB', 'Seconds', 'SingleBatchCB', 'to_cpu',
+    'Advice', 'agree',
     'LRFind', 'LRFinderCB', 'lr_find',
     'coded_factor', 'four_figures', 'printed_factor',
     'ScheduleLR',
     'Fleet', 'run_fleet',
     'Comparison', 'compare', 'holm',
     'Regime', 'rivals', 'run_regime', 'run_trial',
+    'LRProbe', 'lr_probe',
 ]

@@ -7,17 +7,23 @@ __all__ = ['LRFinderCB', 'LRFind', 'lr_find']
 
 # %% ../nbs/06_finder.ipynb #imports
 import copy
+import csv
 import math
 import numbers
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from functools import partial
+from itertools import islice
+from types import SimpleNamespace
 import numpy as np
 import torch
 from .callback import MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB
 from .learner import Callback, CancelEpochException, CancelFitException
 from .plot import new_axes
-from .schedule import cosine, exponential, write_field
+from .rules import FACTORS, RULES, Advice, agree, refusal
+from .schedule import cosine, exponential, linear, write_field
 
 # %% ../nbs/06_finder.ipynb #lrfinder-cb
 class LRFinderCB(Callback):
@@ -56,37 +62,107 @@ class LRFinderCB(Callback):
 
 # %% ../nbs/06_finder.ipynb #sweep
 class _Sweep(Callback):
-    "Record `steps` batches, and stop earlier when the smoothed loss is `diverged` times its minimum or not finite"
-    def __init__(self, steps, diverged): self.steps, self.diverged = steps, diverged
+    "Record rate and loss of each update; stop when the smoothed loss is `diverged` times its minimum or a loss is not finite"
+    def __init__(self, valid, diverged, smoothing): self.valid, self.diverged, self.smoothing = valid, diverged, smoothing
 
     def before_fit(self, learn):
-        self.lrs, self.losses, self.smooth, self.exploded, self.ended = [], [], [], False, False
-        learn.total = self.steps
+        self.lrs, self.losses, self.smooth, self.low, self.end = [], [], [], math.inf, None
+        self.updated, self.total, self.rows, self.sum, self.weight = False, 0., 0, 0., 0.
+        self.hook = learn.opt.register_step_pre_hook(self._note_update)
+
+    def _note_update(self, *_): self.updated = True
+
+    def before_epoch(self, learn):
+        if learn.training: return
+        if not self.updated: raise CancelEpochException
+        self.total, self.rows = 0., 0
 
     def after_loss(self, learn):
         loss = learn.loss.item()
-        self.exploded = self.ended = not math.isfinite(loss)
-        if self.exploded: raise CancelFitException
-        self.lrs.append(float(learn.opt.param_groups[0]['lr']))
-        self.losses.append(loss)
-        self.smooth.append(_smooth(self.losses))
-        low = min(self.smooth)
-        self.exploded = self.smooth[-1] > low + (self.diverged - 1)*abs(low)
-        self.ended = self.exploded or len(self.losses) == self.steps
-        if self.ended: raise CancelFitException
+        if not math.isfinite(loss): self._stop('not finite')
+        *_, targ = learn.batch.values() if isinstance(learn.batch, dict) else learn.batch
+        self.total, self.rows = self.total + loss*len(targ), self.rows + len(targ)
 
-def _smooth(values, beta=0.8):
-    "The last value of an exponential moving average; weights that add up to 1 leave no bias at the start"
-    weights = beta ** np.arange(len(values))[::-1]
-    return float(np.dot(weights, values) / weights.sum())
+    def after_step(self, learn):
+        if self.updated and not self.valid: self._record(learn)
+
+    def after_epoch(self, learn):
+        if not learn.training: self._record(learn)
+
+    def after_fit(self, learn):
+        if learn.step == learn.total: self.end = 'climbed'
+
+    def cleanup_fit(self, learn): self.hook.remove()
+
+    def _record(self, learn):
+        loss = self.total / self.rows
+        self.sum, self.weight = self.smoothing*self.sum + loss, self.smoothing*self.weight + 1
+        self.lrs.append(max(float(g['lr']) for g in learn.opt.param_groups))
+        self.losses.append(loss)
+        self.smooth.append(self.sum / self.weight)
+        self.updated, self.total, self.rows, self.low = False, 0., 0, min(self.low, self.smooth[-1])
+        if self.smooth[-1] > self.low + (self.diverged - 1)*abs(self.low): self._stop('diverged')
+
+    def _stop(self, why):
+        self.end = why
+        raise CancelFitException
+
+# %% ../nbs/06_finder.ipynb #remember
+_STATEFUL = (torch.nn.Module, torch.optim.Optimizer, torch.amp.GradScaler)
+
+def _remember(x, seen): # `seen`: {id: object}, what has been remembered already
+    "Functions that put `x` back, and every tensor, list and dictionary inside it"
+    if isinstance(x, _STATEFUL): x = vars(x)
+    if id(x) in seen or not isinstance(x, (torch.Tensor, dict, list, tuple)): return
+    seen[id(x)] = x
+    if isinstance(x, torch.Tensor):
+        inner = [x.grad] if x.is_leaf else []
+        yield partial(_put_tensor, x, x.data, x.data.clone(), x.requires_grad, *inner)
+    else:
+        inner = list(x.values() if isinstance(x, dict) else x)
+        if not isinstance(x, tuple): yield partial(_put_items, x, copy.copy(x))
+    for part in inner: yield from _remember(part, seen)
+
+def _put_tensor(x, memory, old, trained, *grad): # `grad`: of a leaf alone
+    x.data = memory
+    memory.copy_(old)
+    if grad: x.requires_grad, x.grad = trained, *grad
+
+def _put_items(x, old):
+    x.clear()
+    x.update(old) if isinstance(x, dict) else x.extend(old)
+
+# %% ../nbs/06_finder.ipynb #random
+def _streams(loader):
+    "Functions that put back the random generators of a loader and of the samplers and data sets inside it"
+    for name, x in getattr(loader, '__dict__', {}).items():
+        if isinstance(x, torch.Generator): yield partial(x.set_state, x.get_state())
+        elif isinstance(x, np.random.Generator): yield partial(setattr, x.bit_generator, 'state', x.bit_generator.state)
+        elif isinstance(x, np.random.RandomState): yield partial(x.set_state, x.get_state())
+        elif isinstance(x, random.Random): yield partial(x.setstate, x.getstate())
+        elif name in ('sampler', 'batch_sampler', 'dataset'): yield from _streams(x)
+
+def _global_streams():
+    yield partial(random.setstate, random.getstate())
+    yield partial(np.random.set_state, np.random.get_state())
+    yield partial(torch.set_rng_state, torch.get_rng_state())
+    if torch.cuda.is_available(): yield partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all())
 
 # %% ../nbs/06_finder.ipynb #no-trace
-def _generators(loader):
-    "The random generators of a loader and of the samplers inside it"
-    if loader is None: return []
-    inner = [g for name in ('sampler', 'batch_sampler') for g in _generators(getattr(loader, name, None))]
-    own = getattr(loader, 'generator', None)
-    return [own, *inner] if isinstance(own, torch.Generator) else inner
+@contextmanager
+def _no_trace(learn):
+    "However the block ends, put back all that training changes; gives the optimizer, and a function that puts back all but the random streams"
+    streams = [*_global_streams(), *(put for name in ('train', 'valid') for put in _streams(getattr(learn.dls, name, None)))]
+    opt = learn.opt_func(learn.model.parameters(), lr=learn.lr)
+    contents = list(_remember([vars(learn), opt], {}))
+    def rewind(puts=contents):
+        for put in puts: put()
+    try: yield opt, rewind
+    finally:
+        try: rewind([*contents, *streams])
+        except KeyboardInterrupt:
+            rewind([*contents, *streams])
+            raise
 
 def _copies(learn, cbs):
     "Copies of callbacks that share the learner, its model and its data with the originals"
@@ -94,71 +170,140 @@ def _copies(learn, cbs):
     try: return copy.deepcopy(cbs, shared)
     except TypeError as e: raise TypeError(f"lr_find runs copies of learn.cbs, and one of {[type(cb).__name__ for cb in cbs]} cannot be copied ({e}): leave it out") from e
 
-@contextmanager
-def _no_trace(learn):
-    "Put back all that training changes, however the block ends; gives the optimizer that the learner would use"
-    attributes, modules = dict(vars(learn)), list(learn.model.modules())
-    modes, grads = [m.training for m in modules], [(p, p.grad, None if p.grad is None else p.grad.clone()) for p in learn.model.parameters()]
-    params = [(p, p.detach().clone()) for p in learn.model.parameters()]
-    buffers = [(m, name, b, b.clone()) for m in modules for name, b in m.named_buffers(recurse=False)]
-    generators = [(g, g.get_state()) for name in ('train', 'valid') for g in _generators(getattr(learn.dls, name, None))]
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    opt = learn.opt_func(learn.model.parameters(), lr=learn.lr)
-    opt_state = copy.deepcopy(opt.state_dict())
-    try: yield opt
-    finally:
-        opt.load_state_dict(opt_state)
-        random.setstate(states[0]); np.random.set_state(states[1]); torch.set_rng_state(states[2])
-        if states[3]: torch.cuda.set_rng_state_all(states[3])
-        for g, state in generators: g.set_state(state)
-        for p, old in params: p.data = old
-        for m, name, b, old in buffers: b.data = old; setattr(m, name, b)
-        for p, grad, old in grads: p.grad = grad if grad is None else grad.copy_(old)
-        for m, mode in zip(modules, modes): m.training = mode
-        vars(learn).clear(); vars(learn).update(attributes)
-
 # %% ../nbs/06_finder.ipynb #lrfind
 @dataclass(eq=False)
 class LRFind:
-    "What a range test saw; `plot` draws it"
-    lrs: np.ndarray # learning rate of each batch [n]
-    losses: np.ndarray # its training loss [n]
-    smooth: np.ndarray # the moving average of the losses [n]
-    exploded: bool # did the loss diverge before the ladder ended?
+    "What the sweeps of a range test saw, and what follows: `suggestion` between `low` and `high`, or None, and the `reason`"
+    lrs: np.ndarray # learning rate of each update, that of the fastest param group [n]
+    losses: np.ndarray # its loss [sweeps, n], NaN after a sweep's end
+    smooth: np.ndarray # the moving average of the losses [sweeps, n]
+    ends: list # how each sweep ended: 'climbed' to the top, 'diverged' or 'not finite'
+
+    @cached_property
+    def rules(self): # {rule: the rate it gives for each sweep [sweeps]}; NaN where it gives none
+        "What each rule reads from each sweep"
+        cut = [(s[np.isfinite(s)], end != 'climbed') for s, end in zip(self.smooth, self.ends)]
+        return {name: np.array([rule(self.lrs[:len(s)], s, lost) if len(s) > 2 else np.nan for s, lost in cut]) for name, rule in RULES.items()}
+
+    @cached_property
+    def advice(self):
+        "The rules' agreement, or the reason why these sweeps should not be read: an `Advice`"
+        why = refusal(self.losses, self.smooth, np.array(self.ends) != 'climbed')
+        return Advice(None, None, None, why) if why else agree(self.rules)
 
     @property
-    def suggestion(self):
-        "A tenth of the learning rate with the lowest smoothed loss"
-        return float(self.lrs[self.smooth.argmin()] / 10)
+    def suggestion(self): return self.advice.value # a learning rate, or None
+    @property
+    def low(self): return self.advice.low # the lower end of its interval, or None
+    @property
+    def high(self): return self.advice.high # the upper end of its interval, or None
+    @property
+    def reason(self): return self.advice.reason # why there is a suggestion, or why none
+
+    @property
+    def band(self): # [3, n]: median, lowest and highest of the sweeps' smoothed losses; infinite where most, or any, have ended
+        "The median curve and its band"
+        alive = np.where(np.isfinite(self.smooth), self.smooth, np.inf)
+        return np.array([np.quantile(alive, .5, axis=0, method='higher'), alive.min(0), alive.max(0)])
+
+    def __repr__(self):
+        answer = f"{self.suggestion:.2g} ({self.low:.2g} to {self.high:.2g})" if self.suggestion else 'None'
+        return f"LRFind: {answer}, {self.reason}"
+
+    def to_csv(self, path):
+        "Write a line an update: rate, median and band, then each sweep's loss"
+        names = ['lr', 'median', 'lowest', 'highest', *(f'loss_{k}' for k in range(len(self.losses)))]
+        with open(path, 'w', newline='') as file:
+            csv.writer(file).writerows([names, *np.vstack([self.lrs, self.band, self.losses]).T.tolist()])
 
     def plot(self, ax=None, title=None):
-        "Draw loss against learning rate and mark the suggestion; returns the axes"
-        ax = new_axes('learning rate (log scale)', 'training loss', title or f'Range test: suggested peak {self.suggestion:.2g}', ax)
-        ax.semilogx(self.lrs, self.losses, alpha=.35, label='each batch')
-        ax.semilogx(self.lrs, self.smooth, color='#0072B2', label='smoothed')
-        ax.axvline(self.suggestion, color='#D55E00', ls='--', label='suggestion')
-        ax.set_ylim(min(self.losses) - .1, max(self.losses[0]*1.3, min(self.losses) + .2))
-        ax.legend(frameon=False, loc='lower left')
-        return ax
+        "Draw the median curve in its band, every rule with its spread, and where they agree; returns the axes"
+        return _draw(self, ax, title)
+
+# %% ../nbs/06_finder.ipynb #draw
+def _draw(found, ax, title):
+    answer = f'{found.suggestion:.2g}, between {found.low:.2g} and {found.high:.2g}' if found.suggestion else f'no suggestion: {found.reason}'
+    ax = new_axes('learning rate (log scale)', 'smoothed loss', title or f'Range test, {len(found.losses)} sweeps: {answer}', ax)
+    median, low, high = np.where(np.isfinite(found.band), found.band, np.nan)
+    ax.semilogx(found.lrs, median, color='#0072B2')
+    ax.fill_between(found.lrs, low, high, color='#0072B2', alpha=.2, lw=0)
+    bottom, top = (np.nanmin(low), min(np.nanmax(high), 1.4*np.nanmedian(median[:len(median)//4+1]))) if np.isfinite(median).any() else (0., 1.)
+    ax.set_ylim(bottom - .7*(top - bottom) - 1e-9, top + 1e-9)
+    ax.set_yticks([tick for tick in ax.get_yticks() if bottom - .1*(top - bottom) <= tick <= top])
+    for row, (rule, rates) in enumerate(found.rules.items()): _draw_rule(ax, .05 + .09*row, rule, rates[np.isfinite(rates)])
+    if found.suggestion:
+        ax.axvspan(found.low, found.high, color='#D55E00', alpha=.12, lw=0)
+        ax.axvline(found.suggestion, color='#D55E00', ls='--')
+    return ax
+
+def _draw_rule(ax, y, rule, rates): # `y`: height, a fraction of the axes
+    "A rule's name, the spread of its corrected rates, and their median"
+    ax.text(.01, y, f'{rule} ×{FACTORS[rule]:g}', transform=ax.transAxes, va='center', fontsize=8)
+    if not len(rates): return
+    rates, where = FACTORS[rule]*rates, dict(transform=ax.get_xaxis_transform(), color='#D55E00')
+    ax.plot([rates.min(), rates.max()], [y, y], lw=1.5, **where)
+    ax.plot([np.median(rates)], [y], 'o', ms=4, **where)
+
+# %% ../nbs/06_finder.ipynb #feed
+def _endless(loader):
+    "The batches of a loader, over and over"
+    while True:
+        none = True
+        for batch in loader:
+            none = False
+            yield batch
+        if none: raise ValueError("learn.dls.train must have at least one batch, it is empty")
+
+class _Feed:
+    "A loader that takes its next `n` batches from an iterator"
+    def __init__(self, batches, n): self.batches, self.n = batches, n
+    def __len__(self): return self.n
+    def __iter__(self): return islice(self.batches, self.n)
+
+def _check(start, stop, steps, sweeps, ladder, diverged, smoothing):
+    for name, lr in dict(start=start, stop=stop).items():
+        if not isinstance(lr, numbers.Real): raise ValueError(f"{name} must be a learning rate, got {name}={lr!r}")
+    if not 0 < start < stop < math.inf: raise ValueError(f"start and stop must be learning rates with 0 < start < stop, got {start=}, {stop=}")
+    for name, n, least in (('steps', steps, 10), ('sweeps', sweeps, 1)):
+        if not isinstance(n, numbers.Integral) or n < least: raise ValueError(f"{name} must be a whole number, at least {least}, got {name}={n!r}")
+    if ladder not in (exponential, linear): raise ValueError(f"ladder must be exponential or linear, got {ladder=}")
+    if not diverged > 1: raise ValueError(f"diverged must be above 1, got {diverged=}")
+    if not 0 <= smoothing < 1: raise ValueError(f"smoothing must be at least 0 and below 1, got {smoothing=}")
+
+# %% ../nbs/06_finder.ipynb #lr-find
+def _climb(learn, cbs, sweep, ladder, batches, steps):
+    "Fit once along the ladder, under copies of `cbs`"
+    learn.cbs, learn.dls = _copies(learn, cbs), SimpleNamespace(train=_Feed(batches, 1 if sweep.valid else steps), valid=learn.dls.valid)
+    learn.fit(steps if sweep.valid else 1, valid=sweep.valid, cbs=[ladder, sweep])
+    if sweep.end is None: raise ValueError(f"learn.cbs must let the sweep run: one of {[type(cb).__name__ for cb in cbs]} ended it after {learn.step} of {learn.total} batches")
+    if sweep.end == 'climbed' and len(sweep.losses) < 10: raise ValueError(f"steps must give at least 10 updates of the optimizer, and {steps=} batches gave {len(sweep.losses)}")
 
 def lr_find(
     learn, # a `Learner`; it is left exactly as it was
-    start=1e-5, # first learning rate of the ladder
-    stop=10., # last one
-    steps=100, # batches; more than an epoch has are taken from several epochs
-    diverged=4., # stop when the smoothed loss is so many times its minimum
+    start=1e-6, # first learning rate of the ladder, that of the fastest param group
+    stop=100., # last one
+    steps=140, # batches in a sweep, from as many epochs as it takes
+    sweeps=5, # how many, each with other batches
+    ladder=exponential, # or `linear`, as in Smith's paper
+    valid=False, # watch the validation loss, all of it after each update, instead of the training loss?
+    diverged=4., # stop a sweep when the smoothed loss is so many times its minimum
+    smoothing=.8, # what the moving average keeps of the past at each update, from 0 to 1
 ): # an `LRFind`
-    "Train with an exponentially growing learning rate until the loss diverges (range test: Smith 2017, §3.3), and leave no trace"
-    if not 0 < start < stop < math.inf: raise ValueError(f"start and stop must be learning rates with 0 < start < stop, got {start=}, {stop=}")
-    if not isinstance(steps, numbers.Integral) or steps < 10: raise ValueError(f"steps must be a whole number, at least 10, got {steps=}")
-    if not diverged > 1: raise ValueError(f"diverged must be above 1, got {diverged=}")
+    "Train with a growing learning rate until the loss diverges (range test: Smith 2017, §3.3), several times, and leave no trace"
+    _check(start, stop, steps, sweeps, ladder, diverged, smoothing)
     cbs = [cb for cb in learn.cbs if not isinstance(cb, (MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB))]
-    sweep = _Sweep(steps, diverged)
-    with _no_trace(learn) as opt:
+    done, batches = [_Sweep(valid, diverged, smoothing) for _ in range(sweeps)], _endless(learn.dls.train)
+    with _no_trace(learn) as (opt, rewind):
         top = max(float(g['lr']) for g in opt.param_groups)
-        ladder = [(float(g['lr'])/top if top else 1) * exponential(start, stop) for g in opt.param_groups]
-        learn.cbs = _copies(learn, cbs)
-        learn.fit(-(-steps // len(learn.dls.train)), valid=False, cbs=[ScheduleCB(end='closed', lr=ladder), sweep])
-    if not sweep.ended: raise ValueError(f"learn.cbs must let the sweep run: one of {[type(cb).__name__ for cb in cbs]} ended it after {len(sweep.losses)} of {steps} batches")
-    if len(sweep.losses) < 3: raise ValueError(f"the loss diverged within {len(sweep.losses)+1} batches: start must be lower, got {start=}")
-    return LRFind(*map(np.array, (sweep.lrs, sweep.losses, sweep.smooth)), sweep.exploded)
+        each = [(float(g['lr'])/top if top else 1) * ladder(start, stop) for g in opt.param_groups]
+        for sweep in done:
+            _climb(learn, cbs, sweep, ScheduleCB(end='closed', lr=each), batches, steps)
+            rewind()
+    lrs, losses, smooth = (_table([getattr(s, name) for s in done]) for name in ('lrs', 'losses', 'smooth'))
+    return LRFind(lrs[np.isfinite(lrs).sum(1).argmax()], losses, smooth, [s.end for s in done])
+
+def _table(rows):
+    "Rows of unequal length as an array, with NaN after their ends"
+    table = np.full((len(rows), max(map(len, rows))), np.nan)
+    for i, row in enumerate(rows): table[i, :len(row)] = row
+    return table

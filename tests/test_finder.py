@@ -1,0 +1,268 @@
+"""`lr_find` leaves no trace, whichever way it ends: the model, its optimizer, every random stream and a later training run are the same to the last bit."""
+import random
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from cosine_lr import Callback, CancelFitException, DataLoaders, Learner, RecorderCB, lr_find
+
+ERRORS = (ZeroDivisionError, KeyboardInterrupt)  # the second is what Ctrl-C raises
+PLACES = ('model', 'loss', 'data', 'callback', 'optimizer', 'scaler')
+EXITS = ['climbed', 'diverged', 'not finite', *((place, error) for place in PLACES for error in ERRORS)]
+
+
+class Trap:
+    "At every 25th visit of `place`: raises `error`, if there is one, or says so."
+    def __init__(self): self.place, self.error, self.visits = None, None, 0
+    def __call__(self, place):
+        if place != self.place: return False
+        self.visits += 1
+        if self.visits % 25 == 0 and self.error: raise self.error('trap')
+        return self.visits % 25 == 0
+
+
+class Rows(Dataset):
+    "Rows with noise from a generator of the data set's own, from NumPy's and from Python's."
+    def __init__(self, trap):
+        g = torch.Generator().manual_seed(0)
+        self.x, self.trap, self.noise = torch.randn(96, 6, generator=g), trap, np.random.default_rng(0)
+        self.y = self.x[:, :3].argmax(1)
+    def __len__(self): return len(self.x)
+    def __getitem__(self, i):
+        self.trap('data')
+        return self.x[i] + .1*float(self.noise.normal() + np.random.normal() + random.gauss(0, 1)), self.y[i]
+
+
+class Net(nn.Module):
+    def __init__(self, trap):
+        super().__init__()
+        self.trap, self.calls, self.scale = trap, 0, 1.
+        self.body = nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(.3), nn.Linear(12, 3))
+        self.frozen = nn.BatchNorm1d(6)
+        self.register_buffer('seen', torch.zeros(2), persistent=False)
+    def forward(self, x):
+        self.trap('model')
+        self.calls += 1
+        self.seen += 1
+        return self.body(self.frozen(x)) * self.scale
+
+
+class ScalerCB(Callback):
+    "Mixed precision with the learner's gradient scaler."
+    def __init__(self, trap): self.trap, self.log = trap, []
+    def predict(self, learn):
+        with torch.autocast('cpu', torch.bfloat16): learn.preds = learn.model(learn.batch[0])
+    def get_loss(self, learn): learn.loss = learn.loss_func(learn.preds.float(), learn.batch[1])
+    def backward(self, learn): learn.scaler.scale(learn.loss).backward()
+    def step(self, learn):
+        self.trap('scaler')
+        learn.scaler.step(learn.opt)
+        learn.scaler.update()
+    def after_step(self, learn):
+        self.trap('callback')
+        self.log.append(learn.step)
+        learn.history.append(learn.step)
+
+
+class World:
+    "A learner with everything in it that remembers or draws random numbers."
+    def __init__(self, loader, optimizer):
+        torch.manual_seed(0), np.random.seed(0), random.seed(0)
+        self.trap = Trap()
+        rows, generator = Rows(self.trap), torch.Generator().manual_seed(3)
+        kinds = dict(own=lambda: DataLoader(rows, 16, shuffle=True, generator=generator), shared=lambda: DataLoader(rows, 16, shuffle=True))
+        self.rows, self.model, self.cb = rows, Net(self.trap), ScalerCB(self.trap)
+        self.model.frozen.eval()
+        self.model(torch.randn(8, 6)).sum().backward()  # gradients from before
+        self.opt = torch.optim.Adam(self.model.parameters(), lr=.01)
+        self.opt.step()
+        self.opt.register_step_pre_hook(lambda *_: [self.trap('optimizer')].clear())
+        make = (lambda params, lr: self.opt) if optimizer == 'old' else self.new
+        self.learn = Learner(self.model, DataLoaders(kinds[loader](), DataLoader(rows, 48)), self.loss, lr=.01, cbs=[self.cb], opt_func=make)
+        self.learn.scaler, self.learn.history, self.learn.note = torch.amp.GradScaler('cpu', init_scale=64., growth_interval=5), [], 'mine'
+        self.generator = generator
+
+    def new(self, params, lr):
+        opt = torch.optim.AdamW(params, lr=lr)
+        opt.register_step_pre_hook(lambda *_: [self.trap('optimizer')].clear())
+        return opt
+
+    def loss(self, preds, y):
+        self.trap('loss')
+        return F.cross_entropy(preds, y) * (np.nan if self.trap('nan') else 1)
+
+    def state(self):
+        "Everything, as bytes and identities."
+        raw = lambda t: (str(t.dtype), t.detach().numpy().tobytes())
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        return dict(weights=[raw(t) for t in tensors], places=[(id(t), t.data_ptr()) for t in tensors],
+                    grads=[(id(p.grad), raw(p.grad)) if p.grad is not None else None for p in self.model.parameters()],
+                    optimizer=[(id(g), [(k, repr(v)) for k, v in g.items()]) for g in self.opt.param_groups],
+                    moments=[[(k, raw(v), v.data_ptr()) for k, v in s.items()] for s in self.opt.state.values()],
+                    scaler=(repr(self.learn.scaler.state_dict()), repr(vars(self.learn.scaler))),
+                    modes=[m.training for m in self.model.modules()], calls=self.model.calls,
+                    random=(repr(random.getstate()), repr(np.random.get_state()), repr(self.rows.noise.bit_generator.state),
+                            raw(torch.get_rng_state()), raw(self.generator.get_state())),
+                    learner={k: id(v) for k, v in vars(self.learn).items()}, cbs=[id(cb) for cb in self.learn.cbs],
+                    lists=(list(self.cb.log), list(self.learn.history)), hooks=[len(self.opt._optimizer_step_pre_hooks), *(len(m._forward_hooks) for m in self.model.modules())])
+
+    def leave(self, exit, **kw):
+        "Run `lr_find` into that exit."
+        kw = dict(steps=40, sweeps=2, start=1e-5, stop=.1) | kw
+        if isinstance(exit, tuple):
+            self.trap.place, self.trap.error = exit
+            with pytest.raises(exit[1], match='trap'): lr_find(self.learn, **kw)
+            self.trap.place, self.trap.visits = None, 0
+            return
+        if exit == 'not finite': self.trap.place, self.trap.error = 'nan', None
+        if exit == 'diverged': kw |= dict(stop=1e4, diverged=1.5)
+        assert lr_find(self.learn, **kw).ends == [exit]*2
+        self.trap.place, self.trap.visits = None, 0
+
+
+def differences(before, after): return [name for name in before if before[name] != after[name]]
+
+
+@pytest.mark.parametrize('optimizer', ('new', 'old'))
+@pytest.mark.parametrize('loader', ('own', 'shared'))
+@pytest.mark.parametrize('exit', EXITS, ids=str)
+def test_nothing_changes(exit, loader, optimizer):
+    world = World(loader, optimizer)
+    before = world.state()
+    world.leave(exit)
+    assert differences(before, world.state()) == []
+
+
+@pytest.mark.parametrize('loader', ('own', 'shared'))
+@pytest.mark.parametrize('exit', [None, *EXITS], ids=str)
+def test_later_training_is_the_same(exit, loader):
+    def train(exit):
+        world, rec = World(loader, 'new'), RecorderCB()
+        if exit: world.leave(exit)
+        world.learn.fit(3, cbs=[rec])
+        return rec['loss'], world.state()['weights']
+    (losses, weights), (theirs, after) = train(None), train(exit)
+    assert np.array_equal(losses, theirs) and weights == after and len(losses) == 18
+
+
+@pytest.mark.parametrize('exit', ['climbed', ('loss', KeyboardInterrupt)], ids=str)
+def test_nothing_changes_when_the_validation_loss_is_watched(exit):
+    world = World('own', 'old')
+    before = world.state()
+    world.leave(exit, valid=True)
+    assert differences(before, world.state()) == []
+
+
+def test_an_interrupt_while_putting_back_is_put_back_too(monkeypatch):
+    from cosine_lr import finder
+    world, hit, put = World('own', 'old'), [], finder._put_tensor
+    before = world.state()
+
+    def interrupted(*args):
+        if world.trap.visits >= 25 and not hit:
+            hit.append(True)
+            raise KeyboardInterrupt('again')
+        put(*args)
+    monkeypatch.setattr(finder, '_put_tensor', interrupted)
+    world.trap.place, world.trap.error = 'loss', ZeroDivisionError
+    with pytest.raises(KeyboardInterrupt, match='again'): lr_find(world.learn)
+    assert hit and differences(before, world.state()) == []
+
+
+class Hold(Callback):
+    "Leaves a hook behind, changes a buffer, freezes a layer, moves the weights: what callbacks do that do not tidy up."
+    def before_fit(self, learn):
+        model = learn.model
+        model.body[0].register_forward_hook(lambda *_: None)
+        model.seen = torch.ones(3)
+        model.body[0].weight.requires_grad_(False)
+        model.body[4].weight.data = model.body[4].weight.data.clone()
+        model.extra = 'left behind'
+
+
+def test_what_untidy_callbacks_do_is_put_back():
+    world = World('own', 'new')
+    world.learn.cbs.append(Hold())
+    before, seen, attributes = world.state(), world.model.seen, set(vars(world.model))
+    world.leave('climbed')
+    assert differences(before, world.state()) == [] and world.model.seen is seen and set(vars(world.model)) == attributes
+    assert world.model.body[0].weight.requires_grad
+
+
+class Accumulate(Callback):
+    "One update for every four batches."
+    def backward(self, learn): (learn.loss/4).backward()
+    def zero_grad(self, learn):
+        if learn.iter % 4 == 0: learn.opt.zero_grad()
+    def step(self, learn):
+        if learn.iter % 4 == 3: learn.opt.step()
+
+
+def toy(cbs=(), bs=16, shuffle=True, **kw):
+    torch.manual_seed(0)
+    x = torch.randn(96, 6)
+    rows = torch.utils.data.TensorDataset(x, x[:, :3].argmax(1))
+    return Learner(nn.Linear(6, 3), DataLoaders(DataLoader(rows, bs, shuffle=shuffle), DataLoader(rows, 40)), F.cross_entropy, cbs=cbs, **kw)
+
+
+def test_an_accumulated_update_is_one_point():
+    found = lr_find(toy([Accumulate()], bs=4, shuffle=False), steps=120, sweeps=1, stop=1.)
+    whole = lr_find(toy(shuffle=False), steps=120, sweeps=1, stop=1.)
+    assert found.losses.shape == (1, 30) and np.allclose(found.lrs, np.geomspace(1e-6, 1, 120)[3::4])
+    assert np.isclose(found.losses[0, 0], whole.losses[0, 0]) and np.isclose(found.losses[0, 5], whole.losses[0, 5], atol=1e-4)
+
+
+def test_a_callback_that_never_updates_is_found_out():
+    class Idle(Callback):
+        def step(self, learn): pass
+    with pytest.raises(ValueError, match='140 batches gave 0'): lr_find(toy([Idle()]))
+
+
+def test_autocast_is_used():
+    seen = []
+    class Cast(Callback):
+        def predict(self, learn):
+            with torch.autocast('cpu', torch.bfloat16): learn.preds = learn.model(learn.batch[0])
+            seen.append(learn.preds.dtype)
+        def get_loss(self, learn): learn.loss = F.cross_entropy(learn.preds.float(), learn.batch[1])
+    lr_find(toy([Cast()]), sweeps=1)
+    assert set(seen) == {torch.bfloat16}
+
+
+def test_the_validation_loss_is_that_of_all_rows_after_the_update():
+    learn = toy(shuffle=False)
+    found = lr_find(learn, steps=10, sweeps=1, valid=True, stop=1.)
+    model, opt, batches = learn.model, torch.optim.SGD(learn.model.parameters(), lr=1.), list(learn.dls.train)
+    x, y = map(torch.cat, zip(*learn.dls.valid))
+    for k, (lr, loss) in enumerate(zip(found.lrs, found.losses[0])):
+        opt.param_groups[0]['lr'] = lr
+        opt.zero_grad()
+        F.cross_entropy(model(batches[k % 6][0]), batches[k % 6][1]).backward()
+        opt.step()
+        with torch.no_grad(): assert np.isclose(F.cross_entropy(model(x), y).item(), loss, atol=1e-6)
+
+
+def test_sweeps_go_on_where_the_last_one_stopped():
+    seen = []
+    class Watch(Callback):
+        def before_batch(self, learn): seen.append(learn.batch[0][0, 0].item())
+    learn = toy([Watch()], shuffle=False)
+    firsts = [x[0, 0].item() for x, _ in learn.dls.train]
+    lr_find(learn, steps=16, sweeps=2, stop=1e-3)
+    assert seen == (firsts*6)[:32]
+
+
+def test_a_callback_that_ends_the_sweep_is_named():
+    class Enough(Callback):
+        def after_step(self, learn):
+            if learn.step == 30: raise CancelFitException
+    with pytest.raises(ValueError, match=r"one of \['Enough'\] ended it after 30 of 140 batches"): lr_find(toy([Enough()]))
+
+
+def test_every_sweep_starts_from_the_same_weights():
+    found = lr_find(toy(bs=96, shuffle=False), sweeps=3, stop=1.)  # one batch holds all rows: nothing else differs
+    assert np.array_equal(found.losses[0], found.losses[1]) and np.array_equal(found.losses[0], found.losses[2])
