@@ -152,7 +152,7 @@ def lr_find(
     if not 0 < start < stop < math.inf: raise ValueError(f"start and stop must be learning rates with 0 < start < stop, got {start=}, {stop=}")
     if not isinstance(steps, numbers.Integral) or steps < 10: raise ValueError(f"steps must be a whole number, at least 10, got {steps=}")
     if not diverged > 1: raise ValueError(f"diverged must be above 1, got {diverged=}")
-    cbs = [cb for cb in learn.cbs if not isinstance(cb, (MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB))]
+    cbs = [cb for cb in learn.cbs if not cb.for_real and not isinstance(cb, (MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB))]
     sweep = _Sweep(steps, diverged)
     with _no_trace(learn) as opt:
         top = max(float(g['lr']) for g in opt.param_groups)
