@@ -9,12 +9,13 @@ from .lint import Finding, lint_schedule
 from .translate import overlay
 from .data import DataLoaders, digits_dls, fashion_dls, tensor_loader
 from .metric import Accuracy, Metric, classes
-from .learner import Callback, CancelBatchException, CancelEpochException, CancelFitException, Learner, MomentumCB, MomentumLearner, TrainCB, TrainLearner
+from .learner import Callback, CancelBatchException, CancelEpochException, CancelFitException, CancelStepException, Learner, MomentumCB, MomentumLearner, TrainCB, TrainLearner
 from .callback import CallbackList, DeviceCB, MetricsCB, ProgressCB, RecorderCB, ScheduleCB, Seconds, SingleBatchCB, to_cpu
 from .finder import LRFind, LRFinderCB, lr_find
 from .post import coded_factor, four_figures, printed_factor
 from .torch_lr import ScheduleLR
 from .fleet import Fleet, run_fleet
+from .checkpoint import CheckpointCB
 
 __all__ = [
     'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'bind_fields', 'write_field',
@@ -23,10 +24,11 @@ __all__ = [
     'Finding', 'lint_schedule', 'overlay',
     'DataLoaders', 'digits_dls', 'fashion_dls', 'tensor_loader',
     'Accuracy', 'Metric', 'classes',
-    'Callback', 'CancelBatchException', 'CancelEpochException', 'CancelFitException', 'Learner', 'MomentumCB', 'MomentumLearner', 'TrainCB', 'TrainLearner',
+    'Callback', 'CancelBatchException', 'CancelEpochException', 'CancelFitException', 'CancelStepException', 'Learner', 'MomentumCB', 'MomentumLearner', 'TrainCB', 'TrainLearner',
     'CallbackList', 'DeviceCB', 'MetricsCB', 'ProgressCB', 'RecorderCB', 'ScheduleCB', 'Seconds', 'SingleBatchCB', 'to_cpu',
     'LRFind', 'LRFinderCB', 'lr_find',
     'coded_factor', 'four_figures', 'printed_factor',
     'ScheduleLR',
     'Fleet', 'run_fleet',
+    'CheckpointCB',
 ]

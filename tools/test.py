@@ -38,6 +38,7 @@ ARROWS = {
     'post': {'finder', 'schedule', 'plot', 'callback'},
     'torch_lr': {'plot', 'schedule'},
     'fleet': {'schedule', 'plot'},
+    'checkpoint': {'callback', 'learner', 'schedule', 'torch_lr'},
     'cli': ANY,
     '__init__': ANY,
 }
