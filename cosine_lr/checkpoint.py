@@ -41,7 +41,12 @@ def _set_saved(cb, name, value):
     old = getattr(cb, name)
     if hasattr(old, 'load_state_dict'): old.load_state_dict(value)
     elif hasattr(old, 'reset'): vars(old).update(value)
-    else: setattr(cb, name, value)
+    else: setattr(cb, name, _placed(value, old))
+
+def _placed(new, old):
+    "`new`, its tensors on the devices of those in `old`"
+    if isinstance(new, torch.Tensor): return new.to(old.device) if isinstance(old, torch.Tensor) else new
+    return list(map(_placed, new, old)) if isinstance(new, list) and isinstance(old, list) and len(new) == len(old) else new
 
 # %% ../nbs/checkpoint.ipynb #write
 class _Digest:
