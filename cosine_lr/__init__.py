@@ -16,6 +16,10 @@ from .post import coded_factor, four_figures, printed_factor
 from .torch_lr import ScheduleLR
 from .fleet import Fleet, run_fleet
 from .checkpoint import CheckpointCB
+from .scale import AccelerateCB, EMACB, GradAccumCB, GradClipCB, MixedPrecisionCB, TimerCB
+from .guards import CSVLoggerCB, EarlyStopCB, NaNGuardCB, TensorBoardCB
+from .finetune import FreezeCB, predict, split_params
+from .fast import CompileCB
 
 __all__ = [
     'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'bind_fields', 'write_field',
@@ -31,4 +35,8 @@ __all__ = [
     'ScheduleLR',
     'Fleet', 'run_fleet',
     'CheckpointCB',
+    'AccelerateCB', 'EMACB', 'GradAccumCB', 'GradClipCB', 'MixedPrecisionCB', 'TimerCB',
+    'CSVLoggerCB', 'EarlyStopCB', 'NaNGuardCB', 'TensorBoardCB',
+    'FreezeCB', 'predict', 'split_params',
+    'CompileCB',
 ]

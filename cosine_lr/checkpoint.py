@@ -26,6 +26,7 @@ def _pack(x, name):
     if hasattr(x, 'state_dict'): return _pack(x.state_dict(), name)
     if x is None or isinstance(x, (bool, int, torch.Tensor)): return x
     if isinstance(x, (float, str)): return (float if isinstance(x, float) else str)(x) # no NumPy number, no TorchVersion
+    if isinstance(x, (list, tuple)) and set(map(type, x)) <= {int, float, str}: return x # the usual long ones
     if isinstance(x, dict): return {key: _pack(value, f'{name}[{key!r}]') for key, value in x.items()}
     if isinstance(x, list) and x and all(isinstance(v, torch.Tensor) and not v.ndim and v.dtype == x[0].dtype for v in x): return {'scalars': torch.stack(x)}
     if isinstance(x, (list, tuple)): return (tuple if isinstance(x, tuple) else list)(_pack(value, name) for value in x)

@@ -39,6 +39,10 @@ ARROWS = {
     'torch_lr': {'plot', 'schedule'},
     'fleet': {'schedule', 'plot'},
     'checkpoint': {'callback', 'learner', 'schedule', 'torch_lr'},
+    'scale': {'callback', 'learner'},
+    'guards': {'callback', 'checkpoint', 'learner', 'schedule'},
+    'finetune': {'callback', 'learner'},
+    'fast': {'callback', 'learner'},
     'cli': ANY,
     '__init__': ANY,
 }
