@@ -171,6 +171,8 @@ def _get_grads(learn):
 def _set_grads(learn, saved):
     for name, p in _bare(learn.model).named_parameters(): p.grad = saved[name].to(p.device) if name in saved else None
 
+def _kind(opt): return type(getattr(opt, 'optimizer', opt)).__name__ # Accelerate wraps it
+
 def _set_opt(opt, saved):
     "Load the optimizer's state into the param groups that it has: others hold on to them"
     groups = opt.param_groups
@@ -219,7 +221,7 @@ def _check_state(learn, state):
     "Refuse a checkpoint of another run"
     _check_model(learn.model, state['model'])
     theirs = dict(batches=state['batches'], opt=state['opt']['kind'], processes=len(state['own']), cbs=sorted(state['own'][0]['cbs']))
-    ours = dict(batches=len(learn.dls.train), opt=type(learn.opt).__name__, processes=len(_gather(None)), cbs=sorted(_stateful(learn)))
+    ours = dict(batches=len(learn.dls.train), opt=_kind(learn.opt), processes=len(_gather(None)), cbs=sorted(_stateful(learn)))
     what = dict(batches='batches an epoch', opt='optimizer', processes='processes', cbs='callbacks with something to save')
     for key, text in what.items():
         if theirs[key] != ours[key]: raise ValueError(f"the checkpoint is of another run, {text}: {theirs[key]} there, {ours[key]} here")
@@ -268,12 +270,13 @@ class CheckpointCB(Callback):
         _check_run(self, learn)
         if not learn.total: return # nothing is trained
         if _rank() == 0: _prepare(self.folder)
+        _gather(None) # the folder is there
         if not self.resume and _newest_first(self.folder): raise ValueError(f"folder={str(self.folder)!r} holds checkpoints of another run, and resume=False")
         self.state = _newest(self.folder, self.log)
         if not self.state: return
         _check_state(learn, self.state)
         learn.epochs = range(self.state['epoch'], learn.n_epochs)
-        self.log(f"going on after epoch {self.state['epoch']}, batch {self.state['done'] - 1}")
+        if _rank() == 0: self.log(f"going on after epoch {self.state['epoch']}, batch {self.state['done'] - 1}")
 
     def before_epoch(self, learn):
         if not learn.training: return
@@ -318,7 +321,7 @@ class CheckpointCB(Callback):
         if _rank(): return
         _write(self.folder/f'batch-{done:09d}-{{digest}}.pt', _pack(dict(
             format=FORMAT, torch=torch.__version__, epoch=learn.epoch, done=learn.iter + 1, batches=len(learn.dl), step=learn.step,
-            model=_get_tensors(learn.model), grads=_get_grads(learn), opt=dict(kind=type(learn.opt).__name__, state=learn.opt.state_dict()),
+            model=_get_tensors(learn.model), grads=_get_grads(learn), opt=dict(kind=_kind(learn.opt), state=learn.opt.state_dict()),
             plans=[plan for _, plan in self.plans], own=own), 'checkpoint'))
         for old in _newest_first(self.folder)[self.keep:]: old.unlink()
 
