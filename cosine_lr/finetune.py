@@ -7,7 +7,6 @@ __all__ = ['split_params', 'FreezeCB', 'predict']
 
 # %% ../nbs/finetune.ipynb #imports
 import torch
-from torch import nn
 from .callback import DeviceCB
 from .learner import Callback, Learner, TrainCB
 

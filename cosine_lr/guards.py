@@ -11,7 +11,6 @@ import csv
 import math
 import os
 from pathlib import Path
-import torch
 from .callback import MetricsCB
 from .checkpoint import _rank, _set_opt
 from .learner import Callback, CancelBatchException, CancelFitException
