@@ -9,7 +9,7 @@ from .lint import Finding, lint_schedule
 from .translate import overlay
 from .data import DataLoaders, digits_dls, fashion_dls, tensor_loader
 from .metric import Accuracy, Metric, classes
-from .learner import Callback, CancelBatchException, CancelEpochException, CancelFitException, Learner, MomentumCB, MomentumLearner, TrainCB, TrainLearner
+from .learner import Callback, CancelBatchException, CancelEpochException, CancelFitException, CancelStepException, Learner, MomentumCB, MomentumLearner, TrainCB, TrainLearner
 from .callback import CallbackList, DeviceCB, MetricsCB, ProgressCB, RecorderCB, ScheduleCB, Seconds, SingleBatchCB, to_cpu
 from .rules import Advice, agree
 from .finder import LRFind, LRFinderCB, lr_find
@@ -20,6 +20,11 @@ from .fleet import run_fleet
 from .paired import Comparison, compare, holm
 from .trial import Regime, rivals, run_regime, run_trial
 from .probe import LRProbe, lr_probe
+from .checkpoint import CheckpointCB
+from .scale import AccelerateCB, EMACB, GradAccumCB, GradClipCB, MixedPrecisionCB, TimerCB
+from .guards import CSVLoggerCB, EarlyStopCB, NaNGuardCB, TensorBoardCB
+from .finetune import FreezeCB, predict, split_params
+from .fast import CompileCB
 
 __all__ = [
     'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'bind_fields', 'write_field',
@@ -28,7 +33,7 @@ __all__ = [
     'Finding', 'lint_schedule', 'overlay',
     'DataLoaders', 'digits_dls', 'fashion_dls', 'tensor_loader',
     'Accuracy', 'Metric', 'classes',
-    'Callback', 'CancelBatchException', 'CancelEpochException', 'CancelFitException', 'Learner', 'MomentumCB', 'MomentumLearner', 'TrainCB', 'TrainLearner',
+    'Callback', 'CancelBatchException', 'CancelEpochException', 'CancelFitException', 'CancelStepException', 'Learner', 'MomentumCB', 'MomentumLearner', 'TrainCB', 'TrainLearner',
     'CallbackList', 'DeviceCB', 'MetricsCB', 'ProgressCB', 'RecorderCB', 'ScheduleCB', 'Seconds', 'SingleBatchCB', 'to_cpu',
     'Advice', 'agree',
     'LRFind', 'LRFinderCB', 'lr_find',
@@ -38,4 +43,9 @@ __all__ = [
     'Comparison', 'compare', 'holm',
     'Regime', 'rivals', 'run_regime', 'run_trial',
     'LRProbe', 'lr_probe',
+    'CheckpointCB',
+    'AccelerateCB', 'EMACB', 'GradAccumCB', 'GradClipCB', 'MixedPrecisionCB', 'TimerCB',
+    'CSVLoggerCB', 'EarlyStopCB', 'NaNGuardCB', 'TensorBoardCB',
+    'FreezeCB', 'predict', 'split_params',
+    'CompileCB',
 ]

@@ -59,6 +59,7 @@ class ScheduleCB(Callback):
 # %% ../nbs/05_callback.ipynb #recorder-cb
 class RecorderCB(Callback):
     "Record the loss and hyper-parameters of each training step, as used by it"
+    saved = ('_records', '_pending')
     def __init__(self, *fields): # names of param-group fields, e.g. 'lr', 'momentum'
         self.fields = fields or ('lr',)
         self._clear()
@@ -99,6 +100,7 @@ class RecorderCB(Callback):
 # %% ../nbs/05_callback.ipynb #metrics-cb
 class MetricsCB(Callback):
     "Losses of each epoch, and metrics on the validation set, printed as a table and kept in `rows`"
+    saved = ('rows', 'row', 'loss')
     def __init__(self, *metrics, log=None, **named): # objects with `reset`, `add`, `value`; `log`: a function that prints a line
         self.metrics = {}
         for metric in metrics: self.add(metric)
@@ -210,7 +212,7 @@ class ProgressCB(Callback):
     def before_epoch(self, learn): self.bar.set_description(f"epoch {learn.epoch}", refresh=False)
 
     def after_step(self, learn):
-        self.bar.update()
+        self.bar.update(learn.step - self.bar.n)
         if time.perf_counter() - self.looked >= self.every:
             self.looked = time.perf_counter()
             self.bar.set_postfix(loss=f"{learn.loss.item():.3f}", refresh=False)

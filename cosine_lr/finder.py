@@ -291,7 +291,7 @@ def lr_find(
 ): # an `LRFind`
     "Train with a growing learning rate until the loss diverges (range test: Smith 2017, §3.3), several times, and leave no trace"
     _check(start, stop, steps, sweeps, ladder, diverged, smoothing)
-    cbs = [cb for cb in learn.cbs if not isinstance(cb, (MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB))]
+    cbs = [cb for cb in learn.cbs if not cb.for_real and not isinstance(cb, (MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB))]
     done, batches = [_Sweep(valid, diverged, smoothing) for _ in range(sweeps)], _endless(learn.dls.train)
     with _no_trace(learn) as (opt, rewind):
         top = max(float(g['lr']) for g in opt.param_groups)

@@ -44,6 +44,11 @@ ARROWS = {
     'fleet': {'runs', 'schedule', 'stacked'},
     'paired': {'runs'},
     'trial': {'data', 'fleet', 'paired', 'plot', 'post', 'recipes', 'runs', 'schedule'},
+    'checkpoint': {'callback', 'learner', 'schedule', 'torch_lr'},
+    'scale': {'callback', 'learner'},
+    'guards': {'callback', 'checkpoint', 'learner', 'schedule'},
+    'finetune': {'callback', 'learner'},
+    'fast': {'callback', 'learner'},
     'cli': ANY,
     '__init__': ANY,
 }

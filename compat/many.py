@@ -1,0 +1,37 @@
+"""One process of a run with AccelerateCB: trains the digits, writes what it saw, and may be killed on the way.
+
+`many.py OUT [FOLDER [KILL]]`: checkpoints go to FOLDER, and process 1 dies after batch KILL.
+"""
+import json
+import os
+import signal
+import sys
+
+import torch
+import torch.nn.functional as F
+from cosine_lr import Accuracy, AccelerateCB, Callback, CheckpointCB, Learner, MetricsCB, RecorderCB, ScheduleCB, cosine, digits_dls
+from torch import nn
+
+
+class KillAt(Callback):
+    order = 100
+    def __init__(self, step): self.at = step
+    def after_step(self, learn):
+        if learn.step == self.at and int(os.environ.get('RANK', 0)) == 1: os.kill(os.getpid(), signal.SIGKILL)
+
+
+out, folder, kill = [*sys.argv[1:], None, None][:3]
+torch.manual_seed(0)
+dls = digits_dls(bs=63)                                               # 63 rows for two processes; the last batch of an epoch has 7
+many = AccelerateCB(cpu=True)
+rec, scores = RecorderCB(), MetricsCB(Accuracy())
+cbs = [rec, scores, ScheduleCB(lr=.5*cosine()), many]
+if folder: cbs.append(CheckpointCB(folder, every=5, best=('accuracy', max)))
+if kill: cbs.append(KillAt(int(kill)))
+model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+learn = Learner(model, dls, F.cross_entropy, opt_func=lambda params, lr: torch.optim.SGD(params, lr=lr, momentum=.9))
+learn.fit(3, cbs=cbs)
+seen = dict(processes=many.engine.num_processes, loss=rec['loss'].tolist(), lr=rec['lr'].tolist(), rows=scores.rows, step=learn.step,
+            weights=[p.tolist() for p in learn.model.parameters()])
+with open(f'{out}.{many.engine.process_index}', 'w', encoding='utf-8') as file: json.dump(seen, file)
+many.engine.end_training()

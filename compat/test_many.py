@@ -1,0 +1,72 @@
+"""AccelerateCB: two processes mean what one means, and survive what one survives."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cosine_lr import cosine
+
+SCRIPT = Path(__file__).resolve().parent/'many.py'
+TORCHRUN = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+# `--cpu --num_processes 2` starts one process where there is no MPI
+LAUNCH = [sys.executable, '-m', 'accelerate.commands.launch', '--multi_gpu', '--num_processes', '2', '--num_machines', '1', '--mixed_precision', 'no', '--dynamo_backend', 'no']
+
+
+def start(command, *args):
+    env = os.environ | {'ACCELERATE_USE_CPU': 'true', 'OMP_NUM_THREADS': '1'}
+    return subprocess.run([*command, str(SCRIPT), *map(str, args)], env=env, capture_output=True, text=True, timeout=300)
+
+
+def results(command, out, *args):
+    done = start(command, out, *args)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(path.read_text(encoding='utf-8')) for path in sorted(out.parent.glob(f'{out.name}.*'))], done.stdout
+
+
+@pytest.fixture(scope='module')
+def alone(tmp_path_factory):
+    (one,), _ = results([sys.executable], tmp_path_factory.mktemp('one')/'out')
+    assert one['processes'] == 1 and one['step'] == 54
+    return one
+
+
+@pytest.fixture(scope='module')
+def together(tmp_path_factory): return results(TORCHRUN, tmp_path_factory.mktemp('two')/'out')
+
+
+def same(one, two):
+    assert two['processes'] == 2 and two['step'] == one['step'] and two['lr'] == one['lr'] == [(.5*cosine())(k/54) for k in range(54)]
+    assert np.allclose(one['loss'], two['loss'], atol=1e-5)
+    for theirs, ours in zip(one['rows'], two['rows']): assert theirs.keys() == ours.keys() and all(abs(theirs[k] - ours[k]) < 1e-5 for k in ours)
+
+
+def test_two_processes_are_one(alone, together):
+    outs, said = together
+    assert len(outs) == 2
+    for two in outs: same(alone, two)
+    assert outs[0]['weights'] == outs[1]['weights']
+    assert said.count('valid_loss') == 1                              # one process prints
+
+
+def test_accelerate_launch(alone, tmp_path):
+    outs, _ = results(LAUNCH, tmp_path/'out')
+    assert len(outs) == 2, 'accelerate launch started one process'
+    for two in outs: same(alone, two)
+
+
+def test_a_killed_worker(together, tmp_path):
+    died = start(TORCHRUN, tmp_path/'out', tmp_path/'run', 23)
+    assert died.returncode != 0 and 'Signal 9 (SIGKILL)' in died.stderr
+    assert sorted(p.name[:15] for p in (tmp_path/'run').glob('batch-*.pt')) == ['batch-000000015', 'batch-000000020']
+    outs, said = results(TORCHRUN, tmp_path/'out', tmp_path/'run')
+    assert said.count('going on after epoch 1, batch 1') == 1
+    for two, undisturbed in zip(outs, together[0]): assert two == undisturbed          # the same bits
+
+
+def test_another_number_of_processes(tmp_path):
+    start(TORCHRUN, tmp_path/'out', tmp_path/'run', 23)
+    done = start([sys.executable], tmp_path/'out', tmp_path/'run')
+    assert done.returncode and 'processes: 2 there, 1 here' in done.stderr
