@@ -83,7 +83,7 @@ class Annealed:
     "The best state of a search, its energy, and how it got there"
     state: object
     energy: float
-    history: dict # arrays: `temperature` (NaN while it is measured) and `best` [rounds]; `proposed`, `energy` and `accepted` [rounds, chains]; `state`, a list a round
+    history: dict # arrays: `temperature` (0 while it is measured) and `best` [rounds]; `proposed`, `energy` and `accepted` [rounds, chains]; `state`, a list a round
     evaluations: int
 
     def plot(self, ax=None, title=None):
@@ -117,7 +117,7 @@ class Annealer:
         if accept is not None: temperature_for([1.], accept) # refuses a wrong share
         self.chains, self.neighbour, self.temperature, self.steps, self.accept = _Chains(starts, seed, ladder), neighbour, temperature, steps, accept
         self.probes, self.scale = (0, 1.) if accept is None else (-(-_PROBES//len(starts)), math.nan)
-        if steps <= self.probes: raise ValueError(f"steps must be above {self.probes}, which set the temperature (none do with accept=None), got {steps=}")
+        if steps <= self.probes: raise ValueError(f"steps must be above {self.probes}, which measure the temperature (none do with accept=None), got {steps=}")
         self.proposals, self.best, self.records = list(starts), (math.inf, None), []
 
     @property
@@ -132,31 +132,26 @@ class Annealer:
         "The energies of what was asked for: each chain moves, or stays"
         if self.proposals is None: raise ValueError("tell must follow an ask: there is no proposal yet")
         energies, chains, temperature = _as_energies(energies, len(self.proposals)), self.chains, self._temperature()
-        accepted = [False]*len(energies)
-        if not self.records: chains.energies = self._begin(energies)
-        elif not math.isnan(temperature):
+        if chains.energies is None: chains.energies, accepted = energies, [True]*len(energies)
+        else:
             accepted = chains.move(self.proposals, energies, temperature)
             chains.exchange(temperature)
         self.best = min(self.best, *zip(energies, self.proposals), key=lambda pair: pair[0])
         self.records.append(dict(temperature=temperature, best=self.best[0], proposed=energies, energy=chains.energies, accepted=accepted, state=chains.states))
         self.proposals = None
 
-    def _begin(self, energies):
-        if math.inf in energies: raise ValueError(f"starts must have finite energies, got {energies}")
-        return energies
-
     def _temperature(self):
-        "That of the round to be told; NaN while it is measured"
+        "That of the round to be told; 0 while the first proposals measure it"
         moved = len(self.records) - 1 - self.probes
-        if moved < 0: return math.nan
+        if moved < 0: return 0.
         if math.isnan(self.scale): self.scale = temperature_for(self._changes(), self.accept)
         return self.scale*self.temperature(float(position(moved, self.steps - self.probes)))
 
     def _changes(self):
         "Sizes of the changes that were proposed first: a fall is a rise backwards"
-        changes = np.abs(np.subtract([r['proposed'] for r in self.records[1:]], self.chains.energies))
+        with np.errstate(invalid='ignore'): changes = np.abs(np.subtract([r['proposed'] for r in self.records[1:]], [r['energy'] for r in self.records[:-1]]))
         changes = changes[np.isfinite(changes) & (changes > 0)]
-        if not len(changes): raise ValueError(f"none of the first {self.probes} proposals a chain has another finite energy than its start: give temperature in units of energy, with accept=None")
+        if not len(changes): raise ValueError(f"none of the first {self.probes} proposals changes the energy: give temperature in units of energy, with accept=None")
         return changes
 
     def result(self): # an `Annealed`
