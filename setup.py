@@ -36,7 +36,8 @@ setup(
     packages=find_packages(include=[cfg['lib_path'], f"{cfg['lib_path']}.*"]),
     package_data={cfg['lib_path']: ['py.typed']},
     install_requires=cfg['requirements'].split(),
-    extras_require={'dev': cfg['dev_requirements'].split(), 'fashion': cfg['fashion_requirements'].split()},
+    extras_require={'dev': cfg['dev_requirements'].split(), 'fashion': cfg['fashion_requirements'].split(),
+                    'search': cfg['search_requirements'].split()},
     entry_points={
         'console_scripts': cfg['console_scripts'].split(),
         'nbdev': [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"],

@@ -15,6 +15,9 @@ from .finder import LRFind, LRFinderCB, lr_find
 from .post import coded_factor, four_figures, printed_factor
 from .torch_lr import ScheduleLR
 from .fleet import Fleet, run_fleet
+from .annealing import Annealed, Annealer, anneal, metropolis, nearby, temperature_for
+from .quadratic import NoisyQuadratic, best_peak, best_rates, simulate
+from .search import KnotSpace, ScheduleSearch, near_point, point_of, random_point, search_schedule, searcher
 
 __all__ = [
     'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'bind_fields', 'write_field',
@@ -29,4 +32,7 @@ __all__ = [
     'coded_factor', 'four_figures', 'printed_factor',
     'ScheduleLR',
     'Fleet', 'run_fleet',
+    'Annealed', 'Annealer', 'anneal', 'metropolis', 'nearby', 'temperature_for',
+    'NoisyQuadratic', 'best_peak', 'best_rates', 'simulate',
+    'KnotSpace', 'ScheduleSearch', 'near_point', 'point_of', 'random_point', 'search_schedule', 'searcher',
 ]

@@ -64,6 +64,11 @@ def point_of(space, sched):
     return (float(peak), *(float(v) for v in np.clip(values/peak, space.floor, 1)), *[1.]*(space.knots - 1))
 
 # %% ../nbs/10_search.ipynb #searchers
+def _studies():
+    "The module that needs Optuna, imported where it is used"
+    from cosine_lr import study
+    return study
+
 class _Random:
     "Random search, to be asked and told like an `Annealer`"
     def __init__(self, space, starts, seed): self.space, self.points, self.rng = space, starts, random.Random(f'{seed}/random')
@@ -73,8 +78,7 @@ class _Random:
 class _TPE:
     "Optuna's tree-structured Parzen estimator, to be asked and told like an `Annealer`"
     def __init__(self, space, starts, seed):
-        from cosine_lr.study import make_sampler, new_study
-        self.names, self.study = space.bounds, new_study(None, 'tpe', make_sampler('tpe', None, seed))
+        self.names, self.study = space.bounds, _studies().new_study(None, 'tpe', _studies().make_sampler('tpe', None, seed))
         self.n = len(starts)
         for point in starts: self.study.enqueue_trial(dict(zip(self.names, point)))
     def ask(self):
@@ -184,13 +188,13 @@ def _in_process(method, task, space, start, seeds, budget, chains, seed, bar):
 
 def _in_study(method, task, space, start, seeds, budget, seed, storage, name, bar):
     "The same by a study in a database, which other processes may be working on"
-    from cosine_lr.study import make_sampler, new_study, work
-    study = new_study(storage, f'{name}/{method}', make_sampler(method, budget, seed))
+    settings = repr((space, start, list(seeds), task.epochs))
+    study = _studies().new_study(storage, f'{name}/{method}', _studies().make_sampler(method, budget, seed), settings=settings)
     study.enqueue_trial(dict(zip(space.bounds, start)), skip_if_exists=True)
     def objective(trial):
         point = tuple(trial.suggest_float(n, low, high, log=True) for n, (low, high) in space.bounds.items())
         return float(task.losses([space.schedule(point)], seeds).mean())
-    trials = work(study, objective, budget, lambda: bar.update())
+    trials = _studies().work(study, objective, budget, lambda: bar.update())
     return [(t.value, space.schedule(tuple(t.params[n] for n in space.bounds))) for t in trials]
 
 # %% ../nbs/10_search.ipynb #judge
@@ -227,6 +231,8 @@ def search_schedule(
     "Search a learning-rate schedule by simulated annealing, and judge it beside its rivals and the cosine at its best peak"
     from tqdm.auto import tqdm
     _check_budget(budget, chains, seeds, fresh, finalists)
+    if unknown := set(rivals) - {'random', 'tpe'}: raise ValueError(f"rivals must be of 'random' and 'tpe', got {min(unknown)!r}")
+    if storage is not None or 'tpe' in rivals: _studies() # raises where there is no Optuna
     if getattr(dls, 'test', None) is None: raise ValueError("dls must have a test split, for the verdict")
     own, later, last = (list(range(a, b)) for a, b in _roles(seed, seeds, fresh))
     task = _Task(make_model, dls, epochs, fleet)

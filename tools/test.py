@@ -38,6 +38,10 @@ ARROWS = {
     'post': {'finder', 'schedule', 'plot', 'callback'},
     'torch_lr': {'plot', 'schedule'},
     'fleet': {'schedule', 'plot'},
+    'annealing': {'plot', 'schedule'},
+    'quadratic': {'schedule'},
+    'study': {'annealing', 'schedule'},
+    'search': {'annealing', 'data', 'fleet', 'plot', 'schedule', 'study'},
     'cli': ANY,
     '__init__': ANY,
 }
