@@ -151,18 +151,17 @@ class ScheduleSearch:
         differences = self.test[rival] - self.test[method]
         return float(differences.mean()), interval(differences)
 
-    def survived(self, method):
-        "The share of the gain over cosine on the search's seeds that is left on fresh ones; NaN where there was none"
-        seen = self.seen['cosine'] - self.seen[method]
-        return float((self.fresh['cosine'] - self.fresh[method]).mean()/seen) if seen > 0 else math.nan
+    def gains(self, method): # (on the seeds of the search, on fresh ones)
+        "How much lower the validation loss is than the cosine's: what the search saw, and what survives of it"
+        return float(self.seen['cosine'] - self.seen[method]), float((self.fresh['cosine'] - self.fresh[method]).mean())
 
     def __str__(self):
-        head = '| method | schedules trained | search loss | fresh loss | gain that survived | test loss (mean ± sd) | test gain over cosine (95 %) |'
+        head = '| method | trained | loss in the search | on fresh seeds | gain over cosine in the search → on fresh seeds | test loss (mean ± sd) | test gain over cosine (95 %) |'
         rows = [head, '|---|---|---|---|---|---|---|']
         for m, test in self.test.items():
             gain, (low, high) = self.gain(m)
             versus = '' if m == 'cosine' else f'{gain:+.4f} ({low:+.4f} to {high:+.4f})'
-            kept = '' if math.isnan(self.survived(m)) else f'{self.survived(m):.0%}'
+            kept = '' if m == 'cosine' else '{:+.4f} → {:+.4f}'.format(*self.gains(m))
             rows.append(f'| {m} | {self.evaluations[m]} | {self.seen[m]:.4f} | {self.fresh[m].mean():.4f} | {kept} | {test.mean():.4f} ± {test.std(ddof=1):.4f} | {versus} |')
         return '\n'.join(rows)
     def _repr_markdown_(self): return str(self)

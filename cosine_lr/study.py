@@ -14,7 +14,6 @@ from pathlib import Path
 try: import optuna
 except ImportError as e: raise ImportError("this needs Optuna: pip install 'cosine_lr[search]'") from e
 from optuna.distributions import CategoricalDistribution
-from optuna.distributions import FloatDistribution
 from optuna.distributions import IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.samplers import RandomSampler
