@@ -188,8 +188,7 @@ def _in_process(method, task, space, start, seeds, budget, chains, seed, bar):
 def _in_study(method, task, space, start, seeds, budget, seed, storage, name, bar):
     "The same by a study in a database, which other processes may be working on"
     settings = repr((space, start, list(seeds), task.epochs))
-    study = _studies().new_study(storage, f'{name}/{method}', _studies().make_sampler(method, budget, seed), settings=settings)
-    study.enqueue_trial(dict(zip(space.bounds, start)), skip_if_exists=True)
+    study = _studies().new_study(storage, f'{name}/{method}', _studies().make_sampler(method, budget, seed), settings=settings, start=dict(zip(space.bounds, start)))
     def objective(trial):
         point = tuple(trial.suggest_float(n, low, high, log=True) for n, (low, high) in space.bounds.items())
         return float(task.losses([space.schedule(point)], seeds).mean())

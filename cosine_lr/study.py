@@ -121,6 +121,7 @@ def new_study(
     sampler,
     heartbeat=20, # seconds between signs of life of a running trial; it is stale after three are missing, and queued again
     settings='', # what the study's results depend on; a study that was made with others is refused
+    start=None, # parameters of the first trial
 ): # an Optuna `Study`
     "The study of that name, made where there is none; every worker that opens it shares it"
     with _hushed():
@@ -128,6 +129,7 @@ def new_study(
         there = study.user_attrs.get('settings', settings)
         if there != settings: raise ValueError(f"{name!r} in {storage} was begun with other settings: {there}, not {settings}; give another name")
         study.set_user_attr('settings', settings)
+        if start: study.enqueue_trial(start, skip_if_exists=True)
     return study
 
 def finished_trials(storage, name): # as for `new_study`
