@@ -17,6 +17,8 @@ WORKER = '''
 import os, sys, time
 from cosine_lr.study import SimulatedAnnealingSampler, new_study, work
 storage, budget, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+print('ready', flush=True)
+input()
 def objective(trial):
     trial.set_user_attr('pid', os.getpid())
     x, lr = trial.suggest_float('x', -5, 5), trial.suggest_float('lr', 1e-3, 1e1, log=True)
@@ -64,7 +66,12 @@ def free_port():
         return s.getsockname()[1]
 
 
-def start(storage, budget, seconds): return subprocess.Popen([sys.executable, '-c', WORKER, storage, str(budget), str(seconds)])
+def start(n, storage, budget, seconds):
+    "`n` workers, which begin together once all have imported what they need."
+    workers = [subprocess.Popen([sys.executable, '-c', WORKER, storage, str(budget), str(seconds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(n)]
+    for worker in workers: assert worker.stdout.readline() == 'ready\n'
+    for worker in workers: print(file=worker.stdin, flush=True)
+    return workers
 
 
 def until(condition, seconds=60):
@@ -78,11 +85,11 @@ def finished(study): return {t.number: (t.value, t.params) for t in study.get_tr
 
 
 def test_four_workers_and_a_killed_one(storage):
-    workers = [start(storage, 40, .3) for _ in range(4)]
+    workers = start(4, storage, 40, .5)
     try:
         study = new_study(storage, 'shared', SimulatedAnnealingSampler(40, seed=1), heartbeat=1)
         in_hand = lambda: [t for t in study.get_trials() if t.state.name == 'RUNNING' and t.user_attrs.get('pid') == workers[0].pid and len(t.params) == 2]
-        until(lambda: len(finished(study)) >= 5 and in_hand())
+        until(lambda: len({t.user_attrs['pid'] for t in study.get_trials() if t.state.name == 'COMPLETE'}) == 4 and in_hand())
         workers[0].send_signal(signal.SIGKILL)
         workers[0].wait()
         before, lost = finished(study), in_hand()
@@ -97,5 +104,5 @@ def test_four_workers_and_a_killed_one(storage):
     retried = [t for t in study.get_trials() if t.system_attrs.get('failed_trial') == lost[0].number]
     assert [t.params for t in retried] == [lost[0].params] and retried[0].state.name == 'COMPLETE'
     assert min(value for value, _ in after.values()) < 2
-    more = start(storage, 45, 0)                                                        # the study is still of use
+    more, = start(1, storage, 45, 0)                                                       # the study is still of use
     assert more.wait(timeout=60) == 0 and len(finished(study)) >= 45
