@@ -8,6 +8,7 @@ __all__ = ['SimulatedAnnealingSampler', 'make_sampler', 'new_study', 'finished_t
 # %% ../nbs/study.ipynb #imports
 import math
 import random
+import time
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,9 +112,12 @@ def _open(storage, heartbeat):
     "Optuna's access to a database"
     url = storage.replace('postgresql://', 'postgresql+psycopg://', 1) if '://' in storage else f'sqlite:///{storage}'
     wait = dict(connect_args=dict(timeout=60)) if url.startswith('sqlite') else dict(pool_pre_ping=True)
-    try: return RDBStorage(url, engine_kwargs=wait, heartbeat_interval=heartbeat, grace_period=3*heartbeat,
-                           heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=3))
-    except SQLAlchemyError as e: raise OSError(f"cannot open storage={storage!r}: {e.__cause__ or e}") from e
+    for patience in (.2, 1, 3, None): # workers that make the tables at the same moment are in each other's way
+        try: return RDBStorage(url, engine_kwargs=wait, heartbeat_interval=heartbeat, grace_period=3*heartbeat,
+                               heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=3))
+        except SQLAlchemyError as e:
+            if patience is None: raise OSError(f"cannot open storage={storage!r}: {e.__cause__ or e}") from e
+            time.sleep(patience)
 
 def new_study(
     storage, # a path of an SQLite file, a database URL such as postgresql://user@host/name, or None: in memory
