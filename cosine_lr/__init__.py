@@ -25,6 +25,9 @@ from .scale import AccelerateCB, EMACB, GradAccumCB, GradClipCB, MixedPrecisionC
 from .guards import CSVLoggerCB, EarlyStopCB, NaNGuardCB, TensorBoardCB
 from .finetune import FreezeCB, predict, split_params
 from .fast import CompileCB
+from .annealing import Annealed, Annealer, anneal, metropolis, nearby, temperature_for
+from .quadratic import NoisyQuadratic, best_peak, best_rates, simulate
+from .search import KnotSpace, ScheduleSearch, near_point, point_of, random_point, search_schedule, searcher
 
 __all__ = [
     'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'bind_fields', 'write_field',
@@ -48,4 +51,7 @@ __all__ = [
     'CSVLoggerCB', 'EarlyStopCB', 'NaNGuardCB', 'TensorBoardCB',
     'FreezeCB', 'predict', 'split_params',
     'CompileCB',
+    'Annealed', 'Annealer', 'anneal', 'metropolis', 'nearby', 'temperature_for',
+    'NoisyQuadratic', 'best_peak', 'best_rates', 'simulate',
+    'KnotSpace', 'ScheduleSearch', 'near_point', 'point_of', 'random_point', 'search_schedule', 'searcher',
 ]

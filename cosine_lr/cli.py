@@ -25,6 +25,7 @@ from .post import four_figures
 from .recipes import flat_cos, one_cycle, restarts, warmup_cosine, wsd
 from .schedule import constant, cosine, exponential, linear
 from .trial import run_trial
+from .search import KnotSpace, search_schedule
 
 # %% ../nbs/cli.ipynb #models
 _MODELS = {'single layer': lambda: nn.Linear(64, 10), 'MLP': lambda: nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))}
@@ -143,6 +144,45 @@ def _trial(argv):
     print(f"{len(answers)} answers, each from {opts.seeds} seeds, written to {opts.out}: {', '.join(f'trial_{answer}' for answer in answers)}, a .csv and a .png each")
     return 0
 
+# %% ../nbs/cli.ipynb #search-command
+def _search_parser():
+    parser = argparse.ArgumentParser('cosine_lr search', description='Search a learning-rate schedule by simulated annealing, beside random search, TPE and the cosine at its best peak.')
+    parser.add_argument('--model', choices=_MODELS, default='MLP', help='what to train on the digits (default %(default)s)')
+    parser.add_argument('--epochs', type=_positive(int), default=3, help='passes over the training set (default %(default)s)')
+    parser.add_argument('--budget', type=_positive(int), default=160, help='schedules that each method trains (default %(default)s)')
+    parser.add_argument('--seeds', type=_positive(int), default=4, help='training runs of each schedule (default %(default)s)')
+    parser.add_argument('--fresh', type=_positive(int), default=64, help='runs on fresh seeds, for the verdict (default %(default)s)')
+    parser.add_argument('--seed', type=_seed, default=0, help='of the search (default %(default)s)')
+    parser.add_argument('--storage', default='search.db', help='an SQLite file, or a database URL such as postgresql://user@host/name (default %(default)s)')
+    parser.add_argument('--name', default='search', help='of the search in the storage (default %(default)s)')
+    parser.add_argument('--resume', action='store_true', help='continue, or join, the search of that name')
+    parser.add_argument('--out', type=Path, default=Path('results'), help='folder for search.md and search.png, overwritten (default %(default)s)')
+    parser.add_argument('--quiet', action='store_true', help='no progress bar')
+    return parser
+
+def _search(argv):
+    "`cosine_lr search`: prints the schedule found as a line of code, and the table; returns the exit status"
+    opts = (parser := _search_parser()).parse_args(argv)
+    try:
+        from cosine_lr.study import finished_trials
+        if (done := finished_trials(opts.storage, opts.name)) and not opts.resume:
+            parser.error(f'argument --storage: {opts.storage} holds a search called {opts.name!r} with {done} trials: continue it with --resume, or give another --name')
+        opts.out.mkdir(parents=True, exist_ok=True)
+        found = search_schedule(_MODELS[opts.model], digits_dls(), opts.epochs, KnotSpace(), opts.budget, chains=1, seeds=opts.seeds, fresh=opts.fresh,
+                                seed=opts.seed, storage=opts.storage, name=opts.name, quiet=opts.quiet)
+        (opts.out/'search.md').write_text(f'{found}\n', encoding='utf-8')
+        (opts.out/'search.png').write_bytes(png(found.plot()))
+    except KeyboardInterrupt:
+        print(f'\nstopped: the finished trials are in {opts.storage}; continue with --resume')
+        return 130
+    except (ImportError, ValueError, OSError) as e:
+        print(f'cosine_lr search: {e}', file=sys.stderr)
+        return 1
+    print(f'sched = {found.schedule}\n\n{found}\n\nWritten to {opts.out}: search.md, search.png')
+    return 0
+
+_COMMANDS = dict(trial=_trial, search=_search) # {leading word: function of the other arguments, returning the exit status}
+
 # %% ../nbs/cli.ipynb #main
 def _train(opts, runs):
     "Train every model with every schedule, adding to `runs`; returns why it stopped early, or None"
@@ -161,7 +201,7 @@ def _train(opts, runs):
 def main(argv=None): # arguments of the command line; those of the process if None
     "The console command `cosine_lr`; returns its exit status"
     argv = sys.argv[1:] if argv is None else list(argv)
-    if argv[:1] == ['trial']: return _trial(argv[1:])
+    if argv and argv[0] in _COMMANDS: return _COMMANDS[argv[0]](argv[1:])
     opts, runs = (parser := _parser()).parse_args(argv), []
     try: _make_writable(opts.out)
     except OSError as e: parser.error(f'argument --out: cannot write to {opts.out}: {e.strerror}')

@@ -30,3 +30,8 @@ def test_importing_costs_little_more_than_torch():
 def test_heavy_libraries_wait_until_they_are_used():
     code = "import sys, cosine_lr; print([m for m in ('matplotlib', 'sklearn', 'datasets', 'tqdm.auto', 'fastcore') if m in sys.modules])"
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'
+
+
+def test_import_needs_no_extra():
+    code = "import sys, cosine_lr, cosine_lr.cli; assert not {'optuna', 'sqlalchemy', 'scipy'} & set(sys.modules)"
+    subprocess.run([sys.executable, '-c', code], check=True)

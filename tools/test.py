@@ -49,6 +49,10 @@ ARROWS = {
     'guards': {'callback', 'checkpoint', 'learner', 'schedule'},
     'finetune': {'callback', 'learner'},
     'fast': {'callback', 'learner'},
+    'annealing': {'plot', 'schedule'},
+    'quadratic': {'schedule'},
+    'study': {'annealing', 'schedule'},
+    'search': {'annealing', 'data', 'fleet', 'plot', 'schedule', 'study'},
     'cli': ANY,
     '__init__': ANY,
 }
