@@ -18,7 +18,7 @@ from cosine_lr import Accuracy, Callback, CheckpointCB, Learner, MetricsCB, Reco
 
 KILLS = int(os.environ.get('COSINE_LR_KILLS', 4))
 EPOCHS, BATCHES = 4, 17
-pytestmark = pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork: no processes to kill here')
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork: no processes to kill here')]
 
 
 def learner():

@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from cosine_lr import Callback, CancelFitException, DataLoaders, Learner, RecorderCB, lr_find
 
+pytestmark = pytest.mark.slow
+
 ERRORS = (ZeroDivisionError, KeyboardInterrupt)  # the second is what Ctrl-C raises
 PLACES = ('model', 'loss', 'data', 'callback', 'optimizer', 'scaler')
 EXITS = ['climbed', 'diverged', 'not finite', *((place, error) for place in PLACES for error in ERRORS)]

@@ -10,6 +10,8 @@ from torch import nn
 
 from cosine_lr import constant, cosine, digits_dls, fleet, linear, run_fleet
 
+pytestmark = pytest.mark.slow
+
 SGD = partial(torch.optim.SGD, momentum=.9)
 
 

@@ -11,6 +11,8 @@ from cosine_lr import AccelerateCB, CompileCB, Learner, MixedPrecisionCB, Schedu
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tools'))
 from soak import soak
 
+pytestmark = pytest.mark.slow
+
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device: float16 and CUDA graphs cannot be tested on a GPU here')
 
 

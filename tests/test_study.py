@@ -16,6 +16,8 @@ from cosine_lr.study import SimulatedAnnealingSampler, new_study  # noqa: E402
 WORKER = '''
 import os, sys, time
 from cosine_lr.study import SimulatedAnnealingSampler, new_study, work
+
+pytestmark = pytest.mark.slow
 storage, budget, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 print('ready', flush=True)
 input()

@@ -1,4 +1,4 @@
-"""Every check of the repository, in order; the last line counts the notebooks that ran: `N passed, M failed`.
+"""Every check of the repository but the slow tests, in order; the last line counts the notebooks that ran: `N passed, M failed`.
 
 Name one or more checks to run only those: `python tools/test.py arrows readme`.
 """
@@ -178,11 +178,16 @@ def readme_in_step(root):
     return faults
 
 
-def pytests(root):
+def pytests(root, which='not slow'):
     "What notebooks cannot test"
-    text, failed = output_of('python', '-m', 'pytest', '--quiet', '--no-header', 'tests', root=root)
+    text, failed = output_of('python', '-m', 'pytest', '--quiet', '--no-header', '--durations', '5', '-m', which, 'tests', root=root)
     print(text.rstrip())
     return ['pytest failed'] if failed else []
+
+
+def slow_pytests(root):
+    "What takes minutes to test: kills, databases, memory, compilers, every way out of a range test"
+    return pytests(root, 'slow')
 
 
 # --- the notebooks ---
@@ -224,7 +229,7 @@ def run_notebooks(root, workers, command='nbdev_test'):
     return {path.name for path in notebooks(root)} - reasons.keys(), reasons
 
 
-CHECKS = {'clean': clean, 'export': export, 'names': names, 'arrows': arrows, 'readme': readme_in_step, 'pytest': pytests}
+CHECKS = {'clean': clean, 'export': export, 'names': names, 'arrows': arrows, 'readme': readme_in_step, 'pytest': pytests, 'slow': slow_pytests}
 
 
 def attempt(check, root):
@@ -240,7 +245,7 @@ def main():
     parser.add_argument('--workers', type=int, default=2, help='notebooks at a time (default: 2)')
     args = parser.parse_args()
     if unknown := set(args.checks) - CHECKS.keys() - {'notebooks'}: parser.error(f'no check is called {sorted(unknown)[0]}')
-    chosen = args.checks or [*CHECKS, 'notebooks']
+    chosen = args.checks or [*(CHECKS.keys() - {'slow'}), 'notebooks']
 
     wrong = []
     for name, check in CHECKS.items():
