@@ -13,11 +13,11 @@ import pytest
 optuna = pytest.importorskip('optuna', reason="needs the extra: pip install 'cosine_lr[search]'") if not os.environ.get('CI') else __import__('optuna')
 from cosine_lr.study import SimulatedAnnealingSampler, new_study  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 WORKER = '''
 import os, sys, time
 from cosine_lr.study import SimulatedAnnealingSampler, new_study, work
-
-pytestmark = pytest.mark.slow
 storage, budget, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 print('ready', flush=True)
 input()
