@@ -5,6 +5,10 @@ import subprocess
 import sys
 import time
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, '-c', 'from cosine_lr.cli import main; raise SystemExit(main())']
 
 

@@ -3,6 +3,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 import cosine_lr
 
 POST = '''Callback CallbackList CancelBatchException CancelEpochException CancelFitException Learner TrainCB TrainLearner MomentumLearner
@@ -17,6 +19,7 @@ def test_every_public_name_has_a_docstring():
     assert [name for name in cosine_lr.__all__ if not getattr(cosine_lr, name).__doc__] == []
 
 
+@pytest.mark.slow
 def test_importing_costs_little_more_than_torch():
     def seconds(module):
         start = time.perf_counter()

@@ -186,7 +186,7 @@ def pytests(root, which='not slow'):
 
 
 def slow_pytests(root):
-    "What takes minutes to test: kills, databases, memory, compilers, every way out of a range test"
+    "What takes minutes to test: the command, import time, kills, databases, memory, compilers, every way out of a range test"
     return pytests(root, 'slow')
 
 
