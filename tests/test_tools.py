@@ -29,6 +29,9 @@ def cell(kind, id, source, outputs=()):
     return {'cell_type': kind, 'execution_count': None, 'id': id, 'metadata': {}, 'outputs': list(outputs), 'source': lines}
 
 
+INSTALL = 'try: import cosine_lr\nexcept ImportError:\n    %pip install cosine_lr'
+
+
 def printed(text): return {'name': 'stdout', 'output_type': 'stream', 'text': text.splitlines(True)}
 
 
@@ -46,11 +49,12 @@ def sound(tmp_path_factory):
     (root/'cosine_lr/__init__.py').write_text('__version__ = "0.1.0"\n', encoding='utf-8')
     (root/'tests/test_nothing.py').write_text('def test_nothing(): pass\n', encoding='utf-8')
     write_notebook(root/'nbs/00_plot.ipynb',
+                   cell('code', 'default-exp', '#| default_exp plot\n' + INSTALL),
                    cell('markdown', 'title', '# What is drawn?\n> A number'),
-                   cell('code', 'default-exp', '#| default_exp plot'),
                    cell('code', 'one', '#| export\ndef one():\n    "The number."\n    return 1'),
                    cell('code', 'show', 'print(one())', [printed('1\n')]))
     write_notebook(root/'nbs/index.ipynb',
+                   cell('code', 'install', '#| hide\n' + INSTALL),
                    cell('markdown', 'title', '# Small\n\n[Plot](00_plot.ipynb)\n\n    2 passed, 0 failed'),
                    cell('code', 'show', 'print(1)', [printed('1\n')]))
     subprocess.run([Path(sys.executable).parent/'nbdev_export'], cwd=root, check=True)
@@ -89,6 +93,7 @@ def test_settings_agree_with_the_version_in_the_package():
     ('"execution_count": null', '"execution_count": 3', 'not clean'),
     ('"output_type": "stream"', '"output_type": "error"', 'ended in an error'),
     ('# What is drawn?', '# ' + 'x'*400_000, 'KB, over 400'),
+    ('%pip install', 'pass #', 'does not install cosine_lr'),
 ])
 def test_unclean_notebooks(repo, old, new, fault):
     edit(repo/'nbs/00_plot.ipynb', old, new)
@@ -96,7 +101,7 @@ def test_unclean_notebooks(repo, old, new, fault):
 
 
 def test_a_notebook_that_was_not_executed(repo):
-    write_notebook(repo/'nbs/00_plot.ipynb', cell('code', 'show', 'print(1)'))
+    write_notebook(repo/'nbs/00_plot.ipynb', cell('code', 'install', INSTALL), cell('code', 'show', 'print(1)'))
     assert checks.clean(repo) == ['00_plot.ipynb: no cell has an output: commit it executed',
                                   '00_plot.ipynb: cell show prints, but has no output']
 

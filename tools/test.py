@@ -91,11 +91,11 @@ def copy_tree(root, to):
 # --- the checks: each takes the root and returns its faults, a line each ---
 
 def clean(root):
-    "Notebooks are clean, executed and small"
+    "Notebooks are clean, executed and small, and open anywhere"
     faults = []
     for path in notebooks(root):
         if (kb := path.stat().st_size/1000) > MAX_NOTEBOOK_KB: faults.append(f'{path.name}: {kb:.0f} KB, over {MAX_NOTEBOOK_KB}')
-        faults += [f'{path.name}: {fault}' for fault in unexecuted(json.loads(path.read_text(encoding='utf-8')))]
+        faults += [f'{path.name}: {fault}' for fault in not_ready(json.loads(path.read_text(encoding='utf-8')))]
     with tempfile.TemporaryDirectory() as tmp:
         copy_tree(root, copy := Path(tmp))
         _, failed = output_of('nbdev_clean', root=copy)
@@ -105,8 +105,9 @@ def clean(root):
     return faults
 
 
-def unexecuted(nb):
+def not_ready(nb):
     cells = [cell for cell in nb['cells'] if cell['cell_type'] == 'code']
+    if not cells or '%pip install' not in ''.join(nb['cells'][0]['source']): yield 'the first cell does not install cosine_lr where it is missing, as in Colab'
     if cells and not any(cell['outputs'] for cell in cells): yield 'no cell has an output: commit it executed'
     for cell in cells:
         if any(output['output_type'] == 'error' for output in cell['outputs']): yield f"cell {cell['id']} ended in an error"
