@@ -13,8 +13,7 @@ import numbers
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from types import SimpleNamespace
 import numpy as np
@@ -22,7 +21,7 @@ import torch
 from .callback import MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB
 from .learner import Callback, CancelEpochException, CancelFitException
 from .plot import new_axes
-from .rules import FACTORS, RULES, Advice, agree, refusal
+from .rules import FACTORS, RULES, Advice, Advised, agree, refusal
 from .schedule import cosine, exponential, linear, write_field
 
 # %% ../nbs/06_finder.ipynb #lrfinder-cb
@@ -171,13 +170,16 @@ def _copies(learn, cbs):
     except TypeError as e: raise TypeError(f"lr_find runs copies of learn.cbs, and one of {[type(cb).__name__ for cb in cbs]} cannot be copied ({e}): leave it out") from e
 
 # %% ../nbs/06_finder.ipynb #lrfind
-@dataclass(eq=False)
-class LRFind:
+_FEW_PASSES = 10 # a ladder that goes through the data more often cannot tell learning from learning by heart
+
+@dataclass(eq=False, repr=False)
+class LRFind(Advised):
     "What the sweeps of a range test saw, and what follows: `suggestion` between `low` and `high`, or None, and the `reason`"
     lrs: np.ndarray # learning rate of each update, that of the fastest param group [n]
     losses: np.ndarray # its loss [sweeps, n], NaN after a sweep's end
     smooth: np.ndarray # the moving average of the losses [sweeps, n]
     ends: list # how each sweep ended: 'climbed' to the top, 'diverged' or 'not finite'
+    passes: float # how often a whole ladder goes through the training data
 
     @cached_property
     def rules(self): # {rule: the rate it gives for each sweep [sweeps]}; NaN where it gives none
@@ -189,26 +191,15 @@ class LRFind:
     def advice(self):
         "The rules' agreement, or the reason why these sweeps should not be read: an `Advice`"
         why = refusal(self.losses, self.smooth, np.array(self.ends) != 'climbed')
-        return Advice(None, None, None, why) if why else agree(self.rules)
-
-    @property
-    def suggestion(self): return self.advice.value # a learning rate, or None
-    @property
-    def low(self): return self.advice.low # the lower end of its interval, or None
-    @property
-    def high(self): return self.advice.high # the upper end of its interval, or None
-    @property
-    def reason(self): return self.advice.reason # why there is a suggestion, or why none
+        if why: return Advice(None, None, None, why)
+        advice, caution = agree(self.rules), f"; small data, seen {self.passes:.0f} times: a rate that overfits looks good"
+        return advice._replace(reason=advice.reason + caution*(self.passes > _FEW_PASSES))
 
     @property
     def band(self): # [3, n]: median, lowest and highest of the sweeps' smoothed losses; infinite where most, or any, have ended
         "The median curve and its band"
         alive = np.where(np.isfinite(self.smooth), self.smooth, np.inf)
         return np.array([np.quantile(alive, .5, axis=0, method='higher'), alive.min(0), alive.max(0)])
-
-    def __repr__(self):
-        answer = f"{self.suggestion:.2g} ({self.low:.2g} to {self.high:.2g})" if self.suggestion else 'None'
-        return f"LRFind: {answer}, {self.reason}"
 
     def to_csv(self, path):
         "Write a line an update: rate, median and band, then each sweep's loss"
@@ -300,7 +291,7 @@ def lr_find(
             _climb(learn, cbs, sweep, ScheduleCB(end='closed', lr=each), batches, steps)
             rewind()
     lrs, losses, smooth = (_table([getattr(s, name) for s in done]) for name in ('lrs', 'losses', 'smooth'))
-    return LRFind(lrs[np.isfinite(lrs).sum(1).argmax()], losses, smooth, [s.end for s in done])
+    return LRFind(lrs[np.isfinite(lrs).sum(1).argmax()], losses, smooth, [s.end for s in done], steps/len(learn.dls.train))
 
 def _table(rows):
     "Rows of unequal length as an array, with NaN after their ends"

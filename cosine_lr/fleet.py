@@ -14,13 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.func import functional_call
-from torch.func import grad_and_value
-from torch.func import vmap
-from torch.utils.data import DataLoader
-from torch.utils.data import TensorDataset
-from torch.utils.data import default_collate
-from torch.utils.data import default_convert
+from torch.func import functional_call, grad_and_value, vmap
+from torch.utils.data import DataLoader, TensorDataset, default_collate, default_convert
 from .runs import Fleet
 from .schedule import position
 from .stacked import member_columns, stack_models, stacked_optimizer

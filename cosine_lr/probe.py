@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from .fleet import run_fleet
 from .plot import new_axes
-from .rules import Advice
+from .rules import Advice, Advised
 from .schedule import constant
 
 # %% ../nbs/probe.ipynb #advise
@@ -34,8 +34,8 @@ def _advise(lrs, losses): # rates [K], rising, and their losses [K, S]
     return Advice(float(lrs[best]), low, high, f"the best of {len(lrs)} rates with {losses.shape[1]} seeds; those in the interval are no more than 2 standard errors worse")
 
 # %% ../nbs/probe.ipynb #probe
-@dataclass(eq=False)
-class LRProbe:
+@dataclass(eq=False, repr=False)
+class LRProbe(Advised):
     "The loss reached at each rate, and what follows: `suggestion` between `low` and `high`, or None, and the `reason`"
     lrs: np.ndarray # constant learning rates, rising [K]
     losses: np.ndarray # validation loss after `steps` [K, S]; NaN for a run that diverged
@@ -43,14 +43,6 @@ class LRProbe:
 
     @cached_property
     def advice(self): return _advise(self.lrs, self.losses) # an `Advice`
-    @property
-    def suggestion(self): return self.advice.value # a learning rate, or None
-    @property
-    def low(self): return self.advice.low # the lower end of its interval, or None
-    @property
-    def high(self): return self.advice.high # the upper end of its interval, or None
-    @property
-    def reason(self): return self.advice.reason # why there is a suggestion, or why none
 
     @property
     def ranking(self): # a list of dictionaries: lr, n (runs left), loss and sd over them
@@ -58,10 +50,6 @@ class LRProbe:
         rows = [dict(lr=float(lr), n=len(left), loss=float(left.mean()) if len(left) else math.nan, sd=float(left.std(ddof=1)) if len(left) > 1 else math.nan)
                 for lr, losses in zip(self.lrs, self.losses) for left in [losses[np.isfinite(losses)]]]
         return sorted(rows, key=lambda row: (-row['n'], row['loss']))
-
-    def __repr__(self):
-        answer = f"{self.suggestion:.2g} ({self.low:.2g} to {self.high:.2g})" if self.suggestion else 'None'
-        return f"LRProbe after {self.steps} steps: {answer}, {self.reason}"
 
     def plot(self, ax=None, title=None, **line): # `line`: passed to matplotlib's `errorbar`
         "Draw the loss reached against the rate, mean ± sd over the seeds left; returns the axes"
