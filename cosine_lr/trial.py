@@ -7,34 +7,19 @@ __all__ = ['rivals', 'Regime', 'run_regime', 'run_trial']
 
 # %% ../nbs/09_trial.ipynb #imports
 import csv
-from dataclasses import asdict
-from dataclasses import dataclass
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from .data import DataLoaders
-from .data import digits_dls
-from .data import tensor_loader
+from .data import DataLoaders, digits_dls, tensor_loader
 from .fleet import run_fleet
-from .paired import compare
-from .paired import holm
-from .paired import mean_interval
-from .paired import scores_of
-from .plot import new_axes
-from .plot import png
-from .post import coded_factor
-from .post import printed_factor
-from .recipes import multistep
-from .recipes import one_cycle
-from .recipes import wsd
+from .paired import compare, holm, mean_interval, scores_of
+from .plot import new_axes, png
+from .post import coded_factor, printed_factor
+from .recipes import multistep, one_cycle, wsd
 from .runs import Fleet
-from .schedule import Schedule
-from .schedule import constant
-from .schedule import cosine
-from .schedule import finite_number
-from .schedule import linear
+from .schedule import Schedule, constant, cosine, finite_number, linear
 
 # %% ../nbs/09_trial.ipynb #rivals
 @dataclass(frozen=True, repr=False)
@@ -189,7 +174,7 @@ def _draw_verdict(rows):
             x, y = (here[name, metric] for metric in ('train_loss', 'test_loss'))
             bars = [[[r['high'] - r['difference']], [r['difference'] - r['low']]] for r in (x, y)]
             drawn = ax.errorbar(-x['difference'], -y['difference'], yerr=bars[1], xerr=bars[0], marker='o', ms=4, lw=1)
-            right, up = name in ('cosine', 'wsd', 'step'), name in ('cosine', 'wsd', 'one-cycle')
+            right, up = name in ('cosine', 'wsd', 'step'), name in ('linear', 'wsd', 'one-cycle')
             ax.annotate(name, (-x['difference'], -y['difference']), xytext=(4 if right else -4, 4 if up else -4), textcoords='offset points',
                         ha='left' if right else 'right', va='bottom' if up else 'top', color=drawn[0].get_color(), fontsize=8)
     return axes
