@@ -82,7 +82,9 @@ def _check_search(starts, neighbour, steps, ladder):
 
 def _as_energies(energies, n):
     "A list of `n` floats, infinite where there was no number"
-    try: energies = [float(e) for e in energies]
+    try:
+        energies = list(energies)
+        energies = [float(e) for e in energies]
     except (TypeError, ValueError) as e: raise ValueError(f"energies must be {n} numbers, got {energies!r:.80}") from e
     if len(energies) != n: raise ValueError(f"energies must be {n} numbers, one a chain, got {len(energies)}")
     if -math.inf in energies: raise ValueError("energies must be above minus infinity: nothing could be better")
@@ -197,7 +199,7 @@ def anneal(
     with tqdm(total=steps + 1, disable=quiet, unit='state') as bar:
         while not search.done and (patience is None or len(search.records) - found < patience):
             best = search.best[0]
-            search.tell(map(energy, search.ask()))
+            search.tell([energy(state) for state in search.ask()])
             bar.update()
             if search.best[0] < best:
                 found = len(search.records)

@@ -117,9 +117,10 @@ def _hushed():
 
 def make_sampler(method, n_trials, seed): # 'annealing', 'random' or 'tpe'
     "The Optuna sampler of a method"
-    with _hushed():
-        if method == 'tpe': return _ByNumber(partial(TPESampler, constant_liar=True), seed)
-        return _ByNumber(RandomSampler, seed) if method == 'random' else SimulatedAnnealingSampler(n_trials, seed=seed)
+    if method == 'annealing': return SimulatedAnnealingSampler(n_trials, seed=seed)
+    if method == 'tpe': return _ByNumber(partial(TPESampler, constant_liar=True), seed)
+    if method == 'random': return _ByNumber(RandomSampler, seed)
+    raise ValueError(f"method must be 'annealing', 'random' or 'tpe', got {method=}")
 
 def _url(storage):
     "The address of a database, given as such or as a path of an SQLite file; printed, it hides a password"

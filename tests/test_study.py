@@ -132,6 +132,10 @@ def test_a_trial_without_a_number_is_told(tmp_path):
     assert len(work(study, square, 5)) == 5 == finished_trials(tmp_path/'study.db', 'shared')
 
 
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ValueError, match="method must be 'annealing', 'random' or 'tpe', got method='grid'"): make_sampler('grid', 10, 0)
+
+
 def test_a_password_is_not_printed():
     for storage, error in (('postgresql://me:se%40cret@127.0.0.1:1/none', OSError), ('postgresql://me:se%40cret@host:port/none', ValueError), ('nosuch://me:se%40cret@host/none', OSError)):
         with pytest.raises(error, match='storage') as told: new_study(storage, 'shared', None)
