@@ -45,6 +45,15 @@ class _Chains:
         self.states, self.energies, self.ladder = list(states), None, float(ladder)
         self.rngs = [random.Random(f'{seed}/{k}') for k in range(len(self.states))]
 
+    def tell(self, proposals, energies, temperature):
+        "The first energies are those of the states themselves; then chains move, and exchange. Returns which moved"
+        if self.energies is None:
+            self.energies = energies
+            return [True]*len(energies)
+        accepted = self.move(proposals, energies, temperature)
+        self.exchange(temperature)
+        return accepted
+
     def move(self, proposals, energies, temperature):
         "Each chain moves to its proposal or stays; returns which moved"
         accepted = [metropolis(new - old, temperature*self.ladder**k, self.rngs[k]) for k, (new, old) in enumerate(zip(energies, self.energies))]
@@ -60,18 +69,22 @@ class _Chains:
                 for values in (self.states, self.energies): values[k:k+2] = values[k+1], values[k]
 
 # %% ../nbs/annealing.ipynb #checks
-def _check_search(starts, neighbour, temperature, steps, ladder):
-    if not isinstance(starts, (list, tuple)) or not starts: raise ValueError(f"starts must be a list of states, at least one, got {starts!r:.80}")
-    if not callable(neighbour): raise ValueError(f"neighbour must be a function (state, rng) -> state, got {neighbour!r:.80}")
+def check_temperature(temperature):
     if isinstance(temperature, type) or not callable(temperature): raise ValueError(f"temperature must be a schedule, a function of pos, got {temperature!r:.80}; a fixed one is constant(…)")
     for pos in np.linspace(0, 1, 101).tolist():
         if not 0 <= temperature(pos) < math.inf: raise ValueError(f"temperature must be finite and at least 0 all the way; {temperature!r:.80} gives {temperature(pos)} at {pos=}")
+
+def _check_search(starts, neighbour, steps, ladder):
+    if not isinstance(starts, (list, tuple)) or not starts: raise ValueError(f"starts must be a list of states, at least one, got {starts!r:.80}")
+    if not callable(neighbour): raise ValueError(f"neighbour must be a function (state, rng) -> state, got {neighbour!r:.80}")
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1: raise ValueError(f"steps must be a whole number, at least 1, got {steps=}")
     if not 1 <= ladder < math.inf: raise ValueError(f"ladder must be a ratio of temperatures, at least 1, got {ladder=}")
 
 def _as_energies(energies, n):
     "A list of `n` floats, infinite where there was no number"
-    try: energies = [float(e) for e in energies]
+    try:
+        energies = list(energies)
+        energies = [float(e) for e in energies]
     except (TypeError, ValueError) as e: raise ValueError(f"energies must be {n} numbers, got {energies!r:.80}") from e
     if len(energies) != n: raise ValueError(f"energies must be {n} numbers, one a chain, got {len(energies)}")
     if -math.inf in energies: raise ValueError("energies must be above minus infinity: nothing could be better")
@@ -98,9 +111,33 @@ class Annealed:
         ax.legend(frameon=False, loc='upper right')
         return ax
 
-# %% ../nbs/annealing.ipynb #annealer
+# %% ../nbs/annealing.ipynb #thermostat
 _PROBES = 32 # neighbours of the starts that set the temperature
 
+class _Thermostat:
+    "The temperature of each round: 0 while the first proposals measure its unit, then a schedule times that unit"
+    def __init__(self, schedule, steps, accept, chains):
+        check_temperature(schedule)
+        if accept is not None: temperature_for([1.], accept) # refuses a wrong share
+        self.schedule, self.accept = schedule, accept
+        self.probes, self.unit = (0, 1.) if accept is None else (-(-_PROBES//chains), None)
+        self.moves = steps - self.probes
+        if self.moves < 1: raise ValueError(f"steps must be above {self.probes}, which measure the temperature (none do with accept=None), got {steps=}")
+
+    def temperature(self, records): # of the rounds so far
+        moved = len(records) - 1 - self.probes
+        if moved < 0: return 0.
+        if self.unit is None: self.unit = temperature_for(self._changes(records), self.accept)
+        return self.unit*self.schedule(float(position(moved, self.moves)))
+
+    def _changes(self, records):
+        "Sizes of the changes that were proposed first: a fall is a rise backwards"
+        with np.errstate(invalid='ignore'): changes = np.abs(np.subtract([r['proposed'] for r in records[1:]], [r['energy'] for r in records[:-1]]))
+        changes = changes[np.isfinite(changes) & (changes > 0)]
+        if not len(changes): raise ValueError(f"none of the first {self.probes} proposals changes the energy: give temperature in units of energy, with accept=None")
+        return changes
+
+# %% ../nbs/annealing.ipynb #annealer
 class Annealer:
     "A population of annealing chains: `ask` for proposals, `tell` their energies"
     def __init__(
@@ -113,11 +150,9 @@ class Annealer:
         accept=.5, # share of rises that temperature 1 accepts, measured on the first proposals; None: temperature is in units of energy
         ladder=1., # chain k is ladder**k times as hot, and above 1 neighbouring chains may swap states
     ):
-        _check_search(starts, neighbour, temperature, steps, ladder)
-        if accept is not None: temperature_for([1.], accept) # refuses a wrong share
-        self.chains, self.neighbour, self.temperature, self.steps, self.accept = _Chains(starts, seed, ladder), neighbour, temperature, steps, accept
-        self.probes, self.scale = (0, 1.) if accept is None else (-(-_PROBES//len(starts)), math.nan)
-        if steps <= self.probes: raise ValueError(f"steps must be above {self.probes}, which measure the temperature (none do with accept=None), got {steps=}")
+        _check_search(starts, neighbour, steps, ladder)
+        self.chains, self.thermostat = _Chains(starts, seed, ladder), _Thermostat(temperature, steps, accept, len(starts))
+        self.neighbour, self.steps = neighbour, steps
         self.proposals, self.best, self.records = list(starts), (math.inf, None), []
 
     @property
@@ -131,28 +166,11 @@ class Annealer:
     def tell(self, energies): # a list of numbers, one a chain
         "The energies of what was asked for: each chain moves, or stays"
         if self.proposals is None: raise ValueError("tell must follow an ask: there is no proposal yet")
-        energies, chains, temperature = _as_energies(energies, len(self.proposals)), self.chains, self._temperature()
-        if chains.energies is None: chains.energies, accepted = energies, [True]*len(energies)
-        else:
-            accepted = chains.move(self.proposals, energies, temperature)
-            chains.exchange(temperature)
+        energies, temperature = _as_energies(energies, len(self.proposals)), self.thermostat.temperature(self.records)
+        accepted = self.chains.tell(self.proposals, energies, temperature)
         self.best = min(self.best, *zip(energies, self.proposals), key=lambda pair: pair[0])
-        self.records.append(dict(temperature=temperature, best=self.best[0], proposed=energies, energy=chains.energies, accepted=accepted, state=chains.states))
+        self.records.append(dict(temperature=temperature, best=self.best[0], proposed=energies, energy=self.chains.energies, accepted=accepted, state=self.chains.states))
         self.proposals = None
-
-    def _temperature(self):
-        "That of the round to be told; 0 while the first proposals measure it"
-        moved = len(self.records) - 1 - self.probes
-        if moved < 0: return 0.
-        if math.isnan(self.scale): self.scale = temperature_for(self._changes(), self.accept)
-        return self.scale*self.temperature(float(position(moved, self.steps - self.probes)))
-
-    def _changes(self):
-        "Sizes of the changes that were proposed first: a fall is a rise backwards"
-        with np.errstate(invalid='ignore'): changes = np.abs(np.subtract([r['proposed'] for r in self.records[1:]], [r['energy'] for r in self.records[:-1]]))
-        changes = changes[np.isfinite(changes) & (changes > 0)]
-        if not len(changes): raise ValueError(f"none of the first {self.probes} proposals changes the energy: give temperature in units of energy, with accept=None")
-        return changes
 
     def result(self): # an `Annealed`
         "The best so far, and the history"
@@ -181,7 +199,7 @@ def anneal(
     with tqdm(total=steps + 1, disable=quiet, unit='state') as bar:
         while not search.done and (patience is None or len(search.records) - found < patience):
             best = search.best[0]
-            search.tell(map(energy, search.ask()))
+            search.tell([energy(state) for state in search.ask()])
             bar.update()
             if search.best[0] < best:
                 found = len(search.records)

@@ -11,6 +11,7 @@ import random
 import time
 import warnings
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 try: import optuna
 except ImportError as e: raise ImportError("this needs Optuna: pip install 'cosine_lr[search]'") from e
@@ -24,8 +25,9 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.study import MaxTrialsCallback
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
-from .annealing import metropolis, nearby, temperature_for
+from .annealing import check_temperature, metropolis, nearby, temperature_for
 from .schedule import cosine, position
 
 # %% ../nbs/study.ipynb #neighbour
@@ -59,8 +61,21 @@ def _replay(trials, temperature, n_trials, accept, seed, sign):
         if metropolis(sign*(t.value - current.value), heat, random.Random(f'{seed}/{t.number}/accept')): current = t
     return current
 
+# %% ../nbs/study.ipynb #by-number
+class _ByNumber(BaseSampler):
+    "A sampler of Optuna with random numbers that depend on the seed and the trial's number alone: no worker repeats another, or itself"
+    def __init__(self, make, seed): self.make, self.seed = make, seed # make: (seed=…) -> a sampler
+
+    def before_trial(self, study, trial):
+        self.sampler = self.make(seed=random.Random(f'{self.seed}/{trial.number}/first').getrandbits(32))
+        self.sampler.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study, trial): return self.sampler.infer_relative_search_space(study, trial)
+    def sample_relative(self, study, trial, search_space): return self.sampler.sample_relative(study, trial, search_space)
+    def sample_independent(self, study, trial, name, distribution): return self.sampler.sample_independent(study, trial, name, distribution)
+
 # %% ../nbs/study.ipynb #sampler
-class SimulatedAnnealingSampler(BaseSampler):
+class SimulatedAnnealingSampler(_ByNumber):
     "Simulated annealing in Optuna: one chain, whose state is read from the study's finished trials, so that any number of workers share it"
     def __init__(
         self,
@@ -71,9 +86,9 @@ class SimulatedAnnealingSampler(BaseSampler):
     ):
         if isinstance(n_trials, bool) or not isinstance(n_trials, int) or n_trials < 1: raise ValueError(f"n_trials must be a whole number, at least 1, got {n_trials=}")
         temperature_for([1.], accept) # refuses a wrong share
-        if not all(0 <= temperature(p/100) < math.inf for p in range(101)): raise ValueError(f"temperature must be finite and at least 0 all the way, got {temperature!r:.80}")
-        self.n_trials, self.temperature, self.accept, self.seed = n_trials, temperature, accept, seed
-        self.first = RandomSampler(seed)
+        check_temperature(temperature)
+        super().__init__(RandomSampler, seed)
+        self.n_trials, self.temperature, self.accept = n_trials, temperature, accept
 
     def infer_relative_search_space(self, study, trial):
         return optuna.search_space.intersection_search_space(study.get_trials(deepcopy=False))
@@ -84,11 +99,9 @@ class SimulatedAnnealingSampler(BaseSampler):
         done = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
         if not done or not search_space: return {}
         current = _replay(done, self.temperature, self.n_trials, self.accept, self.seed, sign)
-        rng = random.Random(f'{self.seed}/{trial.number}')
-        move = lambda name, dist: _neighbour(dist, current.params[name], rng) if rng.random() < .5 else current.params[name]
-        return {name: move(name, dist) for name, dist in sorted(search_space.items())}
-
-    def sample_independent(self, study, trial, name, distribution): return self.first.sample_independent(study, trial, name, distribution)
+        rng, names = random.Random(f'{self.seed}/{trial.number}'), sorted(search_space)
+        moving = [name for name in names if rng.random() < .5] or [rng.choice(names)]
+        return {name: _neighbour(search_space[name], current.params[name], rng) if name in moving else current.params[name] for name in names}
 
 # %% ../nbs/study.ipynb #studies
 @contextmanager
@@ -104,19 +117,27 @@ def _hushed():
 
 def make_sampler(method, n_trials, seed): # 'annealing', 'random' or 'tpe'
     "The Optuna sampler of a method"
-    with _hushed():
-        if method == 'tpe': return TPESampler(seed=seed, constant_liar=True)
-        return RandomSampler(seed) if method == 'random' else SimulatedAnnealingSampler(n_trials, seed=seed)
+    if method == 'annealing': return SimulatedAnnealingSampler(n_trials, seed=seed)
+    if method == 'tpe': return _ByNumber(partial(TPESampler, constant_liar=True), seed)
+    if method == 'random': return _ByNumber(RandomSampler, seed)
+    raise ValueError(f"method must be 'annealing', 'random' or 'tpe', got {method=}")
+
+def _url(storage):
+    "The address of a database, given as such or as a path of an SQLite file; printed, it hides a password"
+    if '://' not in str(storage): return URL.create('sqlite', database=str(storage))
+    try: url = make_url(str(storage))
+    except (SQLAlchemyError, ValueError) as e: raise ValueError("storage must be a path, or a URL such as postgresql://user@host/name; this one cannot be read") from e
+    return url.set(drivername='postgresql+psycopg') if url.drivername == 'postgresql' else url
 
 def _open(storage, heartbeat):
     "Optuna's access to a database"
-    url = storage.replace('postgresql://', 'postgresql+psycopg://', 1) if '://' in storage else f'sqlite:///{storage}'
-    wait = dict(connect_args=dict(timeout=60)) if url.startswith('sqlite') else dict(pool_pre_ping=True)
+    url = _url(storage)
+    wait = dict(connect_args=dict(timeout=60)) if url.get_backend_name() == 'sqlite' else dict(pool_pre_ping=True)
     for patience in (.2, 1, 3, None): # workers that make the tables at the same moment are in each other's way
-        try: return RDBStorage(url, engine_kwargs=wait, heartbeat_interval=heartbeat, grace_period=3*heartbeat,
+        try: return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=wait, heartbeat_interval=heartbeat, grace_period=3*heartbeat,
                                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=3))
         except SQLAlchemyError as e:
-            if patience is None: raise OSError(f"cannot open storage={storage!r}: {e.__cause__ or e}") from e
+            if patience is None: raise OSError(f"cannot open storage {url}: {e.__cause__ or e}") from e
             time.sleep(patience)
 
 def new_study(
@@ -131,18 +152,20 @@ def new_study(
     with _hushed():
         study = optuna.create_study(storage=None if storage is None else _open(storage, heartbeat), study_name=name, sampler=sampler, load_if_exists=True)
         there = study.user_attrs.get('settings', settings)
-        if there != settings: raise ValueError(f"{name!r} in {storage} was begun with other settings: {there}, not {settings}; give another name")
+        if there != settings: raise ValueError(f"{name!r} in {_url(storage)} was begun with other settings: {there}, not {settings}; give another name")
         study.set_user_attr('settings', settings)
         if start: study.enqueue_trial(start, skip_if_exists=True)
     return study
 
 def finished_trials(storage, name): # as for `new_study`
     "How many trials are finished in the studies called `name` or `name/…`"
-    if '://' not in storage and not Path(storage).exists(): return 0
+    if (url := _url(storage)).get_backend_name() == 'sqlite' and not Path(url.database).exists(): return 0
     with _hushed():
         there = _open(storage, 20)
-        studies = [s for s in there.get_all_studies() if s.study_name == name or s.study_name.startswith(f'{name}/')]
-        return sum(len(there.get_all_trials(s._study_id, deepcopy=False, states=(TrialState.COMPLETE,))) for s in studies)
+        names = [n for n in optuna.get_all_study_names(there) if n == name or n.startswith(f'{name}/')]
+        return sum(len(_complete(optuna.load_study(study_name=n, storage=there))) for n in names)
+
+def _complete(study): return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 def work(
     study, # as `new_study` gives it
@@ -151,7 +174,10 @@ def work(
     progress=lambda: None, # called after each trial of this worker
 ): # list of finished trials
     "Work on a study until it has `budget` finished trials; any number of processes may do so at once"
+    def after_trial(study, trial):
+        if trial.state == TrialState.FAIL: raise ValueError(f"objective must give a number, infinite for a trial that diverged; trial {trial.number} gave none")
+        progress()
     stop = MaxTrialsCallback(budget, states=(TrialState.COMPLETE,))
-    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < budget:
-        with _hushed(): study.optimize(objective, callbacks=[lambda study, trial: progress(), stop])
-    return study.get_trials(states=(TrialState.COMPLETE,))
+    if len(_complete(study)) < budget:
+        with _hushed(): study.optimize(objective, callbacks=[after_trial, stop])
+    return _complete(study)

@@ -1,17 +1,21 @@
-"""What a notebook cannot test: several worker processes share one study, and one of them is killed in the middle of a trial."""
+"""What a notebook cannot test: several worker processes share one study, one is killed in the middle of a trial, and a dashboard shows what they did."""
 import glob
+import json
+import math
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from urllib.request import urlopen
 
 import pytest
 
 optuna = pytest.importorskip('optuna', reason="needs the extra: pip install 'cosine_lr[search]'") if not os.environ.get('CI') else __import__('optuna')
-from cosine_lr.study import SimulatedAnnealingSampler, new_study  # noqa: E402
+from cosine_lr.study import SimulatedAnnealingSampler, finished_trials, make_sampler, new_study, work  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -33,10 +37,10 @@ work(new_study(storage, 'shared', SimulatedAnnealingSampler(budget, seed=1), hea
 @pytest.fixture(params=['sqlite', 'postgresql'])
 def storage(request, tmp_path):
     if request.param == 'sqlite': yield str(tmp_path/'study.db')
-    else: yield from postgres(tmp_path)
+    else: yield from postgres()
 
 
-def postgres(folder):
+def postgres():
     "Start a PostgreSQL server on loopback, installing Debian's package if there is none; stop it afterwards."
     pytest.importorskip('psycopg') if not os.environ.get('CI') else __import__('psycopg')
     root = os.name == 'posix' and os.getuid() == 0
@@ -44,19 +48,18 @@ def postgres(folder):
         subprocess.run(['apt-get', 'update', '-qq'], check=True)
         subprocess.run(['apt-get', 'install', '-qq', '-y', '--no-install-recommends', 'postgresql'], check=True, env={**os.environ, 'DEBIAN_FRONTEND': 'noninteractive'})
     if not servers(): (pytest.fail if os.environ.get('CI') else pytest.skip)('there is no PostgreSQL server, and no apt-get as root to install one')
-    data, port = folder/'pg', free_port()
-    data.mkdir()
+    port, folder = free_port(), tempfile.mkdtemp()  # not pytest's: it closes its folders to other users
     who = ['runuser', '-u', 'postgres', '--'] if root else []  # the server refuses to run as root
-    if root:
-        shutil.chown(data, 'postgres')
-        for parent in [folder, *folder.parents][:4]: os.chmod(parent, os.stat(parent).st_mode | 0o111)
-    tool = lambda name: f'{servers()[-1]}/{name}'
-    subprocess.run([*who, tool('initdb'), '-D', data, '-U', 'tester', '--auth=trust', '--no-sync'], check=True, stdout=subprocess.DEVNULL, cwd='/')
+    if root: shutil.chown(folder, 'postgres')
+    tool = lambda name: [*who, f'{servers()[-1]}/{name}', '-D', f'{folder}/data']
+    run = lambda *command: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd='/')
+    run(*tool('initdb'), '-U', 'tester', '--auth=trust', '--no-sync')
     options = f'-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off'
-    control = [*who, tool('pg_ctl'), '-D', data, '-w']
-    subprocess.run([*control, '-l', data/'log', '-o', options, 'start'], check=True, stdout=subprocess.DEVNULL, cwd='/')
+    run(*tool('pg_ctl'), '-w', '-l', f'{folder}/log', '-o', options, 'start')
     try: yield f'postgresql://tester@127.0.0.1:{port}/postgres'
-    finally: subprocess.run([*control, '-m', 'immediate', 'stop'], check=True, stdout=subprocess.DEVNULL, cwd='/')
+    finally:
+        run(*tool('pg_ctl'), '-w', '-m', 'immediate', 'stop')
+        shutil.rmtree(folder)
 
 
 def servers(): return sorted(glob.glob('/usr/lib/postgresql/*/bin')) or [os.path.dirname(p) for p in [shutil.which('initdb')] if p]
@@ -68,9 +71,9 @@ def free_port():
         return s.getsockname()[1]
 
 
-def start(n, storage, budget, seconds):
+def start(n, storage, budget, seconds, worker=WORKER):
     "`n` workers, which begin together once all have imported what they need."
-    workers = [subprocess.Popen([sys.executable, '-c', WORKER, storage, str(budget), str(seconds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(n)]
+    workers = [subprocess.Popen([sys.executable, '-c', worker, storage, str(budget), str(seconds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(n)]
     for worker in workers: assert worker.stdout.readline() == 'ready\n'
     for worker in workers: print(file=worker.stdin, flush=True)
     return workers
@@ -108,3 +111,54 @@ def test_four_workers_and_a_killed_one(storage):
     assert min(value for value, _ in after.values()) < 2
     more, = start(1, storage, 45, 0)                                                       # the study is still of use
     assert more.wait(timeout=60) == 0 and len(finished(study)) >= 45
+
+
+@pytest.mark.parametrize('method', ['annealing', 'random', 'tpe'])
+def test_workers_do_not_repeat_each_other(method, tmp_path):
+    worker = WORKER.replace('SimulatedAnnealingSampler(budget, seed=1)', f'make_sampler({method!r}, budget, 1)').replace('import SimulatedAnnealingSampler,', 'import make_sampler,')
+    file = str(tmp_path/'study.db')
+    for w in start(3, file, 30, .2, worker): assert w.wait(timeout=120) == 0
+    trials = new_study(file, 'shared', make_sampler(method, 30, 1)).get_trials()
+    assert len(trials) >= 30 and len({t.user_attrs['pid'] for t in trials}) == 3
+    assert len({tuple(sorted(t.params.items())) for t in trials}) == len(trials)
+
+
+def square(trial): return trial.suggest_float('x', -1, 1)**2
+
+
+def test_a_trial_without_a_number_is_told(tmp_path):
+    study = new_study(tmp_path/'study.db', 'shared', make_sampler('annealing', 5, 0))      # a `Path` will do
+    with pytest.raises(ValueError, match='trial 0 gave none'): work(study, lambda trial: math.nan, 5)
+    assert len(work(study, square, 5)) == 5 == finished_trials(tmp_path/'study.db', 'shared')
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ValueError, match="method must be 'annealing', 'random' or 'tpe', got method='grid'"): make_sampler('grid', 10, 0)
+
+
+def test_a_password_is_not_printed():
+    for storage, error in (('postgresql://me:se%40cret@127.0.0.1:1/none', OSError), ('postgresql://me:se%40cret@host:port/none', ValueError), ('nosuch://me:se%40cret@host/none', OSError)):
+        with pytest.raises(error, match='storage') as told: new_study(storage, 'shared', None)
+        assert 'cret' not in str(told.value)
+
+
+def test_the_dashboard_shows_a_study(tmp_path):
+    command = shutil.which('optuna-dashboard', path=os.path.dirname(sys.executable)) or shutil.which('optuna-dashboard')
+    if not command: (pytest.fail if os.environ.get('CI') else pytest.skip)('optuna-dashboard is not installed')
+    trials, port = work(new_study(tmp_path/'study.db', 'shared', make_sampler('annealing', 20, 0)), square, 20), free_port()
+    server = subprocess.Popen([command, f"sqlite:///{tmp_path/'study.db'}", '--host', '127.0.0.1', '--port', str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    get = lambda path: json.load(urlopen(f'http://127.0.0.1:{port}/api/studies{path}', timeout=10))
+
+    def listening():
+        assert server.poll() is None, 'the dashboard ended'
+        with socket.socket() as s: return s.connect_ex(('127.0.0.1', port)) == 0
+    try:
+        until(listening)
+        summary, = get('')['study_summaries']
+        shown = get(f"/{summary['study_id']}")
+    finally:
+        server.terminate()
+        server.wait()
+    assert (summary['study_name'], summary['directions']) == ('shared', ['minimize'])
+    assert [(t['number'], t['state'], t['values'], float(t['params'][0]['param_external_value'])) for t in shown['trials']] \
+        == [(t.number, 'Complete', t.values, t.params['x']) for t in trials]

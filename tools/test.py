@@ -52,7 +52,7 @@ ARROWS = {
     'annealing': {'plot', 'schedule'},
     'quadratic': {'schedule'},
     'study': {'annealing', 'schedule'},
-    'search': {'annealing', 'data', 'fleet', 'plot', 'schedule', 'study'},
+    'search': {'annealing', 'data', 'fleet', 'paired', 'plot', 'schedule', 'study'},
     'cli': ANY,
     '__init__': ANY,
 }

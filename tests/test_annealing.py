@@ -1,0 +1,98 @@
+"Wrong calls of the annealing engine and the search for a schedule, and chains that have nowhere good to be."
+import math
+
+import numpy as np
+import pytest
+
+from cosine_lr import Annealer, KnotSpace, ScheduleSearch, anneal, constant, cosine, point_of, search_schedule
+from cosine_lr.data import DataLoaders, digits_dls
+from cosine_lr.search import _judge
+
+
+def step(x, rng): return x + rng.gauss(0, 1)
+
+
+def told(search, *energies):
+    for e in energies: search.tell(e)
+    return search
+
+
+def test_a_chain_that_starts_lost_takes_the_first_way_out():
+    search = Annealer([0., 0.], step, steps=3, accept=None)
+    for energies in ([math.nan, 1.], [math.inf, math.nan], [5., math.inf]): told(search, energies).ask()
+    assert np.array_equal(search.result().history['energy'], [[math.inf, 1], [math.inf, 1], [5, 1]])
+
+
+def test_a_refused_answer_can_be_given_again():
+    search, same = Annealer([5.], step, steps=40), Annealer([5.], step, steps=40)
+    asked = search.ask()
+    with pytest.raises(ValueError, match='1 numbers'): search.tell(['low'])
+    assert search.ask() == asked
+    for s in (search, same):
+        while not s.done: s.tell([x**2 for x in s.ask()])
+    assert search.result().history['state'] == same.result().history['state']
+
+
+@pytest.mark.parametrize('wrong, name', [
+    (lambda: Annealer(5., step), 'starts'), (lambda: Annealer([], step), 'starts'), (lambda: Annealer([5.], 7), 'neighbour'),
+    (lambda: Annealer([5.], step, temperature=1), 'temperature'), (lambda: Annealer([5.], step, temperature=cosine), 'gives|temperature'),
+    (lambda: Annealer([5.], step, temperature=cosine(1, -1)), 'temperature'), (lambda: Annealer([5.], step, temperature=lambda pos: math.nan), 'temperature'),
+    (lambda: Annealer([5.], step, steps=20), 'steps'), (lambda: Annealer([5.], step, steps=40.), 'steps'), (lambda: Annealer([5.], step, accept=50), 'accept'),
+    (lambda: Annealer([5.], step, ladder=.5), 'ladder'), (lambda: Annealer([5.], step).result(), 'nothing has been told'),
+    (lambda: told(Annealer([5.], step), [1., 2.]), '1 numbers'), (lambda: told(Annealer([5.], step), 3.), '1 numbers'),
+    (lambda: told(Annealer([5.], step), [-math.inf]), 'minus infinity'), (lambda: told(Annealer([5.], step), [1.], [2.]), 'follow an ask'),
+    (lambda: anneal(3, 5., step), 'energy'), (lambda: anneal(abs, 5., step, patience=0), 'patience'),
+    (lambda: anneal(lambda x: 1., 5., step, quiet=True), 'changes the energy'),
+])
+def test_wrong_calls_of_the_engine(wrong, name):
+    with pytest.raises(ValueError, match=name): wrong()
+
+
+def test_an_error_of_the_energy_comes_through():
+    def energy(x): raise ValueError('mine')
+    with pytest.raises(ValueError, match='^mine$'): anneal(energy, 5., step, quiet=True)
+    with pytest.raises(ValueError, match=r'1 numbers, got \[None\]'): anneal(lambda x: None, 5., step, quiet=True)
+
+
+def test_a_flat_energy_can_be_searched_with_a_temperature_in_its_units():
+    assert anneal(lambda x: 1., 5., step, constant(1), 40, accept=None, quiet=True).energy == 1
+
+
+@pytest.mark.parametrize('wrong, name', [
+    (lambda: KnotSpace(knots=1), 'knots'), (lambda: KnotSpace(knots=True), 'knots'), (lambda: KnotSpace(peak=(1, .1)), 'peak'), (lambda: KnotSpace(peak=1.), 'peak'),
+    (lambda: KnotSpace(floor=0), 'floor'), (lambda: KnotSpace(shortest=1), 'shortest'), (lambda: point_of(KnotSpace(), 100*cosine()), 'sched'),
+])
+def test_wrong_spaces(wrong, name):
+    with pytest.raises(ValueError, match=name): wrong()
+
+
+@pytest.mark.parametrize('wrong, name', [
+    (dict(budget=20), 'budget'), (dict(budget=161), 'budget'), (dict(budget=160.), 'budget'), (dict(chains=0), 'chains'), (dict(seeds=0), 'seeds'), (dict(fresh=1), 'fresh'),
+    (dict(finalists=0), 'finalists'), (dict(seed=-1), '^seed must'), (dict(rivals=['grid']), 'rivals'), (dict(space={}), 'space'),
+    (dict(dls=DataLoaders(digits_dls().train, digits_dls().valid)), 'test split'),
+])
+def test_wrong_searches_train_nothing(wrong, name):
+    def make_model(): raise AssertionError('trained')
+    with pytest.raises((ValueError, TypeError), match=name): search_schedule(**dict(make_model=make_model, dls=digits_dls(), quiet=True) | wrong)
+
+
+class Fixed:
+    "A task whose losses are known: {schedule: (valid, test)}."
+    def __init__(self, losses): self.known = losses
+    def losses(self, scheds, seeds, split='valid'): return np.array([[self.known[s][split == 'test'] + s0/1000 for s0 in seeds] for s in scheds])
+
+
+def test_a_verdict_by_hand():
+    tuned, lucky, good, late = (peak*cosine() for peak in (1., 2., 3., 4.))
+    task = Fixed({tuned: (.5, .45), lucky: (.6, .7), good: (.4, .35), late: (.1, .1)})
+    found = _judge(task, dict(cosine=[(.5, tuned)], annealing=[(.3, late), (.1, lucky), (.2, good)]), range(10), range(20, 30), finalists=2)
+    assert found.schedule == good and found.seen == dict(cosine=.5, annealing=.2)              # of the two finalists the better one on fresh seeds
+    assert np.allclose(found.gains('annealing'), (.3, .1)) and np.allclose(found.fresh['annealing'], .4 + np.arange(10)/1000)
+    gain, (low, high) = found.gain('annealing')
+    assert np.allclose([gain, low, high], .1) and np.allclose(found.gain('cosine', 'annealing')[0], -.1)
+    assert str(found).splitlines()[-1].startswith('| annealing | 3 | 0.2000 | 0.4045 | +0.3000 → +0.1000 | 0.3745 ± 0.0030 | +0.1000 (')
+
+
+def test_a_run_that_diverged_makes_a_gain_unsure():
+    search = ScheduleSearch({}, {}, {}, {}, dict(cosine=np.full(8, .5), annealing=np.array([.1]*7 + [np.inf])))
+    assert search.gain('annealing') == (-math.inf, (-math.inf, math.inf))
