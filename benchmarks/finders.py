@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from cosine_lr import DataLoaders, Learner, lr_find
 
-from .measure import check_equal_work, clocked, measure
+from .measure import PROCESSOR, check_equal_work, clocked, measure
 from .task import SGD, Task, mlp
 
 START, STOP, STEPS = 1e-6, .2, 140 # no sweep diverges below .2
@@ -70,5 +70,5 @@ CONTESTANTS = {HAND: (by_hand, False), 'lr_find, one sweep': (ours, False), 'lr_
 
 def run(rounds):
     torch.set_num_threads(1)
-    turn = lambda find, by_row: clocked(lambda k: dict(steps=find(Task(mlp, k, by_row))))
-    return {'mlp': check_equal_work(measure({name: turn(*each) for name, each in CONTESTANTS.items()}, rounds, 'finders'))}
+    turn = lambda find, by_row: clocked(lambda k: dict(steps=find(Task(mlp, k, by_row))), PROCESSOR)
+    return {'mlp': check_equal_work(measure({name: turn(*each) for name, each in CONTESTANTS.items()}, rounds, 'finders', HAND))}

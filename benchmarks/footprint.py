@@ -64,5 +64,5 @@ def weight(name):
 
 def run(rounds):
     modules = {'torch': 'torch', OURS: OURS, **PEERS}
-    return {'import': measure({name: importing(module) for name, module in modules.items()}, max(5, rounds//4), 'import'),
+    return {'import': measure({name: importing(module) for name, module in modules.items()}, max(5, rounds//4), 'import', 'torch'),
             'weight': {name: weight(name) for name in (OURS, *PEERS)}}

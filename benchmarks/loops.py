@@ -113,7 +113,7 @@ def ignite(task):
     opt = task.optimizer()
     trainer = create_supervised_trainer(task.model, opt, F.cross_entropy)
     judge = create_supervised_evaluator(task.model, dict(loss=Loss(F.cross_entropy), accuracy=IgniteAccuracy()))
-    trainer.add_event_handler(Events.ITERATION_STARTED, CosineAnnealingScheduler(opt, 'lr', PEAK, 0., 2*task.total))
+    trainer.add_event_handler(Events.ITERATION_STARTED, CosineAnnealingScheduler(opt, 'lr', PEAK, 0., task.total))
     trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda _: judge.run(task.valid))
     trainer.run(task.train, max_epochs=task.epochs)
     return trainer.state.iteration, judge.state.metrics['accuracy']
@@ -121,7 +121,7 @@ def ignite(task):
 
 def skorch(task):
     from skorch import NeuralNet
-    from skorch.callbacks import EpochScoring, LRScheduler, PassthroughScoring
+    from skorch.callbacks import EpochScoring, LRScheduler
     from skorch.helper import predefined_split
     train, valid = task.train.dataset, task.valid.dataset
     def accuracy(net, data, y=None): return float((net.forward(data).argmax(1) == data.tensors[1]).float().mean())
@@ -172,5 +172,5 @@ def contestant(loop, by_row, make_model):
 
 def run(rounds):
     torch.set_num_threads(1)
-    return {model.__name__: check_equal_work(measure({name: contestant(*each, model) for name, each in CONTESTANTS.items()}, rounds, f'loops, {model.__name__}'))
+    return {model.__name__: check_equal_work(measure({name: contestant(*each, model) for name, each in CONTESTANTS.items()}, rounds, f'loops, {model.__name__}', HAND))
             for model in (mlp, cnn)}
