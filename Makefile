@@ -2,10 +2,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 COMPAT := .venv-compat
+BENCH := .venv-bench
 DOCS := .venv/docs
 BROWSER := .venv/browser
 
-.PHONY: help run test compat docs browser lab prepare clean
+.PHONY: help run test compat bench docs browser lab prepare clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +19,9 @@ test: $(READY)  ## Check the repository and run every notebook as a test
 
 compat: $(COMPAT)/ready  ## Try the built wheel in fastai, Lightning, ignite, Accelerate, transformers, and with nbdev 3
 	@$(COMPAT)/bin/python tools/compat.py $(ARGS)
+
+bench: $(BENCH)/ready  ## Measure cosine_lr beside its peers; the report goes to benchmarks/ (parts: ARGS="loops finders")
+	@OMP_NUM_THREADS=2 $(BENCH)/bin/python -m benchmarks $(ARGS)
 
 docs: $(DOCS)  ## Build the site, notebooks and reference, in _docs/; it needs no network
 	@$(BIN)/python tools/docs.py
@@ -36,7 +40,7 @@ prepare: $(READY)  ## For maintainers: export, run all notebooks in place, clean
 	$(BIN)/python tools/readme.py
 
 clean:  ## Delete the environment, the results and the build products
-	rm -rf .venv $(COMPAT) results build dist _docs _proc *.egg-info .pytest_cache
+	rm -rf .venv $(COMPAT) $(BENCH) results build dist _docs _proc *.egg-info .pytest_cache
 
 # HOME is set so that the notebook-cleaning hook of JupyterLab lands in .venv/, not in the user's own settings.
 $(READY): constraints.txt settings.ini setup.py pyproject.toml
@@ -58,11 +62,13 @@ $(DOCS) $(BROWSER): $(READY)
 
 # fastai brings torchvision, which has no build for a CPU-only torch; nothing here needs it.
 $(COMPAT)/ready: constraints-compat.txt compat/requirements.txt
+$(BENCH)/ready: constraints-compat.txt compat/requirements.txt benchmarks/requirements.txt
+$(COMPAT)/ready $(BENCH)/ready:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "make compat needs Python 3.11 or newer, and $(PYTHON) is not: try make PYTHON=python3.12" >&2; exit 1; }
-	@echo "Setting up $(COMPAT) (once; a few minutes)"
-	@rm -rf $(COMPAT)
-	@$(PYTHON) -m venv $(COMPAT)
-	@$(COMPAT)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-compat.txt -r compat/requirements.txt
-	@$(COMPAT)/bin/python -m pip uninstall --quiet --yes torchvision
+	  echo "$(@D) needs Python 3.11 or newer, and $(PYTHON) is not: try make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Setting up $(@D) (once; a few minutes)"
+	@rm -rf $(@D)
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-compat.txt -r $(if $(filter $(BENCH),$(@D)),benchmarks,compat)/requirements.txt
+	@$(@D)/bin/python -m pip uninstall --quiet --yes torchvision
 	@touch $@

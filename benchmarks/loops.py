@@ -1,0 +1,176 @@
+"""Training loops: seconds for a step, validation included; the first epoch, with all set-up and compiling, is not counted."""
+import contextlib
+import io
+import logging
+import math
+import tempfile
+import warnings
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from cosine_lr import Accuracy, CompileCB, DataLoaders, Learner, MetricsCB, ProgressCB, RecorderCB, ScheduleCB
+
+from .measure import check_equal_work, measure
+from .task import BATCH, PEAK, SCHED, SGD, Task, cnn, mlp
+
+
+def rate(step, total, peak): return peak*(1 + math.cos(math.pi*step/total))/2
+
+
+def score(model, batches):
+    "Mean loss and accuracy over all rows"
+    model.eval()
+    loss, right, n = 0., 0, 0
+    with torch.no_grad():
+        for x, y in batches:
+            preds = model(x)
+            loss += F.cross_entropy(preds, y).item()*len(y)
+            right += (preds.argmax(1) == y).sum().item()
+            n += len(y)
+    return loss/n, right/n
+
+
+def slices(task):
+    "The batches of an epoch, cut from the tensors"
+    for rows in task.rows: yield task.x[rows], task.y[rows]
+
+
+def by_hand(task, batches=slices, peak=PEAK): # `batches`: (task) -> the batches of an epoch
+    "The loop one writes: it keeps each step's rate and loss, and each epoch's scores"
+    model, opt, step, lrs, losses, history = task.model, task.optimizer(), 0, [], [], []
+    for _ in range(task.epochs):
+        model.train()
+        for x, y in batches(task):
+            lr = rate(step, task.total, peak)
+            for group in opt.param_groups: group['lr'] = lr
+            loss = F.cross_entropy(model(x), y)
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            step += 1
+            lrs.append(lr)
+            losses.append(loss.item())
+        history.append((sum(losses[-task.steps:])/task.steps, *score(model, task.valid)))
+    return step, history[-1][-1]
+
+
+def ours(task, *cbs):
+    "`Learner`, with a progress bar, metrics, a recorder and a schedule"
+    scores = MetricsCB(Accuracy(), log=lambda line: None)
+    learn = Learner(task.model, DataLoaders(task.train, task.valid), F.cross_entropy, PEAK, opt_func=SGD,
+                    cbs=[ScheduleCB(lr=SCHED), RecorderCB(), scores, ProgressCB(file=io.StringIO()), *cbs])
+    learn.fit(task.epochs)
+    return learn.step, scores.rows[-1]['accuracy']
+
+
+def compiled(task): return ours(task, CompileCB())
+
+
+# --- the peers, each as cheap as it can be: no progress bar, no logger, no checkpoints ---
+
+def fastai(task):
+    from fastai.callback.schedule import ParamScheduler, SchedCos
+    from fastai.data.core import DataLoaders as FastaiLoaders
+    from fastai.learner import Learner as FastaiLearner
+    from fastai.metrics import accuracy
+    from fastai.optimizer import OptimWrapper
+    learn = FastaiLearner(FastaiLoaders(task.train, task.valid), task.model, loss_func=F.cross_entropy, opt_func=partial(OptimWrapper, opt=SGD),
+                          lr=PEAK, metrics=accuracy, train_bn=False)
+    with learn.no_bar(), learn.no_logging(): learn.fit(task.epochs, cbs=ParamScheduler({'lr': SchedCos(PEAK, 0.)}))
+    return learn.train_iter, learn.recorder.values[-1][-1]
+
+
+def lightning(task):
+    import lightning as L
+
+    class Module(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = task.model
+        def training_step(self, batch, _): return F.cross_entropy(self.net(batch[0]), batch[1])
+        def validation_step(self, batch, _):
+            preds = self.net(batch[0])
+            self.log_dict(dict(loss=F.cross_entropy(preds, batch[1]), accuracy=(preds.argmax(1) == batch[1]).float().mean()), batch_size=len(batch[1]))
+        def configure_optimizers(self):
+            opt = SGD(self.parameters(), lr=PEAK)
+            return [opt], [dict(scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(opt, task.total), interval='step')]
+
+    logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter('ignore') # advice on workers for its loaders
+        trainer = L.Trainer(max_epochs=task.epochs, accelerator='cpu', logger=False, enable_checkpointing=False, enable_progress_bar=False,
+                            enable_model_summary=False, num_sanity_val_steps=0, default_root_dir=folder)
+        trainer.fit(Module(), task.train, task.valid)
+    return trainer.global_step, trainer.callback_metrics['accuracy'].item()
+
+
+def ignite(task):
+    from ignite.engine import Events, create_supervised_evaluator, create_supervised_trainer
+    from ignite.handlers import CosineAnnealingScheduler
+    from ignite.metrics import Accuracy as IgniteAccuracy
+    from ignite.metrics import Loss
+    opt = task.optimizer()
+    trainer = create_supervised_trainer(task.model, opt, F.cross_entropy)
+    judge = create_supervised_evaluator(task.model, dict(loss=Loss(F.cross_entropy), accuracy=IgniteAccuracy()))
+    trainer.add_event_handler(Events.ITERATION_STARTED, CosineAnnealingScheduler(opt, 'lr', PEAK, 0., task.total))
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda _: judge.run(task.valid))
+    trainer.run(task.train, max_epochs=task.epochs)
+    return trainer.state.iteration, judge.state.metrics['accuracy']
+
+
+def skorch(task):
+    from skorch import NeuralNet
+    from skorch.callbacks import EpochScoring, LRScheduler
+    from skorch.helper import predefined_split
+    train, valid = task.train.dataset, task.valid.dataset
+    def accuracy(net, data, y=None): return float((net.forward(data).argmax(1) == data.tensors[1]).float().mean())
+    by_row = task.train.batch_size is not None
+    loaders = dict(iterator_train__sampler=task.rows, iterator_train__batch_size=BATCH if by_row else None, iterator_valid__batch_size=256)
+    if not by_row: loaders |= dict(iterator_valid__sampler=task.valid.sampler, iterator_valid__batch_size=None)
+    net = NeuralNet(task.model, criterion=torch.nn.CrossEntropyLoss, optimizer=SGD, lr=PEAK, max_epochs=task.epochs, train_split=predefined_split(valid), verbose=0,
+                    callbacks=[('rate', LRScheduler(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=task.total, step_every='batch')),
+                               ('accuracy', EpochScoring(accuracy, name='accuracy', lower_is_better=False))],
+                    callbacks__print_log=None, **loaders)
+    net.fit(train)
+    return sum(len([b for b in row['batches'] if 'train_loss' in b]) for row in net.history), net.history[-1]['accuracy']
+
+
+def accelerate(task):
+    from accelerate import Accelerator
+    accelerator = Accelerator(cpu=True)
+    opt = task.optimizer()
+    model, opt, sched = accelerator.prepare(task.model, opt, torch.optim.lr_scheduler.CosineAnnealingLR(opt, task.total))
+    train, valid = accelerator.prepare(task.train, task.valid) if task.train.batch_size else (task.train, task.valid) # it cannot prepare a loader that does not collate
+    step = 0
+    for _ in range(task.epochs):
+        model.train()
+        for x, y in train:
+            loss = F.cross_entropy(model(x), y)
+            opt.zero_grad()
+            accelerator.backward(loss)
+            opt.step()
+            sched.step()
+            step += 1
+        _, accuracy = score(model, valid)
+    return step, accuracy
+
+
+PEERS = {'fastai': fastai, 'Lightning': lightning, 'ignite': ignite, 'skorch': skorch, 'Accelerate': accelerate}
+HAND = 'by hand, slices in memory'
+CONTESTANTS = {HAND: (by_hand, False), 'by hand, DataLoader': (partial(by_hand, batches=lambda task: task.train), True), 'Learner': (ours, False), 'Learner, compiled': (compiled, False),
+               **{name: (peer, True) for name, peer in PEERS.items()}, **{f'{name}, loader in memory': (peer, False) for name, peer in PEERS.items()}}
+
+
+def contestant(loop, by_row, make_model):
+    def turn(k):
+        task = Task(make_model, k, by_row)
+        with contextlib.redirect_stdout(io.StringIO()): steps, accuracy = loop(task)
+        return task.seconds, dict(steps=int(steps), accuracy=float(accuracy))
+    return turn
+
+
+def run(rounds):
+    torch.set_num_threads(1)
+    return {model.__name__: check_equal_work(measure({name: contestant(*each, model) for name, each in CONTESTANTS.items()}, rounds, f'loops, {model.__name__}', HAND))
+            for model in (mlp, cnn)}

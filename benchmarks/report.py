@@ -1,0 +1,201 @@
+"""report.md, its figures and the README's table, from report.json alone."""
+import json
+from pathlib import Path
+
+import numpy as np
+from cosine_lr.plot import label_lines, new_axes, png
+
+from .growth import CALLBACKS
+from .loops import HAND, PEERS
+from .measure import exponent, quartiles, ratio
+from .sweeps import FLEET, SCHEDULES, SEEDS
+
+HERE = Path(__file__).parent
+INDEX = HERE.parent/'nbs/index.ipynb'
+CELL = 'peers' # of the index, written by `quote`
+REDO = 'make bench'
+
+
+def read(): return json.loads((HERE/'report.json').read_text()) if (HERE/'report.json').exists() else {}
+
+
+# --- numbers as text ---
+
+def amount(seconds):
+    for unit, size in (('s', 1), ('ms', 1e-3), ('µs', 1e-6)):
+        if seconds >= size: return f'{seconds/size:.3g} {unit}'
+    return f'{seconds*1e9:.3g} ns'
+
+
+def spread(low, mid, high): return f'{mid:.3g} [{low:.3g}, {high:.3g}]'
+
+
+def table(head, rows): return '\n'.join(['| ' + ' | '.join(map(str, row)) + ' |' for row in (head, ['---']*len(head), *rows)])
+
+
+def timings(rows, to):
+    "A line for each contestant: median time, ratio to the contestant `to`, and what the work came to"
+    facts = [fact for fact in ('accuracy', 'steps') if any(fact in row['facts'] for row in rows.values())]
+    lines = []
+    for name, row in rows.items():
+        low, mid, high = quartiles(row['times'])
+        lines.append([name, f'{amount(mid)} [{amount(low)}, {amount(high)}]', spread(*ratio(rows, name)), len(row['times']), *(f"{row['facts'][fact]:.4g}" if fact in row['facts'] else '' for fact in facts)])
+    return table(['', 'median [quartiles]', f'ratio to {to}', 'n', *facts], lines)
+
+
+# --- what should hold ---
+
+def claims(report):
+    "(part, claim, bound, ratio's quartiles and n, does its median keep the bound?)"
+    def one(part, rows, name, to, bound):
+        low, mid, high = ratio(rows, name, to)
+        return part, f'{name} / {to}', bound, (low, mid, high), len(rows[name]['times']), mid <= bound
+    for model, rows in report.get('loops', {}).items():
+        yield one(f'loop, {model}', rows, 'Learner', HAND, 1.1)
+        for to in ['by hand, DataLoader', *PEERS, *(f'{name}, loader in memory' for name in PEERS)]: yield one(f'loop, {model}', rows, 'Learner', to, 1.)
+        yield one(f'loop, {model}', rows, 'Learner, compiled', HAND, .35)
+    if 'sweeps' in report:
+        yield one('fleet', report['sweeps']['step'], f'fleet of {FLEET}, compiled', 'by hand', 1/25)
+        for to in ('fastai', 'Lightning', 'fastai, loader in memory', 'Lightning, loader in memory'): yield one('sweep', report['sweeps']['sweep'], 'fleet, compiled', to, 1/50)
+    if 'schedules' in report:
+        value, million, step = (report['schedules'][name] for name in ('value', 'million', 'step'))
+        yield one('schedule, one step', value, 'cosine_lr', 'torch', 1.)
+        yield one('schedule, a million', million, 'cosine_lr, tensor', 'torch, written by hand', 1.)
+        yield one('schedule, a million', million, 'cosine_lr, tensor', 'torch, one by one', 1.)
+        yield one('step()', step, 'ScheduleLR, cosine', 'torch, CosineAnnealingLR', 1.)
+        yield one('step()', step, 'ScheduleLR, warm-up and cosine', 'torch, SequentialLR (warm-up, cosine)', 1.)
+    for rows in report.get('finders', {}).values():
+        for to, bound in (('torch-lr-finder', .6), ('torch-lr-finder, loader in memory', .6), ('fastai', .25), ('fastai, loader in memory', .25)): yield one('finder', rows, 'lr_find, one sweep', to, bound)
+    if 'footprint' in report: yield one('import', report['footprint']['import'], 'cosine_lr', 'torch', 1.1)
+
+
+def claims_table(report): return table(['', 'ratio of times', 'at most', 'measured', 'n', 'kept'], [[part, what, f'{bound:.3g}', spread(*q), n, 'yes' if kept else '**no**'] for part, what, bound, q, n, kept in claims(report)])
+
+
+# --- figures ---
+
+def _points(rows, names): return np.array([quartiles(rows[name]['times']) for name in names]).T
+
+
+def _line(ax, x, rows, names, label, scale=1e6):
+    low, mid, high = scale*_points(rows, names)
+    line, = ax.plot(x, mid, marker='o', ms=3, label=label)
+    ax.fill_between(x, low, high, alpha=.2, lw=0, color=line.get_color())
+
+
+def _law(x, y):
+    if min(y) <= 0: return 'not resolved'
+    slope, error = exponent(x, y)
+    return f'{slope:.2f} ± {error:.2f}'
+
+
+def growth_figures(growth):
+    "{name: (axes, the sentence under the figure)}"
+    figures = {}
+    def add(name, ax, title, sentence):
+        ax.set_title(title, loc='left', fontsize=10)
+        figures[name] = ax, sentence
+    for name, xlabel in (('parameters', 'parameters of the model'), ('steps', 'steps of the run')):
+        rows = growth[name]
+        x, y = np.array(list(map(int, rows))), _points(rows, rows)[1]
+        ax = new_axes(xlabel, "the loop's own µs a step")
+        _line(ax, x, rows, rows, 'Learner')
+        ax.set(xscale='log', ylim=(0, 1.5e6*y.max()))
+        add(name, ax, f'exponent {_law(x, y)}', f"The loop's own cost, the time of a step that is not spent in model, loss and optimizer, against the {xlabel}: exponent {_law(x, y)}, from {amount(y[0])} to {amount(y[-1])}.")
+    rows, x = growth['callbacks'], np.array([0, *CALLBACKS])
+    y = _points(rows, rows)[1]
+    ax = new_axes('callbacks that look at each batch', "the loop's own µs a step")
+    _line(ax, x, rows, rows, 'Learner')
+    ax.set(ylim=(0, None))
+    each = np.polyfit(x, y, 1)[0]
+    law = _law(x[3:], y[3:] - y[0])
+    add('callbacks', ax, f'{1e6*each:.2g} µs a callback; exponent of what they add {law}',
+        f"Against the number of further callbacks, each with two events a batch: {1e6*each:.2g} µs each; exponent of what they add, from {x[3]} on, {law}.")
+    rows = growth['fleet']
+    x = np.array(sorted({int(name.split(',')[0]) for name in rows if name != 'by hand'}))
+    ax, laws = new_axes('runs in the fleet', 'µs a step of one run', size=(5.2, 3.2)), {}
+    for label, end in (('as it is', ''), ('compiled', ', compiled')):
+        names = [f'{n}{end}' for n in x]
+        _line(ax, x, rows, names, label)
+        laws[label] = _law(x, x*_points(rows, names)[1])
+    hand = quartiles(rows['by hand']['times'])[1]*1e6
+    ax.plot(x[[0, -1]], [hand, hand], '--', color='.5', label='by hand')
+    ax.set(xscale='log', yscale='log')
+    label_lines(ax)
+    add('fleet', ax, f"time for all runs: exponent {laws['as it is']}, compiled {laws['compiled']}",
+        f"A fleet's time for a step of one run. Exponent of the time for all its runs: {laws['as it is']}, compiled {laws['compiled']} (1 would be no gain from size).")
+    return figures
+
+
+# --- the report ---
+
+ON_LOOPS = '''One thread, processor's time. A step with its share of everything an epoch has, validation too; the first epoch, with set-up and compiling, is left out. Weights and batches
+are the same for all, so the accuracies are too. `Learner` runs with progress bar, metrics, recorder and schedule; the peers without progress bar, logger or checkpoints.
+"Loader in memory": the peer gets our loader, which cuts a batch from tensors at once, in place of a plain `DataLoader`.'''
+ON_FINDERS = 'One thread, processor\'s time; 140 steps, from the call to the end, what is put back included.'
+ON_SCHEDULES = 'One thread, processor\'s time. "One by one": 2000 measured, times 500.'
+ON_SWEEPS = f'''Two threads, time on the wall. A step of one run, validation included, and a sweep of {SCHEDULES} schedules × {SEEDS} seeds over 7 epochs, from the call to the results. The fleet's sweep is measured whole.
+Of the others, one run is measured (of Optuna, one trial: a schedule with all seeds), and multiplied: the whole would take them minutes to hours.'''
+ON_GROWTH = "One thread; two for the fleet. Medians, with quartiles shaded. Model, loss and optimizer are left out for callbacks and steps."
+ON_FOOTPRINT = 'Packages: what `pip install` brings beside torch\'s own, itself included. Wheel: the installed files, zipped. Lines: of Python, blank ones and tests left out.'
+
+
+def sections(report, folder): # `folder`: where the figures go, if anywhere
+    if 'loops' in report: yield '## Training loops', ON_LOOPS
+    for model, rows in report.get('loops', {}).items(): yield f'### {model}', timings(rows, HAND)
+    for rows in report.get('finders', {}).values(): yield '## Learning-rate finder', ON_FINDERS, timings(rows, 'by hand')
+    if 'schedules' in report:
+        yield '## Schedules', ON_SCHEDULES
+        for name, title, to in (('value', 'One value', 'torch'), ('million', 'A million values', 'torch, written by hand'), ('step', "A scheduler's step", 'torch, CosineAnnealingLR')):
+            yield f'### {title}', timings(report['schedules'][name], to)
+    if 'sweeps' in report:
+        yield '## Sweeps', ON_SWEEPS, timings(report['sweeps']['step'], 'by hand'), timings(report['sweeps']['sweep'], 'by hand')
+        yield f"The first compiled sweep of a process, compiling included, took {amount(report['sweeps']['first'])}."
+    if 'growth' in report:
+        yield '## Growth', ON_GROWTH
+        for name, (ax, sentence) in growth_figures(report['growth']).items():
+            image = png(ax)
+            if folder: (folder/f'{name}.png').write_bytes(image)
+            yield sentence, f'![{sentence}]({name}.png)'
+    if 'footprint' in report:
+        rows, weight = report['footprint']['import'], report['footprint']['weight']
+        yield '## Footprint', ON_FOOTPRINT, table(['', 'wheel, MB', 'packages', 'lines'], [[name, f"{w['wheel_mb']:.2f}", w['packages'], w['lines']] for name, w in weight.items()]), timings(rows, 'torch')
+
+
+def text(report, folder=None):
+    "The report; its figures are written to `folder`"
+    made = [f"{part}: {about['date']}, {about['machine']}, {about['cores']} cores, load {about['load']:.1f}; {about['rounds']} rounds in {about['minutes']:.1f} min" for part, about in report['made'].items()]
+    versions = ', '.join(f'{name} {version}' for name, version in sorted(report['versions'].items()))
+    head = ['# Beside its peers', f'Made by `{REDO}`. Contestants take turns in one process, in an order drawn anew each round, and after each turn the base of the comparison has one; a ratio is that of two such neighbours: median [quartiles] over n rounds. The line of the base itself shows how far two turns of the same work differ.',
+            '\n'.join(f'- {line}' for line in made), versions, '## What should hold', claims_table(report)]
+    return '\n\n'.join([*head, *(block for section in sections(report, folder) for block in ([section] if isinstance(section, str) else section))]) + '\n'
+
+
+def readme_table(report):
+    "The README's section: ratios to the loop by hand"
+    loops, about = report['loops'], report['made']['loops']
+    names, minutes = {'mlp': 'MLP', 'cnn': 'small CNN'}, sum(about['minutes'] for about in report['made'].values())
+    rows = [[name, *(spread(*ratio(loops[model], name)) for model in loops)] for name in ('Learner', 'Learner, compiled', 'by hand, DataLoader', *PEERS)]
+    extras = []
+    if 'sweeps' in report: extras.append(f"A compiled fleet of {FLEET} takes 1/{1/ratio(report['sweeps']['step'], f'fleet of {FLEET}, compiled')[1]:.0f} of the loop by hand for a step of one run.")
+    if 'finders' in report:
+        times = [ratio(report['finders']['mlp'], 'lr_find, one sweep', to)[1] for to in ('torch-lr-finder', 'fastai')]
+        extras.append("`lr_find` takes {:.2f} of torch-lr-finder's time and {:.2f} of fastai's.".format(*times))
+    return '\n'.join(['## Beside its peers', "Processor's time of a training step, as a multiple of the loop one writes by hand over tensors in memory: digits, batch 64, validation after each epoch, one",
+                      f"thread; median [quartiles] of {about['rounds']} rounds.", '', table(['', *(names[model] for model in loops)], rows), '', *extras,
+                      f"Measured on {about['date']} on {about['cores']} cores ({about['machine']}) by `{REDO}`, which takes about {minutes:.0f} minutes and writes [the whole report](../benchmarks/report.md):",
+                      'what was kept and what was not, sweeps, how costs grow, imports and packages.'])
+
+
+def quote(report, index=INDEX):
+    "Write the table into the index"
+    nb = json.loads(index.read_text(encoding='utf-8'))
+    cell = next(cell for cell in nb['cells'] if cell['id'] == CELL)
+    cell['source'] = readme_table(report).splitlines(keepends=True)
+    index.write_text(json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + '\n', encoding='utf-8')
+
+
+def write(report):
+    (HERE/'report.json').write_text(json.dumps(report, indent=1) + '\n')
+    (HERE/'report.md').write_text(text(report, HERE), encoding='utf-8')
+    if 'loops' in report: quote(report)

@@ -1,0 +1,81 @@
+"""Sweeps: a fleet's step for one run, and 64 schedules with 8 seeds each, from the call to the results."""
+import time
+
+import numpy as np
+import torch
+from cosine_lr import DataLoaders, cosine, run_fleet
+
+from .loops import by_hand, fastai, lightning
+from .measure import WALL, check_equal_work, clocked, measure
+from .task import PEAK, SGD, Task, mlp
+
+FLEET, SCHEDULES, SEEDS, EPOCHS = 256, 64, 8, 7
+PEAKS = np.geomspace(PEAK/2, 2*PEAK, SCHEDULES)
+
+
+def fleet(scheds, seeds, epochs, compile, task=None):
+    task = task or Task(mlp, 0, epochs=epochs, clock=WALL)
+    task.train.generator = task.rows.generator # a fleet sets the order of each run's rows through it
+    return run_fleet(mlp, DataLoaders(task.train, task.valid), scheds, seeds=seeds, epochs=epochs, opt_func=SGD, compile=compile, quiet=True)
+
+
+def fleet_step(members, compile, epochs=4):
+    "Seconds for a step of one run of up to 8 rival schedules with common seeds, validation included; the first epoch, with set-up and compiling, is not counted"
+    rivals = min(8, members)
+    seeds = members//rivals
+    def turn(k):
+        task = Task(mlp, k, epochs=epochs, clock=WALL)
+        fleet([peak*cosine() for peak in PEAKS[::8][:rivals]], seeds, epochs, compile, task)
+        begins = np.array(task.rows.ticks[-epochs*seeds:]).reshape(epochs, seeds)[:, 0] # each seed's rows are drawn in turn
+        return float(begins[-1] - begins[1])/(epochs - 2)/task.steps/members, {}
+    return turn
+
+
+def hand_step(k):
+    task = Task(mlp, k, clock=WALL)
+    by_hand(task)
+    return task.seconds, {}
+
+
+# --- the whole sweep ---
+
+def whole(compile):
+    "All runs; the accuracy is that of the schedule in the middle, which is the one that the others train by"
+    def sweep(k):
+        found = fleet([peak*cosine() for peak in PEAKS], SEEDS, EPOCHS, compile)
+        return dict(accuracy=float(found.values['accuracy'][SCHEDULES//2, :, -1].mean()))
+    return clocked(sweep)
+
+
+def one_run(loop, by_row=False):
+    "The sweep's time from one of its runs, times their number: the runs do not differ in cost"
+    def turn(k):
+        start = time.perf_counter()
+        _, accuracy = loop(Task(mlp, k % SEEDS, by_row, EPOCHS))
+        return (time.perf_counter() - start)*SCHEDULES*SEEDS, dict(accuracy=accuracy)
+    return turn
+
+
+def optuna(k):
+    "The sweep's time from one trial, a schedule with all seeds, times the number of schedules"
+    import optuna
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    def objective(trial):
+        peak = trial.suggest_float('peak', PEAKS[0], PEAKS[-1], log=True)
+        return float(np.mean([by_hand(Task(mlp, seed, epochs=EPOCHS), peak=peak)[1] for seed in range(SEEDS)]))
+    start = time.perf_counter()
+    study = optuna.create_study(direction='maximize', sampler=optuna.samplers.TPESampler(seed=k))
+    study.enqueue_trial(dict(peak=PEAK))
+    study.optimize(objective, n_trials=1)
+    return (time.perf_counter() - start)*SCHEDULES, dict(accuracy=study.best_value)
+
+
+def run(rounds):
+    torch.set_num_threads(2)
+    steps = {'by hand': hand_step, 'fleet of 256': fleet_step(FLEET, False), 'fleet of 256, compiled': fleet_step(FLEET, True)}
+    start = time.perf_counter()
+    whole(compile=True)(0)
+    first = time.perf_counter() - start
+    sweeps = {'by hand': one_run(by_hand), 'fleet': whole(False), 'fleet, compiled': whole(True), 'Optuna, by hand': optuna,
+              'fastai': one_run(fastai, True), 'fastai, loader in memory': one_run(fastai), 'Lightning': one_run(lightning, True), 'Lightning, loader in memory': one_run(lightning)}
+    return {'step': measure(steps, rounds, 'sweeps, a step', 'by hand'), 'sweep': check_equal_work(measure(sweeps, max(5, rounds//2), 'sweeps, the whole', 'by hand')), 'first': first}

@@ -1,0 +1,59 @@
+"""The work: digits, batch 64, SGD with momentum, a cosine for each step, validation with accuracy after each epoch."""
+from functools import cache, partial
+
+import numpy as np
+import torch
+from cosine_lr import cosine, digits_dls
+from torch import nn
+from torch.utils.data import DataLoader, Sampler, TensorDataset
+
+from .measure import PROCESSOR
+
+BATCH, EPOCHS, PEAK = 64, 9, .1
+SGD = partial(torch.optim.SGD, momentum=.9)
+SCHED = PEAK*cosine()
+
+digits = cache(digits_dls)
+
+
+def mlp(): return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+
+
+def cnn(): return nn.Sequential(nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10))
+
+
+class Rows(Sampler):
+    "Row numbers, one by one or a batch at a time, in a new order each pass; `ticks` says when each pass began"
+    def __init__(self, n, generator, batched, clock): self.n, self.generator, self.batched, self.clock, self.ticks = n, generator, batched, clock, []
+    def __len__(self): return -(-self.n//BATCH) if self.batched else self.n
+    def __iter__(self):
+        self.ticks.append(self.clock())
+        order = torch.randperm(self.n, generator=self.generator)
+        return iter(order.split(BATCH)) if self.batched else iter(order.tolist())
+
+
+class Task:
+    "A model, its optimizer's maker and its data; the same seed gives the same weights and the same batches"
+    def __init__(
+        self,
+        make_model, # `mlp` or `cnn`
+        seed,
+        by_row=False, # loaders that fetch and collate rows one by one, as a plain `DataLoader` does, or a batch at once
+        epochs=EPOCHS,
+        clock=PROCESSOR,
+    ):
+        torch.manual_seed(seed)
+        self.model, self.epochs = make_model(), epochs
+        self.x, self.y = digits().train.dataset.tensors
+        self.rows = Rows(len(self.x), torch.Generator().manual_seed(seed), not by_row, clock)
+        loader = partial(DataLoader, generator=torch.Generator())
+        self.train = loader(TensorDataset(self.x, self.y), sampler=self.rows, batch_size=BATCH if by_row else None)
+        self.valid = DataLoader(digits().valid.dataset, batch_size=256) if by_row else digits().valid
+        self.steps = len(self.train)
+        self.total = epochs*self.steps
+
+    def optimizer(self): return SGD(self.model.parameters(), lr=PEAK)
+
+    @property
+    def seconds(self): # for a training step, in the median epoch; its share of validation is in it, the first epoch and the set-up are not
+        return float(np.median(np.diff(self.rows.ticks[1:]))) / self.steps
