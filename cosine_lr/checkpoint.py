@@ -162,7 +162,6 @@ def _set_tensors(model, saved):
     with torch.no_grad():
         for name, buffer in model.named_buffers(): buffer.copy_(saved[name])
 
-# %% ../nbs/checkpoint.ipynb #opt
 def _get_grads(learn):
     "Gradients by name, where a callback keeps them for the next batch"
     keep = any(type(cb).zero_grad not in (Callback.zero_grad, TrainCB.zero_grad) for cb in learn.active)
@@ -216,7 +215,6 @@ def _gather(own):
 
 def _rank(): return torch.distributed.get_rank() if torch.distributed.is_available() and torch.distributed.is_initialized() else 0
 
-# %% ../nbs/checkpoint.ipynb #check
 def _check_state(learn, state):
     "Refuse a checkpoint of another run"
     _check_model(learn.model, state['model'])

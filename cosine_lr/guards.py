@@ -134,13 +134,12 @@ class TensorBoardCB(Callback):
         every=50, # training batches from one point to the next
     ):
         if not isinstance(every, int) or every < 1: raise ValueError(f"every must be a whole number of batches, at least 1, got {every=}")
-        if not hasattr(writer, 'add_scalar'):
-            try: from torch.utils.tensorboard import SummaryWriter
-            except ImportError as e: raise ImportError("TensorBoardCB with a folder needs TensorBoard: pip install tensorboard") from e
-            writer = SummaryWriter(str(writer))
+        if not hasattr(writer, 'add_scalar'): _summary_writer() # asks for TensorBoard now, not after an hour
         self.writer, self.every = writer, every
 
-    def before_fit(self, learn): self.scores = _table(self, learn)
+    def before_fit(self, learn):
+        self.scores = _table(self, learn)
+        if not hasattr(self.writer, 'add_scalar') and not _rank(): self.writer = _summary_writer()(str(self.writer))
 
     def after_batch(self, learn):
         if not learn.training or (learn.iter + 1) % self.every or _rank(): return
@@ -150,3 +149,11 @@ class TensorBoardCB(Callback):
     def after_epoch(self, learn):
         if learn.training or _rank(): return
         for name, value in self.scores.rows[-1].items(): self.writer.add_scalar(f'epoch/{name}', value, learn.step)
+
+    def cleanup_fit(self, learn):
+        if hasattr(self.writer, 'flush'): self.writer.flush()
+
+def _summary_writer():
+    try: from torch.utils.tensorboard import SummaryWriter
+    except ImportError as e: raise ImportError("TensorBoardCB with a folder needs TensorBoard: pip install tensorboard") from e
+    return SummaryWriter

@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import signal
+import stat
 import tempfile
 import time
 
@@ -14,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cosine_lr import Accuracy, Callback, CheckpointCB, Learner, MetricsCB, RecorderCB, ScheduleCB, cosine, digits_dls
+from cosine_lr import Accuracy, Callback, CheckpointCB, Learner, MetricsCB, MomentumCB, RecorderCB, ScheduleCB, checkpoint, cosine, digits_dls
+from cosine_lr.data import DataLoaders
 
 KILLS = int(os.environ.get('COSINE_LR_KILLS', 4))
 EPOCHS, BATCHES = 4, 17
@@ -97,7 +99,7 @@ def test_the_newest_file_is_damaged(tmp_path, whole, harm):
     newest = sorted(tmp_path.glob('batch-*.pt'))[-1]
     newest.write_bytes(harm(newest.read_bytes()))
     assert train(tmp_path, log=said.append) == whole
-    assert newest.name in said[0] and said[1] == 'going on after epoch 0, batch 14'
+    assert newest.with_suffix('.damaged').exists() and newest.name in said[0] and said[1] == 'going on after epoch 0, batch 14'
 
 
 def test_all_files_are_damaged(tmp_path, whole):
@@ -145,7 +147,6 @@ def test_a_read_only_folder():
 
 def test_another_version(tmp_path):
     stop_after(tmp_path, 20)
-    from cosine_lr import checkpoint
     state = checkpoint._read(checkpoint._newest_first(tmp_path)[0])
     checkpoint._write(tmp_path/'batch-000000019-{digest}.pt', state | dict(format=checkpoint.FORMAT + 1))
     before = sorted(p.name for p in tmp_path.iterdir())
@@ -158,3 +159,88 @@ def test_another_model(tmp_path):
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     with pytest.raises(ValueError, match='another model'): Learner(nn.Linear(64, 10), digits_dls(), F.cross_entropy).fit(1, cbs=[CheckpointCB(tmp_path)])
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_synced_then_renamed_then_the_folder_synced(tmp_path, monkeypatch):
+    calls, fsync, replace = [], os.fsync, os.replace
+    def look_fsync(handle):
+        calls.append('folder' if stat.S_ISDIR(os.fstat(handle).st_mode) else 'file')
+        fsync(handle)
+    def look_replace(old, new):
+        calls.append('rename')
+        replace(old, new)
+    monkeypatch.setattr(os, 'fsync', look_fsync)
+    monkeypatch.setattr(os, 'replace', look_replace)
+    checkpoint._write(tmp_path/'best.pt', dict(a=1))
+    assert calls == ['file', 'rename', 'folder']
+
+
+class Counting(nn.Module):
+    "Has a buffer that its state_dict leaves out"
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+        self.register_buffer('seen', torch.zeros(()), persistent=False)
+    def forward(self, x):
+        if self.training: self.seen += 1
+        return self.layer(x)*(1 + self.seen/100)
+
+
+def counted(folder=None, *cbs):
+    torch.manual_seed(0)
+    learn = Learner(Counting(), digits_dls(), F.cross_entropy)
+    keep = [CheckpointCB(folder, every=3, log=lambda line: None)] if folder else []
+    learn.fit(2, cbs=[MomentumCB(.9), *keep, *cbs])
+    return [p.tolist() for p in learn.model.parameters()], learn.model.seen.item()
+
+
+def test_gradients_that_are_kept_and_buffers_that_are_not_named(tmp_path):
+    with pytest.raises(Stop): counted(tmp_path, StopAfter(20))
+    assert counted(tmp_path) == counted()
+
+
+def test_the_best_score_is_remembered(tmp_path):
+    def fit(*cbs): learner().fit(3, cbs=[MetricsCB(log=lambda line: None), CheckpointCB(tmp_path, every=3, best=('epoch', min), log=lambda line: None), *cbs])
+    with pytest.raises(Stop): fit(StopAfter(20))
+    fit()
+    assert torch.load(tmp_path/'best.pt', weights_only=True)['row']['epoch'] == 0
+
+
+def test_dice_out_of_reach(tmp_path):
+    loader = torch.utils.data.DataLoader(digits_dls().valid.dataset, 64, num_workers=1, persistent_workers=True)
+    with pytest.raises(ValueError, match='persistent_workers'): Learner(nn.Linear(64, 10), DataLoaders(loader, loader), F.cross_entropy).fit(1, cbs=[CheckpointCB(tmp_path)])
+
+
+def test_another_torch(tmp_path, whole):
+    stop_after(tmp_path, 20)
+    newest = checkpoint._newest_first(tmp_path)[0]
+    state = checkpoint._pack(checkpoint._read(newest), 'state')
+    newest.unlink()
+    checkpoint._write(tmp_path/'batch-000000018-{digest}.pt', state | dict(torch='1.0'))
+    with pytest.warns(UserWarning, match='made with torch 1.0'): assert train(tmp_path) == whole
+
+
+def test_validation_alone_touches_nothing(tmp_path):
+    learner().fit(1, train=False, cbs=[CheckpointCB(tmp_path/'new')])
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_at_a_batch_that_is_due(tmp_path, whole):
+    stop_after(tmp_path, 18)                                           # the weights are new, the metrics have not seen the batch
+    assert train(tmp_path) == whole
+
+
+def test_the_last_batch_is_saved(tmp_path, whole):
+    train(tmp_path, every=50)
+    assert [p.name[:15] for p in sorted(tmp_path.glob('batch-*.pt'))] == ['batch-000000050', 'batch-000000068']
+
+
+def test_another_dtype(tmp_path):
+    fit = lambda model: Learner(model, digits_dls(), lambda preds, y: F.cross_entropy(preds.float(), y)).fit(1, cbs=[CheckpointCB(tmp_path)])
+    class Cast(nn.Module):
+        def __init__(self, dtype):
+            super().__init__()
+            self.layer = nn.Linear(64, 10, dtype=dtype)
+        def forward(self, x): return self.layer(x.to(self.layer.weight.dtype))
+    fit(Cast(torch.float32))
+    with pytest.raises(ValueError, match='another model.*float64'): fit(Cast(torch.float64))

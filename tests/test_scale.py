@@ -6,7 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cosine_lr import AccelerateCB, CompileCB, Learner, MixedPrecisionCB, ScheduleCB, cosine, digits_dls
+from torch import nn
+
+from cosine_lr import (AccelerateCB, Callback, CheckpointCB, CompileCB, EarlyStopCB, EMACB, FreezeCB, GradAccumCB, Learner, MetricsCB, MixedPrecisionCB, NaNGuardCB, RecorderCB,
+                       ScheduleCB, TrainCB, cosine, digits_dls, predict)
+from cosine_lr.learner import CancelBatchException
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tools'))
 from soak import soak
@@ -35,3 +39,156 @@ def test_on_a_gpu(cb):
     model, scores = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10)), MetricsCB(Accuracy())
     Learner(model, digits_dls(), F.cross_entropy, cbs=[DeviceCB('cuda'), cb, scores, ScheduleCB(lr=.5*cosine())]).fit(5)
     assert scores.rows[-1]['accuracy'] > .85
+
+
+def silent(line): pass
+
+
+def learner(*cbs, momentum=.9):
+    torch.manual_seed(0)
+    return Learner(nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10)), digits_dls(), F.cross_entropy, lr=.1, cbs=cbs,
+                   opt_func=lambda params, lr: torch.optim.SGD(params, lr=lr, momentum=momentum, weight_decay=.01))
+
+
+def state(learn):
+    "Weights and the optimizer's memory"
+    return [p.tolist() for p in learn.model.parameters()], [s['momentum_buffer'].tolist() for s in learn.opt.state.values()]
+
+
+class Spoil(Callback):
+    "In epoch 0 the loss of batch `at` is no number; keeps the states before each training batch"
+    def __init__(self, at, training=True): self.at, self.training, self.states = at, training, []
+    def before_batch(self, learn): self.states.append(state(learn))
+    def after_loss(self, learn):
+        if (learn.epoch, learn.iter, learn.training) == (0, self.at, self.training): learn.loss = learn.loss*float('nan')
+
+
+def test_the_guard_gives_back_weights_and_momentum():
+    spoil, rec = Spoil(10), RecorderCB()
+    learner(NaNGuardCB(every=4, log=silent), spoil, rec).fit(1, valid=False)
+    assert spoil.states[11] == spoil.states[8] != spoil.states[10]             # the copy is of batch 7, the fourth of its kind
+    assert rec['lr'].tolist() == pytest.approx([.1]*10 + [.05]*6)               # the factor is applied once, not once a batch
+
+
+def test_the_guard_keeps_no_copy_of_lost_weights():
+    class Lose(Callback):
+        def after_step(self, learn):
+            if learn.iter == 7: learn.model[0].weight.data.fill_(float('inf'))  # the batch after which a copy is due
+    learn = learner(NaNGuardCB(every=4, log=silent), Lose())
+    learn.fit(1, valid=False)
+    assert all(p.isfinite().all() for p in learn.model.parameters()) and learn.step == 16
+
+
+def test_the_guard_leaves_validation_to_the_learner():
+    with pytest.raises(FloatingPointError, match='validation'): learner(NaNGuardCB(log=silent), Spoil(0, training=False)).fit(1)
+
+
+class Killed(Exception): pass
+
+
+class KillAt(Callback):
+    order = 100
+    def __init__(self, epoch, batch): self.at = epoch, batch
+    def after_batch(self, learn):
+        if learn.training and (learn.epoch, learn.iter) == self.at: raise Killed
+
+
+def killed_and_resumed(folder, n_epochs, make, at):
+    "What a run leaves behind that is killed after batch `at` and resumed, and one that is not"
+    def run(*cbs):
+        learn = learner(MetricsCB(log=silent), *make(), *cbs)
+        try: learn.fit(n_epochs)
+        except Killed: pass
+        return state(learn), learn.cbs[0].rows
+    keep = lambda: CheckpointCB(folder, every=1, log=silent)
+    run(keep(), KillAt(*at))
+    return run(keep()), run()
+
+
+def test_the_good_copy_is_in_the_checkpoint(tmp_path):
+    resumed, whole = killed_and_resumed(tmp_path, 1, lambda: [NaNGuardCB(every=4, log=silent), Spoil(10)], (0, 9))
+    assert resumed == whole
+
+
+def test_early_stop_counts_on_after_a_resume(tmp_path):
+    resumed, whole = killed_and_resumed(tmp_path, 9, lambda: [EarlyStopCB('epoch', min, patience=3, log=silent)], (2, 5))
+    assert resumed == whole and len(whole[1]) == 4
+
+
+def test_no_better_is_no_improvement():
+    scores = MetricsCB(log=silent)
+    learner(scores, EarlyStopCB('lr', min, patience=2, log=silent)).fit(9)     # a constant column
+    assert len(scores.rows) == 3
+
+
+def test_frozen_layers_do_not_drift_on_old_gradients():
+    learn = learner()
+    learn.fit(1, valid=False)
+    before = learn.model[0].weight.detach().clone()
+    learn.fit(1, valid=False, cbs=[FreezeCB('0.')])
+    assert torch.equal(learn.model[0].weight, before) and all(p.requires_grad for p in learn.model.parameters())
+    learn.model[0].bias.requires_grad_(False)                                   # frozen by hand: not ours to thaw
+    learn.fit(1, valid=False, cbs=[FreezeCB('0.')])
+    assert not learn.model[0].bias.requires_grad and learn.model[0].weight.requires_grad
+
+
+def test_predict_goes_through_the_callbacks_that_place_and_feed():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factor = nn.Parameter(torch.tensor(3.))
+        def forward(self, x, scale): return self.factor*x*scale
+    x = torch.randn(6, 3)
+    preds, targs = predict(Learner(Two(), None, cbs=[TrainCB(n_inp=2)]), [[x[:4], torch.tensor(2.), x[:4]], [x[4:], torch.tensor(2.), x[4:]]])
+    assert torch.allclose(preds, 6*x) and torch.equal(targs, x)
+
+
+def test_an_average_is_for_validation_and_for_the_end():
+    "Training goes on from the raw weights: with the average, or without, they are the same"
+    class Raw(Callback):
+        order = 100
+        def before_fit(self, learn): self.seen = []
+        def after_step(self, learn): self.seen.append(learn.model[0].weight.tolist())
+    alone, beside = Raw(), Raw()
+    learner(alone).fit(2)
+    learner(beside, EMACB(.9)).fit(2)
+    assert alone.seen == beside.seen
+
+
+def test_accumulation_is_for_training():
+    learner(GradAccumCB(4), MetricsCB(log=silent)).fit(1, train=False)
+
+
+def test_the_average_is_in_place_after_a_fit_without_validation():
+    average = EMACB(.9)
+    learn = learner(average)
+    learn.fit(1, valid=False)
+    kept = learn.model[0].weight.tolist()
+    average.swap(learn)
+    assert learn.model[0].weight.tolist() != kept and average.average[0].tolist() == kept
+
+
+def test_autocast_ends_with_the_loss_and_with_a_batch_that_is_left():
+    seen = []
+    class Look(Callback):
+        def after_predict(self, learn):
+            if learn.iter == 3: raise CancelBatchException
+        def before_batch(self, learn): seen.append(torch.is_autocast_enabled('cpu'))
+        def after_backward(self, learn): seen.append(torch.is_autocast_enabled('cpu'))
+        order = -10                                                    # before autocast begins
+    learner(Look(), MixedPrecisionCB()).fit(1, valid=False)
+    assert not any(seen) and not torch.is_autocast_enabled('cpu')
+
+
+def test_the_scale_of_float16_is_in_the_checkpoint(tmp_path):
+    def run(*cbs):
+        half = MixedPrecisionCB('fp16')
+        class TooLarge(Callback):
+            def before_epoch(self, learn):
+                if learn.epoch == 0: half.scaler.load_state_dict(half.scaler.state_dict() | dict(scale=2.**24))
+        try: learner(half, TooLarge(), *cbs).fit(2, valid=False)
+        except Killed: pass
+        return half.scaler.state_dict()
+    keep = lambda: CheckpointCB(tmp_path, every=1, log=silent)
+    run(keep(), KillAt(1, 5))
+    assert run(keep()) == run()

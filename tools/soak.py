@@ -5,6 +5,7 @@
 import argparse
 import io
 import resource
+import statistics
 import sys
 import tempfile
 import time
@@ -29,13 +30,21 @@ def memory():
 
 
 class Gauge(Callback):
-    "Seconds and memory at the end of each epoch, of which there are `n_epochs`"
+    "Processor seconds and resident bytes of each epoch; says so after each tenth of them"
     order = 2000
-    def before_fit(self, learn): self.times, self.bytes = [time.perf_counter()], []
+    def before_fit(self, learn): self.seconds, self.bytes, self.last = [], [], time.process_time()
     def after_epoch(self, learn):
         if learn.training: return
-        self.times.append(time.perf_counter())
+        now = time.process_time()
+        self.seconds.append(now - self.last)
         self.bytes.append(memory())
+        self.last, tenth = now, learn.n_epochs//10
+        if len(self.bytes) % tenth == 0: print(f'{len(self.bytes)} epochs: time per batch x{grown(self.seconds, tenth):.2f}, memory x{grown(self.bytes, tenth):.3f}', flush=True)
+
+
+def grown(values, n):
+    "The median of the last `n` values over that of the first `n`"
+    return statistics.median(values[-n:])/statistics.median(values[:n])
 
 
 def silent(line): pass
@@ -51,10 +60,7 @@ def soak(batches):
                GradAccumCB(2), MixedPrecisionCB(), GradClipCB(1.), EMACB(), NaNGuardCB(log=silent), EarlyStopCB(patience=epochs, log=silent), CSVLoggerCB(f'{folder}/log.csv'),
                TensorBoardCB(Writer()), FreezeCB('0.', until=2), CheckpointCB(f'{folder}/run', every=max(batches//50, 1), best=('accuracy', max), log=silent), TimerCB(), gauge]
         Learner(model, digits_dls(), F.cross_entropy, opt_func=lambda params, lr: torch.optim.SGD(params, lr=lr, momentum=.9)).fit(epochs, cbs=cbs)
-    tenth = epochs//10
-    spans = [b - a for a, b in zip(gauge.times, gauge.times[1:])]
-    median = lambda values: sorted(values)[len(values)//2]
-    return median(spans[-tenth:])/median(spans[:tenth]), median(gauge.bytes[-tenth:])/median(gauge.bytes[:tenth]), 17*epochs
+    return grown(gauge.seconds, epochs//10), grown(gauge.bytes, epochs//10), 17*epochs
 
 
 if __name__ == '__main__':
