@@ -45,9 +45,10 @@ def module_of(nb):
 
 
 def page_of(nb):
-    "The notebook without nbdev's directives, and with the text of images that would be fetched from elsewhere."
+    "The notebook with nbdev's directives obeyed, and with the text of images that would be fetched from elsewhere."
     kept = [cell for cell in nb['cells'] if not re.search(r'^#\|\s*(default_exp|hide\s*$)', source(cell), re.MULTILINE)]
     for cell in kept:
+        if re.search(r'^#\|\s*echo:\s*false', source(cell), re.MULTILINE): cell['metadata'] = {'tags': ['remove-input']}
         if cell['cell_type'] == 'code': cell['source'] = re.sub(r'^#\|.*\n?', '', source(cell), flags=re.MULTILINE)
         else: cell['source'] = re.sub(r'!\[([^]]*)\]\(https?://[^)]*\)', r'\1', source(cell))
     return nb | {'cells': kept}
