@@ -5,6 +5,7 @@ __version__ = "0.1.0"
 from .schedule import Ramp, Schedule, constant, cosine, exponential, join, linear, polynomial, position, bind_fields, write_field
 from .recipes import flat_cos, multistep, noisy, one_cycle, restarts, three_phase, triangular, warmup, warmup_cosine, wsd
 from .shapes import inverse_sqrt, k_decay, noam, one_minus_sqrt, rex, tanh
+from .explorer import dial, explore, explore_peaks
 from .lint import Finding, lint_schedule
 from .translate import overlay
 from .data import DataLoaders, digits_dls, fashion_dls, tensor_loader
@@ -33,6 +34,7 @@ __all__ = [
     'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'bind_fields', 'write_field',
     'flat_cos', 'multistep', 'noisy', 'one_cycle', 'restarts', 'three_phase', 'triangular', 'warmup', 'warmup_cosine', 'wsd',
     'inverse_sqrt', 'k_decay', 'noam', 'one_minus_sqrt', 'rex', 'tanh',
+    'dial', 'explore', 'explore_peaks',
     'Finding', 'lint_schedule', 'overlay',
     'DataLoaders', 'digits_dls', 'fashion_dls', 'tensor_loader',
     'Accuracy', 'Metric', 'classes',

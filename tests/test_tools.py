@@ -196,3 +196,187 @@ def test_a_readme_has_figures_links_and_no_hidden_cells(repo):
     assert 'secret' not in text and 'draw' not in text and '#|' not in text
     (repo/'docs/readme/loss-curve.png').write_bytes(b'')
     assert readme.faults(repo) == ['docs/readme/loss-curve.png is missing or differs from the notebook']
+
+
+# --- what the documentation promises ---
+
+def links_of(name):
+    "Each entry of a glossary: (term, notebook it names)."
+    text = (ROOT/'nbs'/name).read_text(encoding='utf-8')
+    return [(line, re.match(r'- \*\*(.+?)\*\*', line)[1], re.findall(r'\]\((.+?)\)', line)) for line in text.splitlines() if line.startswith('- ')]
+
+
+def glossary_faults(entries):
+    for line, term, links in entries:
+        for link in links:
+            if not (ROOT/'nbs'/link).is_file(): yield f'{term}: there is no {link}'; continue
+            told = ' '.join(''.join(cell['source']) for cell in json.loads((ROOT/'nbs'/link).read_text(encoding='utf-8'))['cells'])
+            if re.sub(r"[^a-z]+", ' ', term.lower()).rstrip(' s') not in re.sub(r'[^a-z]+', ' ', told.lower()): yield f'{link} does not speak of {term!r}'
+        if not links: yield f'{term}: no notebook defines it'
+
+
+def test_the_glossary_keeps_its_word():
+    entries = links_of('glossary.md')
+    assert len(entries) > 30 and [*glossary_faults(entries)] == []
+    names = [term.lower() for _, term, _ in entries]
+    assert names == sorted(names) and len(set(names)) == len(names)
+
+
+def test_a_glossary_that_does_not():
+    assert [*glossary_faults([('', 'Schedule', ['00_schedule.ipynb']), ('', 'Quokka', ['00_schedule.ipynb']), ('', 'Schedule', ['gone.ipynb']), ('', 'Peak', [])])] == [
+        "00_schedule.ipynb does not speak of 'Quokka'", 'Schedule: there is no gone.ipynb', 'Peak: no notebook defines it']
+
+
+def test_the_sidebar_has_every_page_once():
+    listed = re.findall(r'^ +- (\S+\.(?:ipynb|md))$', (ROOT/'nbs/sidebar.yml').read_text(encoding='utf-8'), re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for kind in ('*.ipynb', '*.md') for path in (ROOT/'nbs').glob(kind))
+
+
+def test_binder_installs_what_the_notebooks_need():
+    from configparser import ConfigParser
+    config = ConfigParser(delimiters=['='])
+    config.read(ROOT/'settings.ini', encoding='utf-8')
+    lines = (ROOT/'.binder/requirements.txt').read_text(encoding='utf-8').split('\n')
+    extra, = re.findall(r'^-e \.\[(\w+)\]$', '\n'.join(lines), re.MULTILINE)
+    constraints, = (line.split()[1] for line in lines if line.startswith('-c'))
+    assert f'{extra}_requirements' in config['DEFAULT'] and (ROOT/'.binder'/constraints).resolve() == ROOT/'constraints.txt'
+    python = (ROOT/'.binder/runtime.txt').read_text(encoding='utf-8').strip().removeprefix('python-')
+    assert f'"{python}"' in (ROOT/'.github/workflows/test.yaml').read_text(encoding='utf-8')  # one that the tests run on
+    repo = '/'.join(config['DEFAULT']['git_url'].rsplit('/')[-2:])
+    assert f'https://mybinder.org/v2/gh/{repo}/{config["DEFAULT"]["branch"]}?' in (ROOT/'README.md').read_text(encoding='utf-8')
+
+
+def test_a_widget_in_a_committed_notebook(repo):
+    shown = {'text/plain': 'IntSlider(value=0)', checks.WIDGET: {'model_id': '0'}}
+    for data in (shown, {'text/plain': 'VBox(children=())'}):
+        write_notebook(repo/'nbs/00_plot.ipynb', cell('code', 'install', INSTALL),
+                       cell('code', 'show', 'slider', [{'output_type': 'display_data', 'metadata': {}, 'data': data}]))
+        assert ['holds a widget' in fault for fault in checks.not_ready(json.loads((repo/'nbs/00_plot.ipynb').read_text(encoding='utf-8')))] == [True]
+
+
+def test_the_explorer_names_what_it_lacks(monkeypatch):
+    from cosine_lr import explore
+    monkeypatch.setitem(sys.modules, 'ipywidgets', None)
+    with pytest.raises(ImportError, match=r"pip install 'cosine_lr\[explore\]'"): explore()
+
+
+# --- two people edit one cell ---
+
+def git(root, *args): return subprocess.run(['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *args], cwd=root, capture_output=True, text=True)
+
+
+def set_up_hooks(root, home):
+    "What the Makefile does in a clone, once .venv is there."
+    makefile = (ROOT/'Makefile').read_text(encoding='utf-8')
+    recipe = re.search(r'@(if \[ -d \.git \].*?; fi)$', makefile, re.MULTILINE | re.DOTALL)[1].replace('\\\n', '')
+    for old, new in (('$(BIN)', str(Path(sys.executable).parent)), ('$(CURDIR)/.venv', str(home)), ('$$', '$')): recipe = recipe.replace(old, new)
+    subprocess.run(recipe, shell=True, cwd=root, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize('hooks', [True, False])
+def test_a_conflicting_edit_merges_to_a_notebook_that_opens(repo, tmp_path, hooks):
+    import nbformat
+    path = repo/'nbs/00_plot.ipynb'
+    shutil.copy(ROOT/'.gitattributes', repo)
+    git(repo, 'init', '--initial-branch', 'main')
+    if hooks: set_up_hooks(repo, tmp_path)
+    def commit(source):
+        edit(path, *source)
+        assert git(repo, 'commit', '--all', '--message', 'edit').returncode == 0
+    git(repo, 'add', '--all')
+    assert git(repo, 'commit', '--message', 'first').returncode == 0
+    git(repo, 'checkout', '-b', 'mine')
+    commit(('return 1', 'return 10'))
+    git(repo, 'checkout', 'main')
+    commit(('return 1', 'return 20'))
+    merged = git(repo, 'merge', 'mine')
+    assert merged.returncode == 1, merged
+    text = path.read_text(encoding='utf-8')
+    assert 'return 10' in text and 'return 20' in text
+    if hooks: nbformat.validate(nbformat.reads(text, as_version=4))
+    else:
+        with pytest.raises(ValueError): json.loads(text)  # what git alone leaves behind
+
+
+# --- the browser: run by `make browser`, which has what they need ---
+
+def in_browser(test):
+    missing = [name for name in ('playwright', 'jupyterlab') if importlib.util.find_spec(name) is None]
+    if not any(map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'))): missing.append('Chromium')
+    return pytest.mark.slow(pytest.mark.skipif(bool(missing), reason=f"no {' and no '.join(missing)}: `make browser` runs this test")(test))
+
+
+def name_kernel(folder):
+    "Without a kernel's name in a notebook, JupyterLab asks for one."
+    for path in folder.glob('*.ipynb'): edit(path, '"metadata": {},\n "nbformat"', '"metadata": {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}},\n "nbformat"')
+
+
+PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
+
+
+@in_browser
+def test_in_browser_notebooks_that_no_reader_should_see(repo, tmp_path):
+    drawn = [{'output_type': 'display_data', 'metadata': {}, 'data': {'image/png': PNG}}]
+    planted = {
+        '01_raises': ('raise ValueError("planted")', ()),
+        '02_no_figure': ('1', drawn),
+        '03_stuck': ('import time; time.sleep(60)', ()),
+        '04_widget_as_text': ('class IntSlider:\n    def __repr__(self): return "IntSlider(value=0)"\nIntSlider()', ()),
+    }
+    for name, (source, outputs) in planted.items(): write_notebook(repo/f'nbs/{name}.ipynb', cell('code', 'default', INSTALL), cell('code', 'planted', source, outputs))
+    name_kernel(repo/'nbs')
+    done = subprocess.run([sys.executable, ROOT/'tools/browser.py', '--root', repo, '--out', tmp_path/'out', '--timeout', '25'], capture_output=True, text=True)
+    lines = dict(line.split(': ', 1) for line in done.stdout.splitlines() if '.ipynb: ' in line)
+    assert done.returncode == 1, done
+    assert lines['00_plot.ipynb'] == lines['index.ipynb'] == 'ok'
+    for name, fault in {'01_raises': 'ValueError: planted', '02_no_figure': '0 figures of 1', '03_stuck': 'did not come to an end', '04_widget_as_text': 'a widget shown as text'}.items():
+        assert fault in lines[f'{name}.ipynb'], lines
+    assert len([*(tmp_path/'out').glob('*.png')]) == 6
+
+
+@in_browser
+def test_in_browser_pages_that_no_reader_should_see(tmp_path):
+    from functools import partial
+    from http.server import ThreadingHTTPServer
+    from threading import Thread
+    from playwright.sync_api import sync_playwright
+    site = load('site')
+    good = '<a href="other.html#there">there</a>'
+    planted = {'other.html#gone': 'no such place', 'missing.html': 'status 404'}
+    (tmp_path/'other.html').write_text('<p id="there">here</p>', encoding='utf-8')
+    (tmp_path/'good.html').write_text(good, encoding='utf-8')
+    (tmp_path/'bad.html').write_text(good + ''.join(f'<a href="{link}">x</a>' for link in planted) + '<img src="gone.png"><span class="math">x</span>'
+                                     '<img src="http://127.0.0.1:9/elsewhere.png"><script>throw new Error("planted")</script>', encoding='utf-8')
+    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(site.Silent, directory=tmp_path))
+    Thread(target=server.serve_forever, daemon=True).start()
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=site.chromium(), args=site.QUIET)
+        good, bad = ('\n'.join(fault for fault in site.crawl(browser, f'http://127.0.0.1:{server.server_port}/{name}.html') if 'favicon' not in fault) for name in ('good', 'bad'))
+        browser.close()
+    server.shutdown()
+    assert good == ''
+    for fault in (*planted.values(), 'image not shown', 'formulas are not set', 'asks for http://127.0.0.1:9', 'script error: planted'): assert fault in bad, bad
+
+
+@in_browser
+def test_in_browser_the_explorer_by_keyboard(tmp_path):
+    from playwright.sync_api import sync_playwright
+    browse = load('browser')
+    (tmp_path/'nbs').mkdir()
+    write_notebook(tmp_path/'nbs/try.ipynb', cell('code', 'show', f'import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom cosine_lr import explore\nexplore()'))
+    name_kernel(tmp_path/'nbs')
+    with sync_playwright() as play, browse.jupyterlab(tmp_path) as (address, token):
+        browser = play.chromium.launch(executable_path=browse.chromium(), args=browse.QUIET)
+        page = browser.new_page(viewport=dict(width=1280, height=900))
+        page.goto(f'{address}/lab/tree/nbs/try.ipynb?token={token}')
+        assert browse.run_all(page, 120)
+        page.locator('.jupyter-widgets .noUi-handle').first.focus()
+        page.keyboard.press('ArrowRight')                            # recipe: linear
+        for _ in range(8):                                           # on to the slider of the cycles
+            page.keyboard.press('Tab')
+            if page.evaluate("document.activeElement.getAttribute('aria-valuemax')") == '8.0': break
+        page.keyboard.press('ArrowRight')
+        ours = page.locator('.jupyter-widgets textarea').nth(1)
+        page.wait_for_function("e => e.value.includes('[linear(1, 0.0), linear(1, 0.0)]')", arg=ours.element_handle(), timeout=20_000)
+        browse.stop_kernels(address, token)
+        browser.close()

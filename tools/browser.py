@@ -23,18 +23,16 @@ from playwright.sync_api import Error as BrowserError
 from playwright.sync_api import TimeoutError as BrowserTimeout
 from playwright.sync_api import sync_playwright
 
-from test import PACKAGE, ROOT, is_evaluated, notebooks
+from test import PACKAGE, ROOT, WIDGET, WIDGET_AS_TEXT, is_evaluated, notebooks
 
 CHROMIUM = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
 QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
          '--disable-component-update', '--disable-sync']
-WIDGET = 'application/vnd.jupyter.widget-view+json'
 SETTINGS = {
     'notebook-extension/tracker': {'windowingMode': 'none'},  # every cell is in the page, seen or not
     'apputils-extension/notification': {'fetchNews': 'false', 'checkForUpdates': False},
     'docmanager-extension/plugin': {'autosave': False},
 }
-WIDGET_AS_TEXT = re.compile(r'Error displaying widget|Loading widget|^(HBox|VBox|Box|Output|interactive|\w*(Slider|Progress|Text))\(', re.MULTILINE)
 THEIRS = re.compile(r'WebSocket|favicon|ResizeObserver|api/(kernels|sessions|contents|me)|Failed to load resource|lab/extensions|service-worker|locale')
 
 
@@ -145,7 +143,7 @@ def faults_of(nb, committed, page):
 
 
 def photograph_widgets(page, out, name):
-    for i, widget in enumerate(page.query_selector_all('.jp-OutputArea-output:has(> .jupyter-widgets), .jp-OutputArea-output .jupyter-widgets:not(.jupyter-widgets *)')):
+    for i, widget in enumerate(page.query_selector_all('.jp-OutputArea-output .jupyter-widgets:not(.jupyter-widgets *)')):
         widget.scroll_into_view_if_needed()
         widget.screenshot(path=out/f'{name}-widget{i}.png')
 
@@ -160,7 +158,7 @@ def read(browser, lab, folder, path, out, timeout):
     try:
         page.goto(f'{address}/lab/workspaces/{path.stem}/tree/nbs/{path.name}?token={token}', timeout=90_000)
         ended = run_all(page, timeout)
-        page.evaluate("document.querySelector('.jp-WindowedPanel-outer, .jp-Notebook')?.scrollTo(0, 0)")
+        page.evaluate("document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell').scrollIntoView()")  # the first one
         page.screenshot(path=out/f'{path.stem}.png')
         if not ended: return [f'did not come to an end within {timeout} s']
         photograph_widgets(page, out, path.stem)

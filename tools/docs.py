@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from nbdev.showdoc import BasicMarkdownRenderer, show_doc
 
 from test import PACKAGE, ROOT, notebooks
@@ -44,9 +45,10 @@ def module_of(nb):
 
 
 def page_of(nb):
-    "The notebook without nbdev's directives, and with the text of images that would be fetched from elsewhere."
+    "The notebook with nbdev's directives obeyed, and with the text of images that would be fetched from elsewhere."
     kept = [cell for cell in nb['cells'] if not re.search(r'^#\|\s*(default_exp|hide\s*$)', source(cell), re.MULTILINE)]
     for cell in kept:
+        if re.search(r'^#\|\s*echo:\s*false', source(cell), re.MULTILINE): cell['metadata'] = {'tags': ['remove-input']}
         if cell['cell_type'] == 'code': cell['source'] = re.sub(r'^#\|.*\n?', '', source(cell), flags=re.MULTILINE)
         else: cell['source'] = re.sub(r'!\[([^]]*)\]\(https?://[^)]*\)', r'\1', source(cell))
     return nb | {'cells': kept}
@@ -69,8 +71,20 @@ def reference(nb, path):
         if example := example_of(name, nb): yield f'From the notebook:\n\n```python\n{example}\n```\n'
 
 
+class Text(str):
+    def __repr__(self): return str(self)
+
+
+def shorten_defaults(function):
+    "An array among the defaults becomes a few words: `show_doc` would compare it, and a reader would not read it."
+    shown = [Text(f'<{len(d)} values from {d[0]:g} to {d[-1]:g}>') if isinstance(d, np.ndarray) else d for d in function.__defaults__ or ()]
+    if shown: function.__defaults__ = tuple(shown)
+
+
 def entry(thing, level):
     "Signature and docstring, and for a class its own public methods."
+    if inspect.isfunction(thing): shorten_defaults(thing)
+    if isinstance(thing, dict): return f"A dictionary with {', '.join(f'`{key!r}`' for key in thing)}.\n"
     text = show_doc(thing, renderer=BasicMarkdownRenderer)._repr_markdown_()
     text = re.sub(r'^---$|^\[source\].*$|^#+ .*$', '', text, flags=re.MULTILINE).strip() + '\n'
     methods = vars(thing).items() if inspect.isclass(thing) else ()
@@ -91,9 +105,11 @@ def lay_out(root, to):
             modules.append(f'reference/{module_of(nb)}')
             (to/f'{modules[-1]}.md').write_text('\n'.join(reference(nb, path)), encoding='utf-8')
         (to/path.name).write_text(json.dumps(page_of(nb)), encoding='utf-8')
+    words = [path.stem for path in (root/'nbs').glob('*.md')]
+    for name in words: shutil.copy(root/'nbs'/f'{name}.md', to)
     index = json.loads((to/'index.ipynb').read_text(encoding='utf-8'))
     trees = ''.join(TREE.format(caption=caption, pages='\n'.join(pages)) for caption, pages in
-                    (('The tutorial', chapters), ('Side rooms', rooms), ('Reference', modules)))
+                    (('The tutorial', chapters), ('Side rooms', rooms), ('Reference', words + modules)))
     index['cells'].append(dict(cell_type='markdown', id='contents', metadata={}, source=trees))
     (to/'index.ipynb').write_text(json.dumps(index), encoding='utf-8')
 

@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = 'cosine_lr'
 MAX_NOTEBOOK_KB = 400
 ANY = object()
+WIDGET = 'application/vnd.jupyter.widget-view+json'
+WIDGET_AS_TEXT = re.compile(r'Error displaying widget|Loading widget|^(HBox|VBox|Box|Output|interactive|\w*(Slider|Progress|Text))\(', re.MULTILINE)
 
 # Which of our modules each of our modules may import.
 ARROWS = {
@@ -53,6 +55,7 @@ ARROWS = {
     'quadratic': {'schedule'},
     'study': {'annealing', 'schedule'},
     'search': {'annealing', 'data', 'fleet', 'paired', 'plot', 'schedule', 'study'},
+    'explorer': {'plot', 'recipes', 'schedule'},
     'cli': ANY,
     '__init__': ANY,
 }
@@ -111,6 +114,8 @@ def not_ready(nb):
     if cells and not any(cell['outputs'] for cell in cells): yield 'no cell has an output: commit it executed'
     for cell in cells:
         if any(output['output_type'] == 'error' for output in cell['outputs']): yield f"cell {cell['id']} ended in an error"
+        for data in (output.get('data', {}) for output in cell['outputs']):
+            if WIDGET in data or WIDGET_AS_TEXT.search(''.join(data.get('text/plain', ''))): yield f"cell {cell['id']} holds a widget, which is raw text on GitHub: make prepare keeps a picture of it"
         if not cell['outputs'] and is_evaluated(cell) and prints(''.join(cell['source'])): yield f"cell {cell['id']} prints, but has no output"
 
 
