@@ -96,3 +96,8 @@ def test_a_verdict_by_hand():
 def test_a_run_that_diverged_makes_a_gain_unsure():
     search = ScheduleSearch({}, {}, {}, {}, dict(cosine=np.full(8, .5), annealing=np.array([.1]*7 + [np.inf])))
     assert search.gain('annealing') == (-math.inf, (-math.inf, math.inf))
+
+
+def test_a_point_of_a_schedule_is_within_the_space():
+    space = KnotSpace(floor=.01)
+    assert all(low <= x <= high for x, (low, high) in zip(point_of(space, cosine()), space.bounds.values()))

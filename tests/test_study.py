@@ -10,11 +10,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from types import SimpleNamespace
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
 
 optuna = pytest.importorskip('optuna', reason="needs the extra: pip install 'cosine_lr[search]'") if not os.environ.get('CI') else __import__('optuna')
+from cosine_lr.schedule import cosine  # noqa: E402
+from cosine_lr.search import KnotSpace, _in_study  # noqa: E402
 from cosine_lr.study import SimulatedAnnealingSampler, finished_trials, make_sampler, new_study, work  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -162,3 +166,11 @@ def test_the_dashboard_shows_a_study(tmp_path):
     assert (summary['study_name'], summary['directions']) == ('shared', ['minimize'])
     assert [(t['number'], t['state'], t['values'], float(t['params'][0]['param_external_value'])) for t in shown['trials']] \
         == [(t.number, 'Complete', t.values, t.params['x']) for t in trials]
+
+
+def test_a_search_of_another_task_is_refused(tmp_path):
+    task = SimpleNamespace(epochs=1, losses=lambda scheds, seeds: np.ones((len(scheds), len(seeds))))
+    bar = SimpleNamespace(update=lambda: None)
+    searched = lambda loss: _in_study('annealing', task, KnotSpace(), (loss, cosine()), [0], 1, 0, str(tmp_path/'study.db'), 'shared', bar)
+    assert searched(.5)[0][0] == 1 and len(searched(.5)) == 1
+    with pytest.raises(ValueError, match='other settings'): searched(.6)                # the cosine of another model or data has another loss
