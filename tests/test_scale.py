@@ -156,7 +156,9 @@ def test_an_average_is_for_validation_and_for_the_end():
 
 
 def test_accumulation_is_for_training():
-    learner(GradAccumCB(4), MetricsCB(log=silent)).fit(1, train=False)
+    learn = learner(GradAccumCB(4), MetricsCB(log=silent))
+    learn.fit(1, train=False)
+    assert learn.total == 0
 
 
 def test_the_average_is_in_place_after_a_fit_without_validation():
