@@ -19,6 +19,14 @@ class _ShuffledBatches(Sampler):
     def __len__(self): return -(-self.n // self.bs)
     def __iter__(self): return iter(torch.randperm(self.n, generator=self.generator).split(self.bs))
 
+# %% ../nbs/02_data.ipynb #cut
+class _TensorLoader(DataLoader):
+    "A `DataLoader` over a `TensorDataset`, whose sampler yields the rows of each batch"
+    def __iter__(self):
+        batches = iter(self.sampler)
+        torch.empty((), dtype=torch.int64).random_(generator=self.generator) # a DataLoader draws a seed for its workers
+        return ([t[rows] for t in self.dataset.tensors] for rows in batches)
+
 # %% ../nbs/02_data.ipynb #tensor-loader
 def tensor_loader(
     *tensors, # tensors of equal length n, the batch dimension first
@@ -33,7 +41,7 @@ def tensor_loader(
         raise ValueError(f"tensors must have one length, above 0, got {lengths}")
     generator = torch.Generator().manual_seed(seed or 0)
     sampler = torch.arange(lengths[0]).split(bs) if seed is None else _ShuffledBatches(lengths[0], bs, generator)
-    return DataLoader(TensorDataset(*tensors), sampler=sampler, batch_size=None, generator=generator)
+    return _TensorLoader(TensorDataset(*tensors), sampler=sampler, batch_size=None, generator=generator)
 
 # %% ../nbs/02_data.ipynb #dataloaders
 @dataclass
