@@ -46,7 +46,7 @@ class Task:
         self.model, self.epochs = make_model(), epochs
         self.x, self.y = digits().train.dataset.tensors
         self.rows = Rows(len(self.x), torch.Generator().manual_seed(seed), not by_row, clock)
-        loader = partial(DataLoader, generator=torch.Generator())
+        loader = partial(DataLoader if by_row else type(digits().train), generator=torch.Generator())
         self.train = loader(TensorDataset(self.x, self.y), sampler=self.rows, batch_size=BATCH if by_row else None)
         self.valid = DataLoader(digits().valid.dataset, batch_size=256) if by_row else digits().valid
         self.steps = len(self.train)
