@@ -5,6 +5,7 @@ stepped twice in two processes: keep the scheduler out of `prepare` ("raw"), or 
 plan for `num_processes` times as many steps ("longer").
 """
 import json
+import os
 import sys
 
 import torch
@@ -31,4 +32,5 @@ for _ in range(4):
         sched.step()
         opt.zero_grad()
 with open(f'{out}.{accelerator.process_index}', 'w', encoding='utf-8') as file: json.dump([steps, *used], file)
-accelerator.end_training()
+accelerator.wait_for_everyone()
+os._exit(0)                                                             # gloo's threads can abort an interpreter on its way out

@@ -34,4 +34,5 @@ learn.fit(3, cbs=cbs)
 seen = dict(processes=many.engine.num_processes, loss=rec['loss'].tolist(), lr=rec['lr'].tolist(), rows=scores.rows, step=learn.step,
             weights=[p.tolist() for p in learn.model.parameters()])
 with open(f'{out}.{many.engine.process_index}', 'w', encoding='utf-8') as file: json.dump(seen, file)
-many.engine.end_training()
+many.engine.wait_for_everyone()
+os._exit(0)                                                             # gloo's threads can abort an interpreter on its way out

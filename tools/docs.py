@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from configparser import ConfigParser
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,10 @@ from nbdev.showdoc import BasicMarkdownRenderer, show_doc
 
 from test import PACKAGE, ROOT, notebooks
 
+SETTINGS = ConfigParser(delimiters=['='])
+SETTINGS.read(ROOT/'settings.ini', encoding='utf-8')
+REPOSITORY = '{git_url}/blob/{branch}'.format_map(SETTINGS['DEFAULT'])
+OUTSIDE = re.compile(r'(?<!!)\]\(\.\./((?!docs/readme)[^)]+)\)')
 TREE = """
 ```{{toctree}}
 :hidden:
@@ -45,12 +50,12 @@ def module_of(nb):
 
 
 def page_of(nb):
-    "The notebook with nbdev's directives obeyed, and with the text of images that would be fetched from elsewhere."
+    "The notebook with nbdev's directives obeyed, the text of images that would be fetched from elsewhere, and links to files of the repository that are no pages."
     kept = [cell for cell in nb['cells'] if not re.search(r'^#\|\s*(default_exp|hide\s*$)', source(cell), re.MULTILINE)]
     for cell in kept:
         if re.search(r'^#\|\s*echo:\s*false', source(cell), re.MULTILINE): cell['metadata'] = {'tags': ['remove-input']}
         if cell['cell_type'] == 'code': cell['source'] = re.sub(r'^#\|.*\n?', '', source(cell), flags=re.MULTILINE)
-        else: cell['source'] = re.sub(r'!\[([^]]*)\]\(https?://[^)]*\)', r'\1', source(cell))
+        else: cell['source'] = OUTSIDE.sub(rf'](<{REPOSITORY}/\1>)', re.sub(r'!\[([^]]*)\]\(https?://[^)]*\)', r'\1', source(cell)))
     return nb | {'cells': kept}
 
 
