@@ -25,7 +25,7 @@ class _TensorLoader(DataLoader):
     def __iter__(self):
         batches = iter(self.sampler)
         torch.empty((), dtype=torch.int64).random_(generator=self.generator) # a DataLoader draws a seed for its workers
-        return ([t[rows] for t in self.dataset.tensors] for rows in batches)
+        return ([t.index_select(0, rows) for t in self.dataset.tensors] for rows in batches)
 
 # %% ../nbs/02_data.ipynb #tensor-loader
 def tensor_loader(
