@@ -9,13 +9,13 @@ from cosine_lr import Callback, DataLoaders, Learner, MetricsCB, ProgressCB, Rec
 from torch import nn
 
 from .measure import PROCESSOR, WALL, measure
-from .sweeps import fleet_step, hand_step
+from .sweeps import fleet_step, hand_step, products
 from .task import SCHED, SGD
 
 WIDTHS = (8, 25, 80, 250, 790, 3162) # of a square layer: 64 to ten million parameters
 CALLBACKS = (1, 2, 5, 10, 20, 50)
 LENGTHS = (10**2, 10**3, 10**4, 10**5, 10**6)
-FLEETS = (1, 4, 16, 64, 256, 1024)
+FLEETS = (1, 4, 16, 64, 128, 256, 512, 1024)
 
 
 class Same:
@@ -97,4 +97,5 @@ def run(rounds):
     torch.set_num_threads(2)
     epochs = lambda n: 4 if n > 100 else 8
     fleets = {f'{n}{", compiled" if compile else ""}': fleet_step(n, compile, epochs(n)) for n in FLEETS for compile in (False, True)}
-    return done | {'fleet': measure({'by hand': hand_step, **fleets}, max(5, rounds//3), 'growth, fleet')}
+    fleets |= {f'{n}, products': products(n) for n in FLEETS}
+    return done | {'fleet': measure({'by hand': hand_step(), **fleets}, max(5, rounds//3), 'growth, fleet')}

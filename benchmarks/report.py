@@ -45,6 +45,21 @@ def timings(rows, to):
 
 # --- what should hold ---
 
+def fleets(rows): return sorted({int(name.split(',')[0]) for name in rows if name != 'by hand'})
+
+
+def best_fleet(growth):
+    "The size at which a compiled step is nearest to its matrix products alone"
+    rows = growth['fleet']
+    return min(fleets(rows), key=lambda n: ratio(rows, f'{n}, compiled', f'{n}, products')[1])
+
+
+def share(growth):
+    "What of the compiled step at that size its matrix products take on their own"
+    n = best_fleet(growth)
+    return spread(*ratio(growth['fleet'], f'{n}, products', f'{n}, compiled'))
+
+
 def claims(report):
     "(part, claim, bound, ratio's quartiles and n, does its median keep the bound?)"
     def one(part, rows, name, to, bound):
@@ -55,8 +70,11 @@ def claims(report):
         for to in ['by hand, DataLoader', *PEERS, *(f'{name}, loader in memory' for name in PEERS)]: yield one(f'loop, {model}', rows, 'Learner', to, 1.)
         yield one(f'loop, {model}', rows, 'Learner, compiled', HAND, .35)
     if 'sweeps' in report:
-        yield one('fleet', report['sweeps']['step'], f'fleet of {FLEET}, compiled', 'by hand', 1/25)
+        for name, bound in ((f'fleet of {FLEET}', 1/14), (f'fleet of {FLEET}, compiled', 1/25)): yield one('fleet', report['sweeps']['step'], name, 'by hand', bound)
         for to in ('fastai', 'Lightning', 'fastai, loader in memory', 'Lightning, loader in memory'): yield one('sweep', report['sweeps']['sweep'], 'fleet, compiled', to, 1/50)
+    if 'growth' in report:
+        n = best_fleet(report['growth'])
+        yield one('fleet, at best', report['growth']['fleet'], f'{n}, compiled', f'{n}, products', 1/.6)
     if 'schedules' in report:
         value, million, step = (report['schedules'][name] for name in ('value', 'million', 'step'))
         yield one('schedule, one step', value, 'cosine_lr', 'torch', 1.)
@@ -112,9 +130,9 @@ def growth_figures(growth):
     add('callbacks', ax, f'{1e6*each:.2g} µs a callback; exponent of what they add {law}',
         f"Against the number of further callbacks, each with two events a batch: {1e6*each:.2g} µs each; exponent of what they add, from {x[3]} on, {law}.")
     rows = growth['fleet']
-    x = np.array(sorted({int(name.split(',')[0]) for name in rows if name != 'by hand'}))
+    x = np.array(fleets(rows))
     ax, laws = new_axes('runs in the fleet', 'µs a step of one run', size=(5.2, 3.2)), {}
-    for label, end in (('as it is', ''), ('compiled', ', compiled')):
+    for label, end in (('as it is', ''), ('compiled', ', compiled'), ('its matrix products alone', ', products')):
         names = [f'{n}{end}' for n in x]
         _line(ax, x, rows, names, label)
         laws[label] = _law(x, x*_points(rows, names)[1])
@@ -123,7 +141,7 @@ def growth_figures(growth):
     ax.set(xscale='log', yscale='log')
     label_lines(ax)
     add('fleet', ax, f"time for all runs: exponent {laws['as it is']}, compiled {laws['compiled']}",
-        f"A fleet's time for a step of one run. Exponent of the time for all its runs: {laws['as it is']}, compiled {laws['compiled']} (1 would be no gain from size).")
+        f"A fleet's time for a step of one run, without validation, and that of its five matrix products alone: at best, for a fleet of {best_fleet(growth)}, they are {share(growth)} of the compiled step. Exponent of the time for all its runs: {laws['as it is']}, compiled {laws['compiled']} (1 would be no gain from size).")
     return figures
 
 
@@ -134,7 +152,7 @@ are the same for all, so the accuracies are too. `Learner` runs with progress ba
 "Loader in memory": the peer gets our loader, which cuts a batch from tensors at once, in place of a plain `DataLoader`.'''
 ON_FINDERS = 'One thread, processor\'s time; 140 steps, from the call to the end, what is put back included.'
 ON_SCHEDULES = 'One thread, processor\'s time. "One by one": 2000 measured, times 500.'
-ON_SWEEPS = f'''Two threads, time on the wall. A step of one run, validation included, and a sweep of {SCHEDULES} schedules × {SEEDS} seeds over 7 epochs, from the call to the results. The fleet's sweep is measured whole.
+ON_SWEEPS = f'''Two threads, time on the wall. A step of one run, first without, then with its share of validation; and a sweep of {SCHEDULES} schedules × {SEEDS} seeds over 7 epochs, from the call to the results. The fleet's sweep is measured whole.
 Of the others, one run is measured (of Optuna, one trial: a schedule with all seeds), and multiplied: the whole would take them minutes to hours.'''
 ON_GROWTH = "One thread; two for the fleet. Medians, with quartiles shaded. Model, loss and optimizer are left out for callbacks and steps."
 ON_FOOTPRINT = 'Packages: what `pip install` brings beside torch\'s own, itself included. Wheel: the installed files, zipped. Lines: of Python, blank ones and tests left out.'
@@ -149,7 +167,7 @@ def sections(report, folder): # `folder`: where the figures go, if anywhere
         for name, title, to in (('value', 'One value', 'torch'), ('million', 'A million values', 'torch, written by hand'), ('step', "A scheduler's step", 'torch, CosineAnnealingLR')):
             yield f'### {title}', timings(report['schedules'][name], to)
     if 'sweeps' in report:
-        yield '## Sweeps', ON_SWEEPS, timings(report['sweeps']['step'], 'by hand'), timings(report['sweeps']['sweep'], 'by hand')
+        yield '## Sweeps', ON_SWEEPS, *(timings(report['sweeps'][name], 'by hand') for name in ('step', 'validated', 'sweep'))
         yield f"The first compiled sweep of a process, compiling included, took {amount(report['sweeps']['first'])}."
     if 'growth' in report:
         yield '## Growth', ON_GROWTH
@@ -177,7 +195,9 @@ def readme_table(report):
     names, minutes = {'mlp': 'MLP', 'cnn': 'small CNN'}, sum(about['minutes'] for about in report['made'].values())
     rows = [[name, *(spread(*ratio(loops[model], name)) for model in loops)] for name in ('Learner', 'Learner, compiled', 'by hand, DataLoader', *PEERS)]
     extras = []
-    if 'sweeps' in report: extras.append(f"A compiled fleet of {FLEET} takes 1/{1/ratio(report['sweeps']['step'], f'fleet of {FLEET}, compiled')[1]:.0f} of the loop by hand for a step of one run.")
+    if 'sweeps' in report:
+        times = [1/ratio(report['sweeps'][name], f'fleet of {FLEET}, compiled')[1] for name in ('step', 'validated')]
+        extras.append(f"A compiled fleet of {FLEET} takes " + '1/{:.0f} of the loop by hand for a step of one run, 1/{:.0f} with validation.'.format(*times))
     if 'finders' in report:
         times = [ratio(report['finders']['mlp'], 'lr_find, one sweep', to)[1] for to in ('torch-lr-finder', 'fastai')]
         extras.append("`lr_find` takes {:.2f} of torch-lr-finder's time and {:.2f} of fastai's.".format(*times))

@@ -1,4 +1,4 @@
-"""Sweeps: a fleet's step for one run, and 64 schedules with 8 seeds each, from the call to the results."""
+"""Sweeps: a fleet's step for one run, what of it is matrix products, and 64 schedules with 8 seeds each, from the call to the results."""
 import time
 
 import numpy as np
@@ -7,7 +7,7 @@ from cosine_lr import DataLoaders, cosine, run_fleet
 
 from .loops import by_hand, fastai, lightning
 from .measure import WALL, check_equal_work, clocked, measure
-from .task import PEAK, SGD, Task, mlp
+from .task import BATCH, PEAK, SGD, Task, mlp
 
 FLEET, SCHEDULES, SEEDS, EPOCHS = 256, 64, 8, 7
 PEAKS = np.geomspace(PEAK/2, 2*PEAK, SCHEDULES)
@@ -19,22 +19,36 @@ def fleet(scheds, seeds, epochs, compile, task=None):
     return run_fleet(mlp, DataLoaders(task.train, task.valid), scheds, seeds=seeds, epochs=epochs, opt_func=SGD, compile=compile, quiet=True)
 
 
-def fleet_step(members, compile, epochs=4):
-    "Seconds for a step of one run of up to 8 rival schedules with common seeds, validation included; the first epoch, with set-up and compiling, is not counted"
+def fleet_step(members, compile, epochs=4, validate=False):
+    "Seconds for a step of one run of up to 8 rival schedules with common seeds; the first epoch, with set-up and compiling, is not counted"
     rivals = min(8, members)
     seeds = members//rivals
     def turn(k):
-        task = Task(mlp, k, epochs=epochs, clock=WALL)
+        task = Task(mlp, k, epochs=epochs, clock=WALL, validate=validate)
         fleet([peak*cosine() for peak in PEAKS[::8][:rivals]], seeds, epochs, compile, task)
         begins = np.array(task.rows.ticks[-epochs*seeds:]).reshape(epochs, seeds)[:, 0] # each seed's rows are drawn in turn
         return float(begins[-1] - begins[1])/(epochs - 2)/task.steps/members, {}
     return turn
 
 
-def hand_step(k):
-    task = Task(mlp, k, clock=WALL)
-    by_hand(task)
-    return task.seconds, {}
+def hand_step(validate=False):
+    def turn(k):
+        task = Task(mlp, k, clock=WALL, validate=validate)
+        by_hand(task)
+        return task.seconds, {}
+    return turn
+
+
+def products(members):
+    "Seconds that the five matrix products of a step take on their own, for one run: what is left when all else costs nothing"
+    x, hidden, back, w1, w2, dz = (torch.rand(members, *shape) for shape in ((BATCH, 64), (BATCH, 64), (BATCH, 64), (64, 64), (10, 64), (BATCH, 10)))
+    out, times = {shape: torch.empty(members, *shape) for shape in ((BATCH, 64), (BATCH, 10), (64, 64), (10, 64))}, max(5, 5000//members)
+    def turn(k):
+        start = WALL()
+        for _ in range(times):
+            for a, b in ((x, w1.mT), (hidden, w2.mT), (dz.mT, hidden), (dz, w2), (back.mT, x)): torch.bmm(a, b, out=out[a.shape[1], b.shape[2]])
+        return (WALL() - start)/times/members, {}
+    return turn
 
 
 # --- the whole sweep ---
@@ -72,10 +86,10 @@ def optuna(k):
 
 def run(rounds):
     torch.set_num_threads(2)
-    steps = {'by hand': hand_step, 'fleet of 256': fleet_step(FLEET, False), 'fleet of 256, compiled': fleet_step(FLEET, True)}
+    steps = lambda validate: {'by hand': hand_step(validate), **{f'fleet of {FLEET}{end}': fleet_step(FLEET, bool(end), validate=validate) for end in ('', ', compiled')}}
     start = time.perf_counter()
     whole(compile=True)(0)
     first = time.perf_counter() - start
     sweeps = {'by hand': one_run(by_hand), 'fleet': whole(False), 'fleet, compiled': whole(True), 'Optuna, by hand': optuna,
               'fastai': one_run(fastai, True), 'fastai, loader in memory': one_run(fastai), 'Lightning': one_run(lightning, True), 'Lightning, loader in memory': one_run(lightning)}
-    return {'step': measure(steps, rounds, 'sweeps, a step', 'by hand'), 'sweep': check_equal_work(measure(sweeps, max(5, rounds//2), 'sweeps, the whole', 'by hand')), 'first': first}
+    return {'step': measure(steps(False), rounds, 'sweeps, a step', 'by hand'), 'validated': measure(steps(True), rounds, 'sweeps, with validation', 'by hand'), 'sweep': check_equal_work(measure(sweeps, max(5, rounds//2), 'sweeps, the whole', 'by hand')), 'first': first}

@@ -3,7 +3,7 @@ from functools import cache, partial
 
 import numpy as np
 import torch
-from cosine_lr import cosine, digits_dls
+from cosine_lr import cosine, digits_dls, tensor_loader
 from torch import nn
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
@@ -41,6 +41,7 @@ class Task:
         by_row=False, # loaders that fetch and collate rows one by one, as a plain `DataLoader` does, or a batch at once
         epochs=EPOCHS,
         clock=PROCESSOR,
+        validate=True, # False: on a single row, which is next to nothing
     ):
         torch.manual_seed(seed)
         self.model, self.epochs = make_model(), epochs
@@ -48,7 +49,8 @@ class Task:
         self.rows = Rows(len(self.x), torch.Generator().manual_seed(seed), not by_row, clock)
         loader = partial(DataLoader if by_row else type(digits().train), generator=torch.Generator())
         self.train = loader(TensorDataset(self.x, self.y), sampler=self.rows, batch_size=BATCH if by_row else None)
-        self.valid = DataLoader(digits().valid.dataset, batch_size=256) if by_row else digits().valid
+        valid = digits().valid if validate else tensor_loader(*(t[:1] for t in digits().valid.dataset.tensors))
+        self.valid = DataLoader(valid.dataset, batch_size=256) if by_row else valid
         self.steps = len(self.train)
         self.total = epochs*self.steps
 
