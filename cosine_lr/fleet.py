@@ -121,6 +121,7 @@ def _blame(model):
 
 def _build(make_model, seed):
     "The model that `torch.manual_seed(seed)` gives"
+    if isinstance(make_model, torch.nn.Module): raise TypeError(f"make_model must be a function that makes a model, got a model, {type(make_model).__name__}: its weights would be those of every seed")
     torch.manual_seed(seed)
     model = make_model()
     if torch.initial_seed() != seed: raise ValueError("make_model must not set a seed itself: every run would start from the same weights")

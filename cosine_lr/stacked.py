@@ -66,7 +66,8 @@ def _values(field, value, pos):
     try: value = value(pos) if callable(value) else value
     except TypeError as e: raise ValueError(f"{field} must take an array of progress, as schedules do; {getattr(value, '__name__', value)!r} does not: {e}") from e
     if isinstance(value, tuple): return tuple(_values(field, v, pos) for v in value)
-    value = np.broadcast_to(np.asarray(value, float), pos.shape)
+    try: value = np.broadcast_to(np.asarray(value, float), pos.shape)
+    except (ValueError, TypeError) as e: raise ValueError(f"{field} must be a number, a schedule or a pair of them, got {value!r:.60}") from e
     if not np.isfinite(value).all(): raise ValueError(f"{field} must be a finite number all the way, got {value}")
     return value[:, None]
 
