@@ -18,8 +18,9 @@ from itertools import islice
 from types import SimpleNamespace
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 from .callback import MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB
-from .learner import Callback, CancelEpochException, CancelFitException
+from .learner import Callback, CancelEpochException, CancelFitException, Learner, _check_fit
 from .plot import new_axes
 from .rules import FACTORS, RULES, Advice, Advised, agree, refusal
 from .schedule import cosine, exponential, linear, write_field
@@ -32,7 +33,7 @@ class LRFinderCB(Callback):
         lr_mult=1.3, # growth of the learning rate from one batch to the next
         anneal=False, # multiply the ladder by `cosine_annealing` too?
     ):
-        if not 0 < lr_mult < math.inf: raise ValueError(f"lr_mult must be a number above 0, got {lr_mult=}")
+        if not isinstance(lr_mult, numbers.Real) or not 0 < lr_mult < math.inf: raise ValueError(f"lr_mult must be a number above 0, got {lr_mult=}")
         self.lr_mult, self.anneal = lr_mult, anneal
 
     def before_fit(self, learn):
@@ -132,9 +133,12 @@ def _put_items(x, old):
     x.update(old) if isinstance(x, dict) else x.extend(old)
 
 # %% ../nbs/06_finder.ipynb #random
-def _streams(loader):
-    "Functions that put back the random generators of a loader and of the samplers and data sets inside it"
-    for name, x in getattr(loader, '__dict__', {}).items():
+def _streams(owner):
+    "Functions that put back the random generators of a learner, a module or a loader, and of the samplers and data sets inside it"
+    if isinstance(owner, DataLoader): # workers that wait for the next epoch have streams of their own: a sweep starts others
+        yield partial(setattr, owner, '_iterator', owner._iterator)
+        owner._iterator = None
+    for name, x in getattr(owner, '__dict__', {}).items():
         if isinstance(x, torch.Generator): yield partial(x.set_state, x.get_state())
         elif isinstance(x, np.random.Generator): yield partial(setattr, x.bit_generator, 'state', x.bit_generator.state)
         elif isinstance(x, np.random.RandomState): yield partial(x.set_state, x.get_state())
@@ -147,16 +151,20 @@ def _global_streams():
     yield partial(torch.set_rng_state, torch.get_rng_state())
     if torch.cuda.is_available(): yield partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all())
 
+
 # %% ../nbs/06_finder.ipynb #no-trace
 @contextmanager
 def _no_trace(learn):
     "However the block ends, put back all that training changes; gives the optimizer, and a function that puts back all but the random streams"
-    streams = [*_global_streams(), *(put for name in ('train', 'valid') for put in _streams(getattr(learn.dls, name, None)))]
-    opt = learn.opt_func(learn.model.parameters(), lr=learn.lr)
-    contents = list(_remember([vars(learn), opt], {}))
+    contents = list(_remember(vars(learn), seen := {}))
+    owners = {id(x): x for x in (learn, learn.dls.train, getattr(learn.dls, 'valid', None), *learn.model.modules())}.values()
+    streams = [*_global_streams(), *(put for owner in owners for put in _streams(owner))]
     def rewind(puts=contents):
         for put in puts: put()
-    try: yield opt, rewind
+    try:
+        opt = learn.opt_func(learn.model.parameters(), lr=learn.lr)
+        contents.extend(_remember(opt, seen))
+        yield opt, rewind
     finally:
         try: rewind([*contents, *streams])
         except KeyboardInterrupt:
@@ -218,7 +226,7 @@ def _draw(found, ax, title):
     median, low, high = np.where(np.isfinite(found.band), found.band, np.nan)
     ax.semilogx(found.lrs, median, color='#0072B2')
     ax.fill_between(found.lrs, low, high, color='#0072B2', alpha=.2, lw=0)
-    bottom, top = (np.nanmin(low), min(np.nanmax(high), 1.4*np.nanmedian(median[:len(median)//4+1]))) if np.isfinite(median).any() else (0., 1.)
+    bottom, top = (np.nanmin(low), min(np.nanmax([*median, *high]), 1.4*np.nanmedian(median[:len(median)//4+1]))) if np.isfinite(median).any() else (0., 1.)
     ax.set_ylim(bottom - .7*(top - bottom) - 1e-9, top + 1e-9)
     ax.set_yticks([tick for tick in ax.get_yticks() if bottom - .1*(top - bottom) <= tick <= top])
     for row, (rule, rates) in enumerate(found.rules.items()): _draw_rule(ax, .05 + .09*row, rule, rates[np.isfinite(rates)])
@@ -229,7 +237,7 @@ def _draw(found, ax, title):
 
 def _draw_rule(ax, y, rule, rates): # `y`: height, a fraction of the axes
     "A rule's name, the spread of its corrected rates, and their median"
-    ax.text(.01, y, f'{rule} ×{FACTORS[rule]:g}', transform=ax.transAxes, va='center', fontsize=8)
+    ax.text(1.01, y, f'{rule} ×{FACTORS[rule]:g}', transform=ax.transAxes, va='center', fontsize=8, color='#D55E00')
     if not len(rates): return
     rates, where = FACTORS[rule]*rates, dict(transform=ax.get_xaxis_transform(), color='#D55E00')
     ax.plot([rates.min(), rates.max()], [y, y], lw=1.5, **where)
@@ -243,7 +251,7 @@ def _endless(loader):
         for batch in loader:
             none = False
             yield batch
-        if none: raise ValueError("learn.dls.train must have at least one batch, it is empty")
+        if none: raise ValueError("learn.dls.train must give its batches anew on every pass, and gave none on one")
 
 class _Feed:
     "A loader that takes its next `n` batches from an iterator"
@@ -251,9 +259,11 @@ class _Feed:
     def __len__(self): return self.n
     def __iter__(self): return islice(self.batches, self.n)
 
-def _check(start, stop, steps, sweeps, ladder, diverged, smoothing):
-    for name, lr in dict(start=start, stop=stop).items():
-        if not isinstance(lr, numbers.Real): raise ValueError(f"{name} must be a learning rate, got {name}={lr!r}")
+def _check(learn, start, stop, steps, sweeps, ladder, diverged, smoothing):
+    if not isinstance(learn, Learner): raise TypeError(f"learn must be a Learner, got {type(learn).__name__}")
+    _check_fit(1, dict(train=learn.dls.train))
+    for name, x in dict(start=start, stop=stop, diverged=diverged, smoothing=smoothing).items():
+        if not isinstance(x, numbers.Real): raise ValueError(f"{name} must be a number, got {name}={x!r}")
     if not 0 < start < stop < math.inf: raise ValueError(f"start and stop must be learning rates with 0 < start < stop, got {start=}, {stop=}")
     for name, n, least in (('steps', steps, 10), ('sweeps', sweeps, 1)):
         if not isinstance(n, numbers.Integral) or n < least: raise ValueError(f"{name} must be a whole number, at least {least}, got {name}={n!r}")
@@ -281,7 +291,7 @@ def lr_find(
     smoothing=.8, # what the moving average keeps of the past at each update, from 0 to 1
 ): # an `LRFind`
     "Train with a growing learning rate until the loss diverges (range test: Smith 2017, §3.3), several times, and leave no trace"
-    _check(start, stop, steps, sweeps, ladder, diverged, smoothing)
+    _check(learn, start, stop, steps, sweeps, ladder, diverged, smoothing)
     cbs = [cb for cb in learn.cbs if not cb.for_real and not isinstance(cb, (MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB))]
     done, batches = [_Sweep(valid, diverged, smoothing) for _ in range(sweeps)], _endless(learn.dls.train)
     with _no_trace(learn) as (opt, rewind):

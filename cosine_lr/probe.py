@@ -26,6 +26,7 @@ def _advise(lrs, losses): # rates [K], rising, and their losses [K, S]
     mean = np.where(lost, np.inf, losses.mean(1))
     best = int(mean.argmin())
     if best in (0, len(lrs) - 1): return Advice(*none, f"the best is the {'highest' if best else 'lowest'} rate tried, {lrs[best]:.2g}: try {'higher' if best else 'lower'} ones")
+    if losses.shape[1] == 1: return Advice(*none, f"{lrs[best]:.2g} is best, but one seed has no spread to compare it with: give at least 2")
     worse = np.where(lost[:, None], np.inf, losses) - losses[best]
     error = np.where(lost, 0, np.where(lost[:, None], 0, worse).std(1, ddof=1) / math.sqrt(losses.shape[1]))
     clear = np.flatnonzero(worse.mean(1) > 2*error) # clearly worse; the interval ends half-way, in the logarithm, to the nearest one
@@ -76,9 +77,16 @@ def lr_probe(
     **fleet, # other parameters of `run_fleet`, e.g. `device`, `quiet`
 ): # an `LRProbe`
     "Train at every rate with every seed, all at once, and rank the rates by the validation loss they reach"
-    lrs = np.geomspace(1e-4, 10, 16) if lrs is None else np.array(sorted(lrs), float)
-    if len(lrs) < 3 or not (0 < lrs[0] and lrs[-1] < math.inf) or (np.diff(lrs) <= 0).any(): raise ValueError(f"lrs must be at least 3 different learning rates above 0, got {lrs=}")
+    lrs = _check_lrs(np.geomspace(1e-4, 10, 16) if lrs is None else lrs)
     if not isinstance(steps, numbers.Integral) or steps < 1: raise ValueError(f"steps must be a whole number, at least 1, got {steps=}")
     epochs = -(-steps // len(dls.train))
     runs = run_fleet(make_model, dls, {repr(float(lr)): float(lr)*shape for lr in lrs}, seeds, epochs, loss_func, opt_func, **fleet)
     return LRProbe(lrs, runs.values['valid_loss'][:, :, -1], epochs*len(dls.train))
+
+def _check_lrs(lrs):
+    "The rates as an array, rising"
+    try: rates = np.sort(np.array(list(lrs), float))
+    except (TypeError, ValueError): rates = np.zeros(0)
+    if rates.ndim > 1 or len(rates) < 3 or not np.isfinite(rates).all() or rates[0] <= 0 or (np.diff(rates) <= 0).any():
+        raise ValueError(f"lrs must be at least 3 different learning rates above 0, got {lrs=}")
+    return rates

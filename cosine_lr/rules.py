@@ -7,6 +7,7 @@ __all__ = ['RULES', 'FACTORS', 'steepest', 'valley', 'minimum_tenth', 'divergenc
 
 # %% ../nbs/rules.ipynb #imports
 from bisect import bisect_left
+from statistics import median_low
 from typing import NamedTuple
 import numpy as np
 
@@ -76,14 +77,14 @@ class Advised:
 def agree(
     estimates, # {rule: the rate that each sweep gives [sweeps], NaN where it gives none}
 ): # an `Advice`
-    "The median of the corrected rules, or None where they disagree"
+    "The median of the corrected rules, the lower one of an even number, or None where they disagree"
+    if unknown := sorted(set(estimates) - set(FACTORS)): raise ValueError(f"estimates must be those of {', '.join(FACTORS)}, got {', '.join(map(repr, unknown))}")
     given = {rule: np.asarray(v)[np.isfinite(v)] for rule, v in estimates.items()}
     rates = [FACTORS[rule] * np.median(v) for rule, v in given.items() if len(v)]
     if not rates: return Advice(None, None, None, "no rule gives a rate")
     low, high = min(rates), max(rates)
     if high > _MAX_SPAN*low: return Advice(None, None, None, f"rules disagree by {high/low:.0f}×")
-    value = float(np.exp(np.median(np.log(rates))))
-    return Advice(value, low/_MARGIN, high*_MARGIN, f"{len(rates)} rules on {max(map(len, given.values()))} sweeps agree within {high/low:.1f}×")
+    return Advice(float(median_low(rates)), low/_MARGIN, high*_MARGIN, f"{len(rates)} rules on {max(map(len, given.values()))} sweeps agree within {high/low:.1f}×")
 
 # %% ../nbs/rules.ipynb #refusal
 def refusal(
@@ -93,6 +94,8 @@ def refusal(
 ): # a reason, or None
     "Why these sweeps cannot be read, if they cannot"
     lengths = np.isfinite(smooth).sum(1)
+    if not np.median(lengths): return "the first loss is not finite: no rate is to blame"
+    losses, smooth, diverged, lengths = (a[lengths > 0] for a in (losses, smooth, diverged, lengths))
     if np.median(lengths) < 10: return f"diverged at once, after {np.median(lengths):.0f} batches: start lower"
     lowest = np.array([np.argmin(s[:n])/n for s, n in zip(smooth, lengths)])
     if np.median(lowest) < .1 and diverged.mean() > .5: return "diverged at once: start lower"

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from cosine_lr import Callback, CancelFitException, DataLoaders, Learner, RecorderCB, lr_find
 
@@ -42,7 +42,7 @@ class Rows(Dataset):
 class Net(nn.Module):
     def __init__(self, trap):
         super().__init__()
-        self.trap, self.calls, self.scale = trap, 0, 1.
+        self.trap, self.calls, self.scale, self.noise = trap, 0, 1., torch.Generator().manual_seed(1)
         self.body = nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(.3), nn.Linear(12, 3))
         self.frozen = nn.BatchNorm1d(6)
         self.register_buffer('seen', torch.zeros(2), persistent=False)
@@ -50,15 +50,18 @@ class Net(nn.Module):
         self.trap('model')
         self.calls += 1
         self.seen += 1
-        return self.body(self.frozen(x)) * self.scale
+        return self.body(self.frozen(x) + .1*torch.randn(6, generator=self.noise)) * self.scale
 
 
 class ScalerCB(Callback):
-    "Mixed precision with the learner's gradient scaler."
+    "Mixed precision with the learner's gradient scaler; gradients shrink in place, as with `MomentumCB`."
     def __init__(self, trap): self.trap, self.log = trap, []
     def predict(self, learn):
         with torch.autocast('cpu', torch.bfloat16): learn.preds = learn.model(learn.batch[0])
     def get_loss(self, learn): learn.loss = learn.loss_func(learn.preds.float(), learn.batch[1])
+    def zero_grad(self, learn):
+        for p in learn.model.parameters():
+            if p.grad is not None: p.grad.mul_(.5*learn.dice.random())
     def backward(self, learn): learn.scaler.scale(learn.loss).backward()
     def step(self, learn):
         self.trap('scaler')
@@ -75,8 +78,9 @@ class World:
     def __init__(self, loader, optimizer):
         torch.manual_seed(0), np.random.seed(0), random.seed(0)
         self.trap = Trap()
-        rows, generator = Rows(self.trap), torch.Generator().manual_seed(3)
-        kinds = dict(own=lambda: DataLoader(rows, 16, shuffle=True, generator=generator), shared=lambda: DataLoader(rows, 16, shuffle=True))
+        rows, generator, self.valid_generator = Rows(self.trap), torch.Generator().manual_seed(3), torch.Generator().manual_seed(4)
+        kinds = dict(own=lambda: DataLoader(rows, 16, shuffle=True, generator=generator), shared=lambda: DataLoader(rows, 16, shuffle=True),
+                     sampler=lambda: DataLoader(rows, batch_sampler=BatchSampler(RandomSampler(rows, generator=generator), 16, False)))
         self.rows, self.model, self.cb = rows, Net(self.trap), ScalerCB(self.trap)
         self.model.frozen.eval()
         self.model(torch.randn(8, 6)).sum().backward()  # gradients from before
@@ -84,9 +88,10 @@ class World:
         self.opt.step()
         self.opt.register_step_pre_hook(lambda *_: [self.trap('optimizer')].clear())
         make = (lambda params, lr: self.opt) if optimizer == 'old' else self.new
-        self.learn = Learner(self.model, DataLoaders(kinds[loader](), DataLoader(rows, 48)), self.loss, lr=.01, cbs=[self.cb], opt_func=make)
+        self.learn = Learner(self.model, DataLoaders(kinds[loader](), DataLoader(rows, 48, shuffle=True, generator=self.valid_generator)), self.loss, lr=.01, cbs=[self.cb], opt_func=make)
         self.learn.scaler, self.learn.history, self.learn.note = torch.amp.GradScaler('cpu', init_scale=64., growth_interval=5), [], 'mine'
-        self.generator = generator
+        self.learn.dice, self.generator = random.Random(0), generator
+        if optimizer == 'used': self.learn.fit(1)
 
     def new(self, params, lr):
         opt = torch.optim.AdamW(params, lr=lr)
@@ -108,7 +113,7 @@ class World:
                     scaler=(repr(self.learn.scaler.state_dict()), repr(vars(self.learn.scaler))),
                     modes=[m.training for m in self.model.modules()], calls=self.model.calls,
                     random=(repr(random.getstate()), repr(np.random.get_state()), repr(self.rows.noise.bit_generator.state),
-                            raw(torch.get_rng_state()), raw(self.generator.get_state())),
+                            raw(torch.get_rng_state()), *(raw(g.get_state()) for g in (self.generator, self.valid_generator, self.model.noise)), self.learn.dice.getstate()),
                     learner={k: id(v) for k, v in vars(self.learn).items()}, cbs=[id(cb) for cb in self.learn.cbs],
                     lists=(list(self.cb.log), list(self.learn.history)), hooks=[len(self.opt._optimizer_step_pre_hooks), *(len(m._forward_hooks) for m in self.model.modules())])
 
@@ -129,8 +134,8 @@ class World:
 def differences(before, after): return [name for name in before if before[name] != after[name]]
 
 
-@pytest.mark.parametrize('optimizer', ('new', 'old'))
-@pytest.mark.parametrize('loader', ('own', 'shared'))
+@pytest.mark.parametrize('optimizer', ('new', 'old', 'used')) # 'used': a learner that has fitted before
+@pytest.mark.parametrize('loader', ('own', 'shared', 'sampler'))
 @pytest.mark.parametrize('exit', EXITS, ids=str)
 def test_nothing_changes(exit, loader, optimizer):
     world = World(loader, optimizer)
@@ -139,7 +144,7 @@ def test_nothing_changes(exit, loader, optimizer):
     assert differences(before, world.state()) == []
 
 
-@pytest.mark.parametrize('loader', ('own', 'shared'))
+@pytest.mark.parametrize('loader', ('own', 'shared', 'sampler'))
 @pytest.mark.parametrize('exit', [None, *EXITS], ids=str)
 def test_later_training_is_the_same(exit, loader):
     def train(exit):
@@ -193,6 +198,38 @@ def test_what_untidy_callbacks_do_is_put_back():
     world.leave('climbed')
     assert differences(before, world.state()) == [] and world.model.seen is seen and set(vars(world.model)) == attributes
     assert world.model.body[0].weight.requires_grad
+
+
+def test_an_optimizer_that_cannot_be_made_leaves_no_trace():
+    world = World('own', 'new')
+    def fails(params, lr):
+        torch.rand(1)
+        world.model.scale = 2.
+        raise ZeroDivisionError('no optimizer')
+    world.learn.opt_func = fails
+    before = world.state()
+    with pytest.raises(ZeroDivisionError, match='no optimizer'): lr_find(world.learn)
+    assert differences(before, world.state()) == [] and world.model.scale == 1.
+
+
+class Jitter(Dataset):
+    def __len__(self): return 96
+    def __getitem__(self, i): return torch.randn(6), i % 3
+
+
+@pytest.mark.parametrize('warm', (False, True))
+def test_workers_that_wait_for_the_next_epoch_are_not_disturbed(warm):
+    def train(find):
+        torch.manual_seed(0)
+        loader = DataLoader(Jitter(), 16, shuffle=True, num_workers=1, persistent_workers=True)
+        learn, rec = Learner(nn.Linear(6, 3), DataLoaders(loader, loader), F.cross_entropy), RecorderCB()
+        if warm: learn.fit(1, valid=False)
+        workers = loader._iterator
+        if find: lr_find(learn, steps=12, sweeps=1)
+        assert loader._iterator is workers
+        learn.fit(1, valid=False, cbs=[rec])
+        return rec['loss']
+    assert np.array_equal(train(False), train(True))
 
 
 class Accumulate(Callback):
@@ -258,6 +295,14 @@ def test_sweeps_go_on_where_the_last_one_stopped():
     assert seen == (firsts*6)[:32]
 
 
+def test_every_sweep_sees_batches_of_its_own():
+    seen = []
+    class Watch(Callback):
+        def before_batch(self, learn): seen.append(learn.batch[0][0, 0].item())
+    lr_find(toy([Watch()]), steps=12, sweeps=2, stop=1e-3)
+    assert seen[:12] != seen[12:]
+
+
 def test_a_callback_that_ends_the_sweep_is_named():
     class Enough(Callback):
         def after_step(self, learn):
@@ -268,3 +313,26 @@ def test_a_callback_that_ends_the_sweep_is_named():
 def test_every_sweep_starts_from_the_same_weights():
     found = lr_find(toy(bs=96, shuffle=False), sweeps=3, stop=1.)  # one batch holds all rows: nothing else differs
     assert np.array_equal(found.losses[0], found.losses[1]) and np.array_equal(found.losses[0], found.losses[2])
+
+
+def test_callbacks_see_the_learners_model():
+    seen = []
+    class Watch(Callback):
+        def __init__(self, model): self.model = model
+        def before_fit(self, learn): seen.append(self.model is learn.model and self.model.weight is learn.model.weight)
+    learn = toy()
+    learn.cbs.append(Watch(learn.model))
+    lr_find(learn, steps=10, sweeps=2)
+    assert seen == [True, True]
+
+
+def test_a_sweep_without_a_finite_loss_is_left_out():
+    calls = []
+    def loss(preds, y):
+        calls.append(1)
+        return F.cross_entropy(preds, y) * (np.nan if len(calls) == 141 else 1)
+    learn = toy()
+    learn.loss_func = loss
+    found = lr_find(learn, stop=.1, sweeps=3)
+    assert found.ends == ['climbed', 'not finite', 'climbed'] and not np.isfinite(found.losses[1]).any() and found.reason
+    found.plot()
