@@ -54,12 +54,13 @@ class Net(nn.Module):
 
 
 class ScalerCB(Callback):
-    "Mixed precision with the learner's gradient scaler; gradients shrink in place, as with `MomentumCB`."
+    "Mixed precision with the learner's gradient scaler; gradients shrink in place, as with `MomentumCB`, or are dropped."
     def __init__(self, trap): self.trap, self.log = trap, []
     def predict(self, learn):
         with torch.autocast('cpu', torch.bfloat16): learn.preds = learn.model(learn.batch[0])
     def get_loss(self, learn): learn.loss = learn.loss_func(learn.preds.float(), learn.batch[1])
     def zero_grad(self, learn):
+        if learn.step % 3 == 2: learn.opt.zero_grad() # drops them
         for p in learn.model.parameters():
             if p.grad is not None: p.grad.mul_(.5*learn.dice.random())
     def backward(self, learn): learn.scaler.scale(learn.loss).backward()
