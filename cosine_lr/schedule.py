@@ -69,7 +69,12 @@ class Schedule:
     def __rsub__(self, other): return other + -self
     def __truediv__(self, number): return (1/finite_number('divisor', number)) * self
 
-    def plot(self, ax=None, title=None, **line): # `ax`: axes to draw on; `line`: passed to matplotlib's `plot`, e.g. `label`
+    def plot(
+        self,
+        ax=None, # axes to draw on; a new figure if None
+        title=None, # the figure's one-line message
+        **line, # passed to matplotlib's `plot`, e.g. `label`
+    ):
         "Draw the value against progress; returns the axes"
         ax = new_axes('progress (fraction of training)', 'value', title, ax)
         pos = np.linspace(0, 1, 1001)
@@ -78,7 +83,10 @@ class Schedule:
 
     def _repr_png_(self): return png(self.plot(title=repr(self)))
 
-    def to_json(self): return json.dumps(_tree(self)) # text that `from_json` reads
+    def to_json(self):
+        "Text that `from_json` reads"
+        return json.dumps(_tree(self))
+
     @staticmethod
     def from_json(text): # what `to_json` gave; text from elsewhere is refused with a ValueError, never run
         "The schedule stored in `text`"
@@ -87,8 +95,13 @@ class Schedule:
         if isinstance(sched, Schedule): return sched
         raise ValueError(f"text must be a schedule as to_json writes it, got {text!r:.80}")
 
-    def lint(self, total_steps, **kw): return lint_schedule(self, total_steps, **kw) # a list of `Finding`s, see `lint_schedule`
-    def to(self, library, total_steps): return translate(_tree(self), library, total_steps) # source code, see `translate`
+    def lint(self, total_steps, **kw):
+        "Probable mistakes in a run of `total_steps`: a list of `Finding`s, see `lint_schedule`"
+        return lint_schedule(self, total_steps, **kw)
+
+    def to(self, library, total_steps):
+        "Source code that makes the same schedule in another library, see `translate`"
+        return translate(_tree(self), library, total_steps)
 
 # %% ../nbs/00_schedule.ipynb #tree
 def _tree(x):

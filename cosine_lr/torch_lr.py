@@ -207,7 +207,13 @@ class ScheduleLR(LRScheduler):
 
     def __repr__(self): return _described(self)
 
-    def plot(self, field='lr', ax=None, title=None, **line): # `line`: passed to matplotlib's `plot`, e.g. `label`
+    def plot(
+        self,
+        field='lr', # one of the scheduled fields
+        ax=None, # axes to draw on; a new figure if None
+        title=None, # the figure's one-line message
+        **line, # passed to matplotlib's `plot`, e.g. `label`
+    ):
         "Draw a field's values, a line for each number, against the step, from where the run began or was resumed; returns the axes"
         if field not in self.scheds: raise ValueError(f"field must be one of {list(self.scheds)}, got {field=}")
         steps = sorted({round(s) for s in torch.linspace(self._clock.since, self.total_steps, 1001).tolist()})
