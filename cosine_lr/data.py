@@ -36,11 +36,13 @@ def tensor_loader(
     "A loader over tensors in memory, which fetches a batch in one indexing"
     if not isinstance(bs, numbers.Integral) or bs < 1: raise ValueError(f"bs must be a whole number of rows, at least 1, got {bs=}")
     if seed is not None and (not isinstance(seed, numbers.Integral) or not 0 <= seed < 2**63): raise ValueError(f"seed must be None or a whole number from 0 to 2**63 - 1, got {seed=}")
+    for t in tensors:
+        if not isinstance(t, torch.Tensor) or not t.ndim: raise ValueError(f"tensors must be torch tensors with a batch dimension, got {t!r:.60}")
     lengths = [len(t) for t in tensors]
     if not lengths or min(lengths) == 0 or min(lengths) != max(lengths):
         raise ValueError(f"tensors must have one length, above 0, got {lengths}")
-    generator = torch.Generator().manual_seed(seed or 0)
-    sampler = torch.arange(lengths[0]).split(bs) if seed is None else _ShuffledBatches(lengths[0], bs, generator)
+    generator = torch.Generator().manual_seed(int(seed or 0))
+    sampler = torch.arange(lengths[0]).split(int(bs)) if seed is None else _ShuffledBatches(lengths[0], int(bs), generator)
     return _TensorLoader(TensorDataset(*tensors), sampler=sampler, batch_size=None, generator=generator)
 
 # %% ../nbs/02_data.ipynb #dataloaders

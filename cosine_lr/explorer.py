@@ -7,11 +7,12 @@ __all__ = ['dial', 'explore', 'explore_peaks']
 
 # %% ../nbs/explorer.ipynb #imports
 import base64
+import numbers
 import re
 import numpy as np
 from .plot import new_axes, png
 from .recipes import restarts
-from .schedule import constant, cosine, join, linear
+from .schedule import constant, cosine, finite_number, join, linear
 
 # %% ../nbs/explorer.ipynb #dial
 _RECIPES = { # name: (the climb's shape, the decay from 1 to `low`)
@@ -32,6 +33,9 @@ def dial(
 ): # a schedule
     "The schedule that a setting of the knobs stands for"
     if recipe not in list(_RECIPES): raise ValueError(f"recipe must be one of {list(_RECIPES)}, got {recipe=}")
+    if not finite_number('peak', peak) > 0: raise ValueError(f"peak must be above 0, got {peak=}")
+    if not 0 <= finite_number('warm', warm) < 1: raise ValueError(f"warm must be a share of the run, from 0 to below 1, got {warm=}")
+    if not 0 <= finite_number('floor', floor) <= 1: raise ValueError(f"floor must be a fraction of the peak, from 0 to 1, got {floor=}")
     climb, decay = _RECIPES[recipe]
     sched = decay(floor) if cycles == 1 else restarts(cycles, shape=decay(floor))
     return peak * (join([climb(floor, 1), sched], at=[warm]) if warm else sched)
@@ -90,15 +94,20 @@ def explore(
     values = dict(recipe='cosine', peak=.1, warm=.05, floor=0., cycles=1)
     if unknown := set(start) - set(values): raise ValueError(f"there is no knob {sorted(unknown)[0]!r}; choose from {list(values)}")
     values |= start
-    dial(**values) # refuses what the knobs could not show
+    dial(**values) # refuses what is no schedule
+    if not isinstance(steps, numbers.Integral): raise ValueError(f"steps must be a whole number, got {steps=}")
+    values['steps'] = steps
     def draw(steps, **values): return _draw_schedule(sched := dial(**values), steps), _words(sched, steps)
-    return _Panel(draw, dict(
+    knobs = dict(
         recipe=widgets.SelectionSlider(options=list(_RECIPES), value=values['recipe'], description='recipe'),
         peak=widgets.FloatLogSlider(values['peak'], min=-5, max=2, step=.05, readout_format='.2g', description='peak'),
         warm=widgets.FloatSlider(values['warm'], min=0, max=.5, step=.01, description='warm-up'),
         floor=widgets.FloatSlider(values['floor'], min=0, max=1, step=.01, description='floor'),
         cycles=widgets.IntSlider(values['cycles'], min=1, max=8, description='cycles'),
-        steps=widgets.BoundedIntText(steps, min=2, max=1_000_000, description='steps')))
+        steps=widgets.BoundedIntText(values['steps'], min=2, max=1_000_000, description='steps'))
+    for name, knob in knobs.items():
+        if knob.value != values[name]: raise ValueError(f"{name} is beyond its knob, which goes to {knob.value!r}, got {name}={values[name]!r}")
+    return _Panel(draw, knobs)
 
 # %% ../nbs/explorer.ipynb #explore-peaks
 def explore_peaks(

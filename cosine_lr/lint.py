@@ -7,6 +7,7 @@ __all__ = ['Finding', 'lint_schedule']
 
 # %% ../nbs/lint.ipynb #imports
 import math
+import numbers
 import numpy as np
 from dataclasses import dataclass
 
@@ -24,8 +25,8 @@ def _coverage(total_steps, stepped, steps_per_epoch, num_processes):
     "The share of a schedule of `total_steps` that is used up when the run ends"
     if stepped not in ('batch', 'epoch'): raise ValueError(f"stepped must be 'batch' or 'epoch', got {stepped=}")
     if stepped == 'epoch' and steps_per_epoch is None: raise ValueError("steps_per_epoch must be given with stepped='epoch': the batches in an epoch, or 1 if total_steps counts epochs")
-    for name, n in dict(total_steps=total_steps, steps_per_epoch=steps_per_epoch or 1, num_processes=num_processes).items():
-        if not isinstance(n, int) or not 1 <= n < 2**53: raise ValueError(f"{name} must be a whole number, at least 1, got {name}={n!r:.60}")
+    for name, n in dict(total_steps=total_steps, steps_per_epoch=1 if steps_per_epoch is None else steps_per_epoch, num_processes=num_processes).items():
+        if not isinstance(n, numbers.Integral) or not 1 <= n < 2**53: raise ValueError(f"{name} must be a whole number, at least 1, got {name}={n!r:.60}")
     return num_processes / (steps_per_epoch if stepped == 'epoch' else 1)
 
 def _lint_clock(coverage):
@@ -33,7 +34,7 @@ def _lint_clock(coverage):
     if coverage > 1: yield Finding('serious', f"the schedule ends after {1/coverage:.1%} of the run: every process moves it", "move it once an optimizer step, in one process")
 
 # %% ../nbs/lint.ipynb #lint-values
-def _lint_start(values, peak):
+def _lint_start(values):
     zeros = sum(v == 0 for v in values) / len(values)
     if values[0] == 0: yield Finding('warning', "the first step is taken at 0: a batch computed and thrown away", "start the warm-up above 0, e.g. linear(.01, 1)")
     if zeros > .1: yield Finding('serious', f"{zeros:.0%} of the steps are taken at 0", "shorten the part at 0")
@@ -71,6 +72,8 @@ def lint_schedule(
     jump=0.2, # report steps that change the value by more than this share of the peak
 ): # a list of `Finding`s, the most serious first
     "Mistakes that are visible before the first step"
+    if isinstance(sched, type) or not callable(sched): raise ValueError(f"sched must be a schedule or a function of progress, got {sched!r:.60}")
+    if not isinstance(jump, numbers.Real) or not jump > 0: raise ValueError(f"jump must be a number above 0, got {jump=}")
     coverage = _coverage(total_steps, stepped, steps_per_epoch, num_processes)
     if end not in ('open', 'closed'): raise ValueError(f"end must be 'open' or 'closed', got {end=}")
     span, n = (total_steps if end == 'open' else max(total_steps - 1, 1)), min(total_steps, 10_000)
@@ -78,5 +81,5 @@ def lint_schedule(
     peak, last = max(values), float(sched(1.))
     if not all(map(math.isfinite, values)): return [Finding('serious', "it is not finite everywhere", "look for a division by 0")]
     if peak <= 0: return [Finding('serious', f"it is never above 0 (its highest value is {peak:.3g})", "nothing would be learned; check the sign and the peak")]
-    found = [*_lint_clock(coverage), *_lint_start(values, peak), *_lint_end(values, last, peak, coverage), *_lint_shape(sched, values, last, peak, jump)]
+    found = [*_lint_clock(coverage), *_lint_start(values), *_lint_end(values, last, peak, coverage), *_lint_shape(sched, values, last, peak, jump)]
     return sorted(found, key=lambda f: ('serious', 'warning', 'note').index(f.severity))

@@ -33,7 +33,10 @@ class Metric:
     ):
         "Take in one batch"
         if targ is not None and len(inp) != len(targ): raise ValueError(f"inp and targ must have the same length, got {len(inp)} and {len(targ)}")
-        self.last = kept(self.calc(inp, targ))
+        if not n > 0: raise ValueError(f"n must be the number of rows, above 0, got {n=}")
+        got = self.calc(inp, targ)
+        if isinstance(got, torch.Tensor) and got.numel() != 1: raise ValueError(f"calc must give one number a batch, got a tensor of shape {tuple(got.shape)}")
+        self.last = kept(got)
         self.vals.append(self.last)
         self.ns.append(n)
 
@@ -58,6 +61,8 @@ def classes(
 class Accuracy(Metric):
     "The share of rows whose predicted class is the target; takes classes or scores [n, classes, …]"
     def calc(self, inps, targs):
+        for name, x in (('inps', inps), ('targs', targs)):
+            if not isinstance(x, torch.Tensor): raise ValueError(f"{name} must be a tensor, got {name}={x!r:.60}")
         inps = classes(inps, targs)
         if inps.shape != targs.shape: raise ValueError(f"inps and targs must have the same shape, got {tuple(inps.shape)} and {tuple(targs.shape)}")
         return (inps == targs).float().mean()

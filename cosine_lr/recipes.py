@@ -20,11 +20,15 @@ def warmup(
     start=0, # first value, as a fraction of `sched`'s first
 ): # a schedule with the peak of `sched`
     "A straight climb to where `sched` begins, then `sched` (Goyal et al. 2017, §2.2)"
-    return join([_schedule(sched)(0.)*linear(start, 1), sched], at=[warm])
+    return join([_schedule('sched', sched)(0.)*linear(start, 1), sched], at=[_fraction('warm', warm)])
 
-def _schedule(x):
+def _schedule(name, x):
     if isinstance(x, Schedule): return x
-    raise ValueError(f"a schedule is needed here, got {x!r:.60}")
+    raise ValueError(f"{name} must be a schedule, got {x!r:.60}")
+
+def _fraction(name, x):
+    if 0 < finite_number(name, x) < 1: return x
+    raise ValueError(f"{name} must be a fraction of training between 0 and 1, got {name}={x!r}")
 
 def warmup_cosine(
     warm=0.05, # where the warm-up ends and the decay begins, a fraction of training
@@ -32,7 +36,7 @@ def warmup_cosine(
     end=0, # last value, as a fraction of the peak
 ): # a schedule with peak 1
     "A straight climb to 1, then half a cosine down (Goyal et al. 2017, §2.2; SGDR, eq. 5)"
-    return join([linear(start, 1), cosine(1, end)], at=[warm])
+    return join([linear(start, 1), cosine(1, end)], at=[_fraction('warm', warm)])
 
 # %% ../nbs/01_recipes.ipynb #wsd
 def wsd(
@@ -41,13 +45,14 @@ def wsd(
     decay=linear(), # the shape of the decay, from 1
 ): # a schedule with peak 1
     "Warmup-stable-decay, the trapezoid: climb, hold, cool (MiniCPM, arXiv 2404.06395, §4)"
-    return join([linear(0, 1), constant(), decay], at=[warm, cool])
+    if _fraction('warm', warm) >= _fraction('cool', cool): raise ValueError(f"cool must be after warm, got {warm=}, {cool=}")
+    return join([linear(0, 1), constant(), _schedule('decay', decay)], at=[warm, cool])
 
 def flat_cos(
     cool=0.75, # where the cosine begins, a fraction of training
 ): # a schedule with peak 1
     "Hold the peak, then half a cosine to 0"
-    return join([constant(), cosine()], at=[cool])
+    return join([constant(), cosine()], at=[_fraction('cool', cool)])
 
 # %% ../nbs/01_recipes.ipynb #one-cycle
 def one_cycle(
@@ -56,16 +61,16 @@ def one_cycle(
     end=1/25e4, # last value, as a fraction of the peak
 ): # a schedule with peak 1
     "Half a cosine up, half a cosine down (Smith and Topin 2018, arXiv 1708.07120)"
-    return join([cosine(start, 1), cosine(1, end)], at=[warm])
+    return join([cosine(start, 1), cosine(1, end)], at=[_fraction('warm', warm)])
 
-# %% ../nbs/01_recipes.ipynb #three-phase
 def three_phase(
     warm=0.3, # where the peak is, a fraction of training below a half
     start=1/25, # first value, as a fraction of the peak, reached again at `2*warm`
     end=1/25e4, # last value, as a fraction of the peak
 ): # a schedule with peak 1
     "Half a cosine up, down again, and further down (Smith and Topin 2018, arXiv 1708.07120)"
-    return join([cosine(start, 1), cosine(1, start), cosine(start, end)], at=[warm, 2*finite_number('warm', warm)])
+    if not 0 < finite_number('warm', warm) < .5: raise ValueError(f"warm must be a fraction of training between 0 and a half, got {warm=}")
+    return join([cosine(start, 1), cosine(1, start), cosine(start, end)], at=[warm, 2*warm])
 
 # %% ../nbs/01_recipes.ipynb #restarts
 def restarts(
@@ -75,11 +80,13 @@ def restarts(
     shape=cosine(), # one cycle
 ): # a schedule whose first peak is 1
     "`shape` again and again: warm restarts (SGDR, arXiv 1608.03983, §3)"
-    if not isinstance(cycles, int) or not 1 <= cycles <= 10_000: raise ValueError(f"cycles must be a whole number from 1 to 10,000, got {cycles=}")
+    if not isinstance(cycles, numbers.Integral) or not 1 <= cycles <= 10_000: raise ValueError(f"cycles must be a whole number from 1 to 10,000, got {cycles=}")
     for name, x in (('growth', growth), ('decay', decay)):
         if not isinstance(x, numbers.Real) or not 1e-3 <= x <= 1e3: raise ValueError(f"{name} must be a number from 0.001 to 1,000, got {name}={x!r}")
-    _schedule(shape)
-    *starts, total = accumulate(Fraction(finite_number('growth', growth))**i for i in range(cycles))
+    _schedule('shape', shape)
+    ratio = Fraction(finite_number('growth', growth))
+    *starts, total = accumulate(ratio**i for i in range(cycles))
+    if 10**9*min(1, ratio**(cycles - 1)) < total: raise ValueError(f"growth must leave each cycle a billionth of training or more, got {growth=} for {cycles=}")
     pieces = [shape if decay == 1 else decay**i * shape for i in range(cycles)]
     return join(pieces, at=[s/total for s in starts])
 
@@ -90,7 +97,7 @@ def triangular(
     decay=1, # each peak, as a multiple of the one before
 ): # a schedule with peak 1
     "Straight up and down, again and again (Smith 2017, arXiv 1506.01186, §3)"
-    return restarts(cycles, decay=decay, shape=join([linear(low, 1), linear(1, low)], at=[.5]))
+    return restarts(cycles, decay=decay, shape=join([linear(finite_number('low', low), 1), linear(1, low)], at=[.5]))
 
 def multistep(
     at=(0.5, 0.75), # where the value drops, fractions of training
@@ -108,8 +115,8 @@ def noisy(
     seed=0, # the same seed gives the same noise
 ): # `sched` times the noise, never below 0
     "`sched` with seeded, piecewise linear Gaussian noise"
-    if not isinstance(knots, int) or not 2 <= knots <= 10_000: raise ValueError(f"knots must be a whole number from 2 to 10,000, got {knots=}")
+    if not isinstance(knots, numbers.Integral) or not 2 <= knots <= 10_000: raise ValueError(f"knots must be a whole number from 2 to 10,000, got {knots=}")
     if not isinstance(sd, numbers.Real) or not 0 <= sd < float('inf'): raise ValueError(f"sd must be a number, at least 0, got {sd=}")
     rng = random.Random(repr(seed))
     level = [max(0., rng.gauss(1, sd)) for _ in range(knots)]
-    return _schedule(sched) * join([linear(a, b) for a, b in zip(level, level[1:])], at=[k/(knots-1) for k in range(1, knots-1)])
+    return _schedule('sched', sched) * join([linear(a, b) for a, b in zip(level, level[1:])], at=[k/(knots-1) for k in range(1, knots-1)])

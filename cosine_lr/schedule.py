@@ -69,7 +69,12 @@ class Schedule:
     def __rsub__(self, other): return other + -self
     def __truediv__(self, number): return (1/finite_number('divisor', number)) * self
 
-    def plot(self, ax=None, title=None, **line): # `ax`: axes to draw on; `line`: passed to matplotlib's `plot`, e.g. `label`
+    def plot(
+        self,
+        ax=None, # axes to draw on; a new figure if None
+        title=None, # the figure's one-line message
+        **line, # passed to matplotlib's `plot`, e.g. `label`
+    ):
         "Draw the value against progress; returns the axes"
         ax = new_axes('progress (fraction of training)', 'value', title, ax)
         pos = np.linspace(0, 1, 1001)
@@ -78,7 +83,10 @@ class Schedule:
 
     def _repr_png_(self): return png(self.plot(title=repr(self)))
 
-    def to_json(self): return json.dumps(_tree(self)) # text that `from_json` reads
+    def to_json(self):
+        "Text that `from_json` reads"
+        return json.dumps(_tree(self))
+
     @staticmethod
     def from_json(text): # what `to_json` gave; text from elsewhere is refused with a ValueError, never run
         "The schedule stored in `text`"
@@ -87,8 +95,13 @@ class Schedule:
         if isinstance(sched, Schedule): return sched
         raise ValueError(f"text must be a schedule as to_json writes it, got {text!r:.80}")
 
-    def lint(self, total_steps, **kw): return lint_schedule(self, total_steps, **kw) # a list of `Finding`s, see `lint_schedule`
-    def to(self, library, total_steps): return translate(_tree(self), library, total_steps) # source code, see `translate`
+    def lint(self, total_steps, **kw):
+        "Probable mistakes in a run of `total_steps`: a list of `Finding`s, see `lint_schedule`"
+        return lint_schedule(self, total_steps, **kw)
+
+    def to(self, library, total_steps):
+        "Source code that makes the same schedule in another library, see `translate`"
+        return translate(_tree(self), library, total_steps)
 
 # %% ../nbs/00_schedule.ipynb #tree
 def _tree(x):
@@ -211,6 +224,7 @@ def position(
 ): # progress in [0, 1]
     "Progress after `step` of `total` steps, with both ends explicit"
     if not isinstance(total, (int, np.integer)) or isinstance(total, bool) or not 1 <= total < 2**53: raise ValueError(f"total must be a whole number of steps, at least 1, got {total=}")
+    if not isinstance(step, (int, np.ndarray, torch.Tensor, numbers.Real)): raise ValueError(f"step must be a number, a NumPy array or a tensor, got {step=}")
     if end not in ('open', 'closed'): raise ValueError(f"end must be 'open' or 'closed', got {end=}")
     if after == 'repeat': step = step % total
     elif after == 'raise':
@@ -230,7 +244,7 @@ def write_field(
     if type(old) is float: group[field] = value # the usual case
     elif isinstance(old, torch.Tensor): old.fill_(value)
     elif isinstance(old, (tuple, list)) and any(isinstance(o, torch.Tensor) for o in old):
-        group[field] = type(old)(o.fill_(v) if isinstance(o, torch.Tensor) else v for o, v in zip(old, value))
+        group[field] = type(old)(o.fill_(v) if isinstance(o, torch.Tensor) else v for o, v in zip(old, value, strict=True))
     else: group[field] = value
 
 # %% ../nbs/00_schedule.ipynb #bind-fields
@@ -239,7 +253,8 @@ def bind_fields(
     scheds, # {field: schedule or function of `pos`, or a list with one for each param group}
 ): # a list of (param group, field, schedule)
     "Each schedule with the place it is for; a ValueError says which one does not fit"
-    if not scheds: raise ValueError("scheds must name at least one field, e.g. lr=0.1*cosine()")
+    if not hasattr(optimizer, 'param_groups'): raise ValueError(f"optimizer must have param groups, as torch's optimizers do, got {optimizer!r:.60}")
+    if not scheds or not isinstance(scheds, dict): raise ValueError("scheds must name at least one field, e.g. lr=0.1*cosine()")
     groups, bound = optimizer.param_groups, []
     for field, given in scheds.items():
         choices = sorted(set.intersection(*map(set, groups)) - {'params', 'initial_lr', 'param_names'})
@@ -264,4 +279,4 @@ def _separate(field, groups):
 def _check_values(field, sched):
     if isinstance(sched, type) or not callable(sched): raise ValueError(f"{field} must be a schedule, a function of pos, got {sched!r}; a fixed value is constant(…)")
     for pos in np.linspace(0, 1, 101).tolist() if field == 'lr' else ():
-        if not 0 <= sched(pos) < np.inf: raise ValueError(f"lr must be a finite number, at least 0, all the way; {sched!r} gives {sched(pos)} at {pos=}")
+        if not hasattr(value := sched(pos), '__float__') or not 0 <= value < np.inf: raise ValueError(f"lr must be a finite number, at least 0, all the way; {sched!r} gives {value!r} at {pos=}")

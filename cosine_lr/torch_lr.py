@@ -27,7 +27,7 @@ class _Clock:
     done: float = 0.
 
     def __post_init__(self):
-        if not isinstance(self.total_steps, numbers.Integral) or self.total_steps < 1:
+        if not isinstance(self.total_steps, numbers.Integral) or isinstance(self.total_steps, bool) or self.total_steps < 1:
             raise ValueError(f"total_steps must be a whole number of steps, at least 1, got total_steps={self.total_steps!r}")
         position(0, 1, self.end, self.after)
         if not isinstance(self.since, numbers.Integral): raise ValueError(f"since must be a whole number of steps, got since={self.since!r}")
@@ -56,7 +56,6 @@ def _same_kind(field, old, value):
     if not ok or any(isinstance(v, numbers.Real) and not math.isfinite(v) for v in values):
         raise ValueError(f"{field} must have values like {old!r}, and its schedule gives {value!r}")
 
-# %% ../nbs/11_torch.ipynb #bind-2
 def _bound(opt, scheds):
     "`scheds`, when they suit the optimizer's groups; a ValueError says why not"
     for group, field, sched in bind_fields(opt, scheds): _same_kind(field, group[field], sched(0.))
@@ -90,6 +89,7 @@ def _like(old, value): return type(old)(value) if isinstance(value, list) else v
 
 def _compared(sched, state):
     "The state's clock, and what the state and the scheduler differ in: {name: (theirs, ours)}"
+    if not isinstance(state, dict): raise ValueError(f"state_dict must be a dictionary, as state_dict() gives it, got {state!r:.60}")
     if lacks := {'last_epoch', 'scheds', 'cooling', 'values', *(f.name for f in fields(_Clock))} - set(state):
         raise ValueError(f"state_dict is not a ScheduleLR's: it lacks {sorted(lacks)}")
     old = _Clock(**{f.name: state[f.name] for f in fields(_Clock)})
@@ -207,10 +207,17 @@ class ScheduleLR(LRScheduler):
 
     def __repr__(self): return _described(self)
 
-    def plot(self, field='lr', ax=None, title=None, **line): # `line`: passed to matplotlib's `plot`, e.g. `label`
-        "Draw a field's values against the step, from where the run began or was resumed; returns the axes"
+    def plot(
+        self,
+        field='lr', # one of the scheduled fields
+        ax=None, # axes to draw on; a new figure if None
+        title=None, # the figure's one-line message
+        **line, # passed to matplotlib's `plot`, e.g. `label`
+    ):
+        "Draw a field's values, a line for each number, against the step, from where the run began or was resumed; returns the axes"
         if field not in self.scheds: raise ValueError(f"field must be one of {list(self.scheds)}, got {field=}")
         steps = sorted({round(s) for s in torch.linspace(self._clock.since, self.total_steps, 1001).tolist()})
         ax = new_axes('step', {'lr': 'learning rate'}.get(field, field), title, ax)
-        ax.plot(steps, [self.at(s)[field] for s in steps], **line)
+        numbers_of = lambda values: [x for value in values for x in (value if isinstance(value, (tuple, list)) else [value])]
+        ax.plot(steps, [numbers_of(self.at(s)[field]) for s in steps], **line)
         return ax

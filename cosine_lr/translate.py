@@ -6,6 +6,7 @@
 __all__ = ['translate', 'overlay']
 
 # %% ../nbs/translate.ipynb #imports
+import numbers
 import numpy as np
 from .plot import label_lines, new_axes
 
@@ -69,8 +70,8 @@ def _optax(tree, total):
         if name == 'constant': return f"optax.constant_schedule({v['value']})"
         if name == 'linear': return f"optax.linear_schedule({v['start']}, {v['end']}, {n})"
         if name == 'polynomial': return f"optax.polynomial_schedule({v['start']}, {v['end']}, {v['power']}, {n})"
+        if v['start'] == 0: raise ValueError(f"a curve, {name}, that starts at 0")
         if name == 'exponential': return f"optax.exponential_decay({v['start']}, {n}, {v['end']/v['start']})"
-        if v['start'] == 0: raise ValueError("a cosine that starts at 0")
         return f"optax.cosine_decay_schedule({v['start']}, {n}, alpha={v['end']/v['start']})"
     pieces = _pieces(tree, total)
     words, starts = [word(*p) for p in pieces], np.cumsum([n for _, n, _ in pieces]).tolist()[:-1]
@@ -83,8 +84,9 @@ def _warmup_decay(tree, total):
     pieces = _pieces(tree, total)
     climbs = len(pieces) > 1 and pieces[0][0] == 'linear' and pieces[0][2]['end'] > pieces[0][2]['start']
     (_, warm, v), rest = (pieces[0], pieces[1:]) if climbs else ((None, 0, {'start': None}), pieces)
-    first = rest[0][2]
-    return v['start'], warm, first.get('value', first.get('start')), ' '.join(name for name, _, _ in rest), rest
+    peak = rest[0][2].get('value', rest[0][2].get('start'))
+    if peak == 0: raise ValueError(f"a curve, {rest[0][0]}, that starts at 0")
+    return v['start'], warm, peak, ' '.join(name for name, _, _ in rest), rest
 
 def _transformers(tree, total):
     start, warm, peak, names, rest = _warmup_decay(tree, total)
@@ -129,8 +131,9 @@ def translate(
 ): # Python source code
     "Source code that makes the same schedule in another library; a ValueError says what it has no words for"
     if library not in list(_LIBRARIES): raise ValueError(f"library must be one of {list(_LIBRARIES)}, got {library=}")
-    if not isinstance(total_steps, int) or total_steps < 1: raise ValueError(f"total_steps must be a whole number, at least 1, got {total_steps=}")
-    try: return _LIBRARIES[library](tree, total_steps)
+    if not isinstance(tree, dict): raise ValueError(f"tree must be a schedule as plain data, as sched.to(library, total_steps) passes it, got {tree!r:.60}")
+    if not isinstance(total_steps, numbers.Integral) or total_steps < 1: raise ValueError(f"total_steps must be a whole number, at least 1, got {total_steps=}")
+    try: return _LIBRARIES[library](tree, int(total_steps))
     except ValueError as e: raise ValueError(f"{library} has no words for {e}; in torch, use sched.to('torch', …) or ScheduleLR") from e
 
 # %% ../nbs/translate.ipynb #overlay
@@ -141,6 +144,9 @@ def overlay(
     ax=None, # axes to draw on; a new figure if None
 ): # (axes, largest difference, the step where it is)
     "Draw another library's schedule over ours and name the largest difference"
+    if not isinstance(total_steps, numbers.Integral) or total_steps < 1: raise ValueError(f"total_steps must be a whole number, at least 1, got {total_steps=}")
+    if not callable(sched): raise ValueError(f"sched must be a schedule or a function of progress, got {sched!r:.60}")
+    if not callable(other) and not hasattr(other, 'optimizer'): raise ValueError(f"other must be a torch-style scheduler or a function of the step, got {other!r:.60}")
     theirs = []
     for step in range(total_steps):
         theirs.append(float(other(step) if callable(other) else other.optimizer.param_groups[0]['lr']))

@@ -198,6 +198,19 @@ def test_a_readme_has_figures_links_and_no_hidden_cells(repo):
     assert readme.faults(repo) == ['docs/readme/loss-curve.png is missing or differs from the notebook']
 
 
+def test_outputs_that_are_not_the_committed_ones(repo):
+    import nbformat
+    execute, path = load('execute'), repo/'nbs/00_plot.ipynb'
+    read = lambda: nbformat.read(path, as_version=4)
+    assert [*execute.differences(execute.run(path), read())] == []
+    edit(path, '"1\\n"', '"2\\n"')
+    assert [*execute.differences(execute.run(path), read())] == ['cell show: stdout']
+    figure = lambda png: [printed('1\n'), {'output_type': 'display_data', 'metadata': {}, 'data': {'image/png': png}}]
+    shown = lambda outputs: nbformat.reads(json.dumps({'cells': [cell('code', 'show', 'draw()', outputs)], 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 5}), as_version=4)
+    assert [*execute.differences(shown(figure('a')), shown(figure('b')))] == ['cell show: image/png']
+    assert [*execute.differences(shown([printed('1\n'), printed('<f at 0x7f>\n')]), shown([printed('1\n<f at 0x80>\n')]))] == []
+
+
 # --- what the documentation promises ---
 
 def links_of(name):
@@ -225,6 +238,29 @@ def test_the_glossary_keeps_its_word():
 def test_a_glossary_that_does_not():
     assert [*glossary_faults([('', 'Schedule', ['00_schedule.ipynb']), ('', 'Quokka', ['00_schedule.ipynb']), ('', 'Schedule', ['gone.ipynb']), ('', 'Peak', [])])] == [
         "00_schedule.ipynb does not speak of 'Quokka'", 'Schedule: there is no gone.ipynb', 'Peak: no notebook defines it']
+
+
+def test_the_reference_has_every_public_name():
+    import cosine_lr
+    docs, pages = load('docs'), []
+    for path in checks.notebooks(ROOT):
+        nb = json.loads(path.read_text(encoding='utf-8'))
+        if docs.module_of(nb): pages += docs.reference(nb, path)  # raises where a docstring or an example is missing
+    listed = re.findall(r'^## (\w+)$', '\n'.join(pages), re.MULTILINE)
+    assert set(cosine_lr.__all__) <= set(listed)
+
+
+def test_a_public_name_that_says_too_little(monkeypatch):
+    import cosine_lr
+    docs, path = load('docs'), ROOT/'nbs/03_metric.ipynb'
+    nb = json.loads(path.read_text(encoding='utf-8'))
+    told = docs.entry(cosine_lr.digits_dls, 3) + docs.entry(cosine_lr.tensor_loader, 3)
+    for part in ('bs=64, # rows in a batch of the training set', 'Returns `DataLoaders` of batches [x, y]', '- `ValueError`: bs must be a whole number of rows, at least 1'): assert part in told
+    for cell in nb['cells']:
+        if '#| export' not in ''.join(cell['source']): cell['source'] = [line.replace('Accuracy', 'A') for line in cell['source']]
+    with pytest.raises(ValueError, match='cosine_lr.Accuracy has no example in 03_metric.ipynb'): [*docs.reference(nb, path)]
+    monkeypatch.setattr(cosine_lr.Accuracy, '__doc__', None)
+    with pytest.raises(ValueError, match='Accuracy has no docstring'): [*docs.reference(nb, path)]
 
 
 def test_the_sidebar_has_every_page_once():
@@ -321,6 +357,7 @@ def test_in_browser_notebooks_that_no_reader_should_see(repo, tmp_path):
         '01_raises': ('raise ValueError("planted")', ()),
         '02_no_figure': ('1', drawn),
         '03_stuck': ('import time; time.sleep(60)', ()),
+        '05_transparent': ('import matplotlib.pyplot as plt; plt.figure(facecolor="none"); plt.plot([0, 1]);', ()),
         '04_widget_as_text': ('class IntSlider:\n    def __repr__(self): return "IntSlider(value=0)"\nIntSlider()', ()),
     }
     for name, (source, outputs) in planted.items(): write_notebook(repo/f'nbs/{name}.ipynb', cell('code', 'default', INSTALL), cell('code', 'planted', source, outputs))
@@ -329,9 +366,9 @@ def test_in_browser_notebooks_that_no_reader_should_see(repo, tmp_path):
     lines = dict(line.split(': ', 1) for line in done.stdout.splitlines() if '.ipynb: ' in line)
     assert done.returncode == 1, done
     assert lines['00_plot.ipynb'] == lines['index.ipynb'] == 'ok'
-    for name, fault in {'01_raises': 'ValueError: planted', '02_no_figure': '0 figures of 1', '03_stuck': 'did not come to an end', '04_widget_as_text': 'a widget shown as text'}.items():
+    for name, fault in {'01_raises': 'ValueError: planted', '02_no_figure': '0 figures of 1', '03_stuck': 'did not come to an end', '04_widget_as_text': 'a widget shown as text', '05_transparent': '1 figures are transparent'}.items():
         assert fault in lines[f'{name}.ipynb'], lines
-    assert len([*(tmp_path/'out').glob('*.png')]) == 6
+    assert len([*(tmp_path/'out').glob('*.png')]) == 7 + 6  # light and dark; the stuck one ends before
 
 
 @in_browser

@@ -2,7 +2,8 @@
 
 Each notebook is opened, Run All Cells is chosen from the menu, and the notebook is saved. A notebook fails on an error in an output, on a
 figure that the committed notebook has and this run does not show, on a widget shown as text, on an error in the browser's console, and when
-it does not come to an end. Screenshots of each notebook's first screen and of each widget go to `--out`. Cells marked `#| eval: false` do not run.
+it does not come to an end. Screenshots of each notebook's first screen, of its first figure in the dark theme and of each widget go to `--out`. Cells
+marked `#| eval: false` do not run.
 """
 import argparse
 import json
@@ -30,6 +31,7 @@ QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '-
          '--disable-component-update', '--disable-sync']
 SETTINGS = {
     'notebook-extension/tracker': {'windowingMode': 'none'},  # every cell is in the page, seen or not
+    'apputils-extension/themes': {'adaptive-theme': True},  # light or dark, as the browser says
     'apputils-extension/notification': {'fetchNews': 'false', 'checkForUpdates': False},
     'docmanager-extension/plugin': {'autosave': False},
 }
@@ -142,6 +144,16 @@ def faults_of(nb, committed, page):
     if drawn < widgets: yield f'{drawn} of {widgets} widgets are in the page'
 
 
+def faults_in_the_dark(page, path, out):
+    "Go to the dark theme and look at the first figure; a transparent one would be black on black."
+    page.emulate_media(color_scheme='dark')
+    page.locator('body[data-jp-theme-light="false"]').wait_for(state='attached')
+    if figure := page.query_selector('.jp-OutputArea-output img'): figure.scroll_into_view_if_needed()
+    page.screenshot(path=out/f'{path.stem}-dark.png')
+    corner = 'e => { const c = new OffscreenCanvas(1, 1).getContext("2d"); c.drawImage(e, 0, 0); return c.getImageData(0, 0, 1, 1).data[3] < 255 }'
+    if clear := page.eval_on_selector_all('.jp-OutputArea-output img', f'els => els.filter({corner}).length'): yield f'{clear} figures are transparent: not to be read in the dark theme'
+
+
 def photograph_widgets(page, out, name):
     for i, widget in enumerate(page.query_selector_all('.jp-OutputArea-output .jupyter-widgets:not(.jupyter-widgets *)')):
         widget.scroll_into_view_if_needed()
@@ -151,7 +163,7 @@ def photograph_widgets(page, out, name):
 def read(browser, lab, folder, path, out, timeout):
     "Open, run, save and look at one notebook; its faults."
     address, token = lab
-    page = browser.new_page(viewport=dict(width=1280, height=900))
+    page = browser.new_page(viewport=dict(width=1280, height=900), color_scheme='light')
     said = []
     page.on('console', lambda m: said.append(m.text) if m.type == 'error' else None)
     page.on('pageerror', lambda e: said.append(str(e)))
@@ -163,7 +175,7 @@ def read(browser, lab, folder, path, out, timeout):
         if not ended: return [f'did not come to an end within {timeout} s']
         photograph_widgets(page, out, path.stem)
         ran = save(page, folder/'nbs'/path.name)
-        faults = [*faults_of(ran, json.loads(path.read_text(encoding='utf-8')), page)]
+        faults = [*faults_of(ran, json.loads(path.read_text(encoding='utf-8')), page), *faults_in_the_dark(page, path, out)]
         return faults + [f'console: {text:.300}' for text in dict.fromkeys(said) if not THEIRS.search(text)]
     except BrowserError as e: return [f'{type(e).__name__}: {e}'[:500]]
     finally:

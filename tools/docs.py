@@ -3,6 +3,7 @@
 Everything a page needs (formulas, search, fonts) comes with it: the site works without a network.
 """
 import argparse
+import ast
 import importlib
 import inspect
 import json
@@ -11,17 +12,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from configparser import ConfigParser
 from pathlib import Path
 
 import numpy as np
-from nbdev.showdoc import BasicMarkdownRenderer, show_doc
+from fastcore.docments import docments
 
 from test import PACKAGE, ROOT, notebooks
 
 SETTINGS = ConfigParser(delimiters=['='])
 SETTINGS.read(ROOT/'settings.ini', encoding='utf-8')
 REPOSITORY = '{git_url}/blob/{branch}'.format_map(SETTINGS['DEFAULT'])
+FENCED = re.compile(r'```python\n(.+?)\n```', re.DOTALL)
 OUTSIDE = re.compile(r'(?<!!)\]\(\.\./((?!docs/readme)[^)]+)\)')
 TREE = """
 ```{{toctree}}
@@ -59,43 +62,100 @@ def page_of(nb):
     return nb | {'cells': kept}
 
 
-def example_of(name, nb):
-    "The first cell after the definition that uses `name`: it is run by every test, and its figure stands in the notebook."
-    cells = [cell for cell in nb['cells'] if cell['cell_type'] == 'code']
-    defined = [i for i, cell in enumerate(cells) if re.search(rf'^(def|class) {name}\b|^{name} *=', source(cell), re.MULTILINE)]
-    for cell in cells[defined[-1] + 1:] if defined else ():
-        if re.search(rf'\b{name}\b', source(cell)) and not re.search(r'^#\|\s*export', source(cell), re.MULTILINE): return source(cell)
+def first_use(name, nb):
+    "The first code after the definition that uses `name`, in a cell, where every test runs it, or in the text."
+    defined = False
+    for cell in nb['cells']:
+        code = source(cell)
+        if re.search(r'^#\|\s*exporti?\b', code): defined |= bool(re.search(rf'^(def|class) {name}\b|^{name} *=', code, re.MULTILINE))
+        elif defined:
+            for text in [code] if cell['cell_type'] == 'code' else FENCED.findall(code):
+                if re.search(rf'\b{name}\b', text): return re.sub(r'^#\|.*\n', '', text, flags=re.MULTILINE).strip()
+
+
+def example_of(name, nb, module):
+    "The first use of `name`, or else of a public name that needs it, as a function needs the class that it returns."
+    code = {other: inspect.getsource(thing) for other, thing in vars(module).items() if getattr(thing, '__module__', None) == module.__name__ and (inspect.isclass(thing) or inspect.isfunction(thing))}
+    waiting = [name]
+    for candidate in waiting:
+        if candidate in module.__all__ and (example := first_use(candidate, nb)): return example
+        waiting += [other for other, text in code.items() if other not in waiting and re.search(rf'\b{candidate}\b', text)]
 
 
 def reference(nb, path):
-    "A page for one module: each public name with its signature, its comments on parameters, and an example."
+    "A page for one module: each public name with its signature, its comments on parameters, its errors, and an example."
     module = importlib.import_module(f'{PACKAGE}.{module_of(nb)}')
-    yield f'# `{module.__name__}`\n\n{module.__doc__}\n\nTaught in [{title(path)}](../{path.name})\n'
+    file = f'{PACKAGE}/{module_of(nb)}.py'
+    yield f'# `{module.__name__}`\n\n{module.__doc__}\n\nTaught in [{title(path)}](../{path.name}), which exports [{file}](<{REPOSITORY}/{file}>)\n'
     for name in module.__all__:
         yield f'## {name}\n\n{entry(getattr(module, name), 3)}'
-        if example := example_of(name, nb): yield f'From the notebook:\n\n```python\n{example}\n```\n'
+        if example := example_of(name, nb, module): yield f'From the notebook:\n\n```python\n{example}\n```\n'
+        elif name in importlib.import_module(PACKAGE).__all__: raise ValueError(f'{PACKAGE}.{name} has no example in {path.name}')
 
 
-class Text(str):
-    def __repr__(self): return str(self)
+def signature(thing):
+    "The call, a parameter a line, with the comment on each."
+    notes, lines, before = docments(thing, args_kwargs=True), [], None
+    plain = inspect.isclass(thing) and issubclass(thing, Exception) # Python's own constructor, which has no signature
+    for p in () if plain else inspect.signature(thing).parameters.values():
+        if p.name == 'self': continue
+        if p.kind is p.KEYWORD_ONLY and (before is None or before.kind is p.POSITIONAL_OR_KEYWORD): lines.append('    *,')
+        stars = {p.VAR_POSITIONAL: '*', p.VAR_KEYWORD: '**'}.get(p.kind, '')
+        default = '' if p.default is p.empty else f'={value(p.default)}'
+        lines.append(f"    {stars}{p.name}{default},{f' # {notes[p.name]}' if notes.get(p.name) else ''}")
+        before = p
+    return '\n'.join([f"{'class' if inspect.isclass(thing) else 'def'} {thing.__name__}(", *lines, ')']) if lines else f'{thing.__name__}()'
 
 
-def shorten_defaults(function):
-    "An array among the defaults becomes a few words: `show_doc` would compare it, and a reader would not read it."
-    shown = [Text(f'<{len(d)} values from {d[0]:g} to {d[-1]:g}>') if isinstance(d, np.ndarray) else d for d in function.__defaults__ or ()]
-    if shown: function.__defaults__ = tuple(shown)
+def value(default):
+    "A default as a reader would write it, an array in a few words."
+    if isinstance(default, np.ndarray): return f'<{len(default)} values from {default[0]:g} to {default[-1]:g}>'
+    return getattr(default, '__name__', None) or repr(default)
+
+
+def returned(thing):
+    "The comment behind a signature of several lines, which says what comes back."
+    for line in inspect.getsource(thing).splitlines() if inspect.isfunction(thing) else ():
+        if match := re.match(r' *\)(?: *-> *\w+)?: *# *(.+)', line): return match[1]
+        if line.lstrip().startswith('"'): return
+
+
+def raised(thing, seen=None):
+    "Each error that it raises itself, or by a function of the same module, as (type, message): read from the source."
+    seen = set() if seen is None else seen
+    if inspect.isclass(thing):
+        for name in ('__init__', '__post_init__'): yield from raised(getattr(thing, name, None), seen)
+    if not inspect.isfunction(thing) or not thing.__module__.startswith(PACKAGE) or thing in seen: return
+    seen.add(thing)
+    try: tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
+    except OSError: return # a dataclass wrote it
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name) and node.exc.args: yield node.exc.func.id, message(node.exc.args[0])
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            called = thing.__globals__.get(node.func.id)
+            if inspect.isfunction(called) and called.__module__ == thing.__module__: yield from raised(called, seen)
+
+
+def message(node):
+    "An error's text as it stands in the source, up to what was got; an ellipsis for what is filled in."
+    pieces = node.values if isinstance(node, ast.JoinedStr) else [node]
+    text = ''.join(str(piece.value) if isinstance(piece, ast.Constant) else '…' for piece in pieces)
+    return re.split(r'[,;]? got ', text)[0]
 
 
 def entry(thing, level):
-    "Signature and docstring, and for a class its own public methods."
-    if inspect.isfunction(thing): shorten_defaults(thing)
-    if isinstance(thing, dict): return f"A dictionary with {', '.join(f'`{key!r}`' for key in thing)}.\n"
-    text = show_doc(thing, renderer=BasicMarkdownRenderer)._repr_markdown_()
-    text = re.sub(r'^---$|^\[source\].*$|^#+ .*$', '', text, flags=re.MULTILINE).strip() + '\n'
-    methods = vars(thing).items() if inspect.isclass(thing) else ()
-    for name, method in methods:
-        if inspect.isfunction(method) and not name.startswith('_') and method.__doc__: text += f"\n{'#'*level} {thing.__name__}.{name}\n\n{entry(method, level + 1)}"
-    return text
+    "Signature and docstring, what comes back and what is raised; for a class its own public methods too."
+    if isinstance(thing, dict): return f"A dictionary with {', '.join(f'`{key!r}`' for key in thing)}.\n\n"
+    if not callable(thing): return f'`{thing!r}`\n\n'
+    if not thing.__doc__: raise ValueError(f'{thing.__name__} has no docstring')
+    text = f'```python\n{signature(thing)}\n```\n\n*{inspect.getdoc(thing)}*'
+    if what := returned(thing): text += f'\n\nReturns {what}'
+    errors = dict.fromkeys(raised(thing))
+    if errors: text += '\n\nRaises\n' + ''.join(f'\n- `{kind}`: {what}' for kind, what in errors)
+    for name, method in vars(thing).items() if inspect.isclass(thing) else ():
+        method = getattr(method, '__func__', method)
+        if inspect.isfunction(method) and not name.startswith('_') and method.__doc__: text += f"\n\n{'#'*level} {thing.__name__}.{name}\n\n{entry(method, level + 1)}".rstrip()
+    return text + '\n\n'
 
 
 def lay_out(root, to):

@@ -1,13 +1,19 @@
 """Run every notebook in place, or those named, as JupyterLab would, but for cells marked `#| eval: false`: those keep their outputs.
 
-Of an output that is a widget and a picture, the picture is kept: where there is no kernel, a widget is a line of raw text.
+Of an output that is a widget and a picture, the picture is kept: where there is no kernel, a widget is a line of raw text. With --check, nothing
+is written: each output, a figure's bytes too, must be the one that stands in the notebook. It is, on the machine that made them; a processor of
+another kind rounds in other places.
 """
+import argparse
+import re
 import sys
 
 import nbformat
 from nbclient import NotebookClient
 
 from test import ROOT, WIDGET, is_evaluated, notebooks
+
+ADDRESS = re.compile(r' at 0x[0-9a-fA-F]+')
 
 
 class Client(NotebookClient):
@@ -21,10 +27,44 @@ def drop_widgets(nb):
         for output in cell.get('outputs', ()): output.get('data', {}).pop(WIDGET, None)
 
 
-for path in notebooks(ROOT):
-    if sys.argv[1:] and path.stem not in sys.argv[1:]: continue
-    print(path.relative_to(ROOT), flush=True)
+def run(path):
+    "The notebook with its outputs made anew"
     nb = nbformat.read(path, as_version=4)
     Client(nb, timeout=600, record_timing=False, resources={'metadata': {'path': str(path.parent)}}).execute()
     drop_widgets(nb)
-    nbformat.write(nb, path)
+    return nb
+
+
+def shown(cell):
+    "What a reader sees below a cell, as (kind, content): prints that follow each other are one, and addresses in memory are left out"
+    seen = []
+    for output in cell.get('outputs', ()):
+        for kind, text in ({output.name: output.text} if output.output_type == 'stream' else output.get('data', {})).items():
+            if seen and seen[-1][0] == kind == output.get('name'): text = seen.pop()[1] + text
+            seen.append((kind, ADDRESS.sub('', str(text))))
+    return seen
+
+
+def differences(new, old):
+    "Cells whose outputs are others, a line each"
+    for a, b in zip(new.cells, old.cells, strict=True):
+        if kinds := sorted({kind for kind, _ in set(shown(a)) ^ set(shown(b))}): yield f"cell {a.id}: {', '.join(kinds)}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('names', nargs='*', metavar='notebook', help='names without .ipynb (default: all)')
+    parser.add_argument('--check', action='store_true', help='write nothing; fail where an output is not the one in the notebook')
+    args = parser.parse_args()
+    paths = [path for path in notebooks(ROOT) if not args.names or path.stem in args.names]
+    if unknown := set(args.names) - {path.stem for path in paths}: parser.error(f'no notebook is called {sorted(unknown)[0]}')
+    failed = False
+    for path in paths:
+        print(path.relative_to(ROOT), flush=True)
+        nb = run(path)
+        if not args.check: nbformat.write(nb, path); continue
+        for line in differences(nb, nbformat.read(path, as_version=4)): failed = True; print(f'    {line}', flush=True)
+    sys.exit(failed)
+
+
+if __name__ == '__main__': main()

@@ -79,9 +79,10 @@ def main():
         if not any('schedule' in link for link in found_by(browser, start, 'cosine')): faults.append('a search for "cosine" does not find the notebook of schedules')
         if found_by(browser, start, 'xyzzyplugh'): faults.append('a search for nonsense finds something')
         for theme in ('light', 'dark'):
-            for name in ('index', '00_schedule', 'reference/schedule'):
+            for name in ('index', '00_schedule', '09_trial', 'explorer', 'glossary', 'reference/schedule'):
                 page = browser.new_page(color_scheme=theme, viewport=dict(width=1280, height=900))
                 page.goto(start.replace('index', name), wait_until='networkidle')
+                if theme == 'dark' and (figure := page.query_selector('.cell_output img')): figure.scroll_into_view_if_needed()
                 page.screenshot(path=args.out/f"{name.replace('/', '-')}-{theme}.png")
         browser.close()
     print(*faults, sep='\n')
