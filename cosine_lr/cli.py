@@ -10,6 +10,7 @@ import argparse
 import csv
 import signal
 import sys
+import tempfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,24 +68,25 @@ class _Run:
         return accuracy.value.item()
 
 # %% ../nbs/cli.ipynb #options
-def _positive(kind):
+def _checked(kind, fine, must):
+    "A parser of arguments: `kind` of the text, refused unless it is `fine`"
     def parse(text):
-        value = kind(text)
-        if not 0 < value < 1e30: raise argparse.ArgumentTypeError(f'must be a number above 0, got {text}')
+        if not fine(value := kind(text)): raise argparse.ArgumentTypeError(f'must be {must}, got {text}')
         return value
     parse.__name__ = kind.__name__
     return parse
 
-def _seed(text):
-    seed = int(text)
-    if not 0 <= seed < 2**63: raise argparse.ArgumentTypeError(f'must be a whole number from 0 to 2**63 - 1, got {text}')
-    return seed
+_seed = _checked(int, lambda seed: 0 <= seed < 2**63, 'a whole number from 0 to 2**63 - 1')
+def _positive(kind): return _checked(kind, lambda value: 0 < value < 1e30, 'a number above 0')
 
-def _make_writable(folder):
-    "Create `folder`, and see that each result can be written there"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ('results.csv', *(f'figure{i}.png' for i in range(1, 5))):
-        if name == 'results.csv' or (folder/name).exists(): (folder/name).open('a').close()
+def _make_writable(parser, folder, *results):
+    "Create the folder of `--out`; end with an error, before any work, where a file cannot be made there or an older result not be overwritten"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        for pattern in results:
+            for path in folder.glob(pattern): path.open('a').close()
+    except OSError as e: parser.error(f'argument --out: cannot write to {e.filename or folder}: {e.strerror}')
 
 def _parser():
     parser = argparse.ArgumentParser('cosine_lr', description='Train digit classifiers with a constant and an annealed learning rate, and compare. `cosine_lr trial` does so with statistics, see `cosine_lr trial --help`.')
@@ -118,25 +120,17 @@ def _verdict(runs, opts):
     return '\n'.join(lines)
 
 # %% ../nbs/cli.ipynb #trial
-def _at_least(low):
-    def parse(text):
-        if (value := int(text)) < low: raise argparse.ArgumentTypeError(f'must be at least {low}, got {text}')
-        return value
-    parse.__name__ = 'int'
-    return parse
-
 def _trial(argv):
     "The command `cosine_lr trial`; returns its exit status"
     parser = argparse.ArgumentParser('cosine_lr trial', description='Does annealing help? Run the protocol of notebook 09_trial; write a table and a figure for each of its four answers.')
-    parser.add_argument('--seeds', type=_at_least(5), default=256, help='runs of each kind (default %(default)s)')
+    parser.add_argument('--seeds', type=_checked(int, lambda n: n >= 5, 'at least 5'), default=256, help='runs of each kind (default %(default)s)')
     parser.add_argument('--out', type=Path, default=Path('results'), help='folder for trial_*.csv and trial_*.png, overwritten (default %(default)s)')
     parser.add_argument('--quiet', action='store_true', help='no progress bar')
     opts = parser.parse_args(argv)
-    try: opts.out.mkdir(parents=True, exist_ok=True)
-    except OSError as e: parser.error(f'argument --out: cannot write to {opts.out}: {e.strerror}')
+    _make_writable(parser, opts.out, 'trial_*')
     try: answers = run_trial(opts.seeds, opts.out, opts.quiet)
-    except OSError as e:
-        print(f'cosine_lr: cannot write to {opts.out}: {e.strerror}', file=sys.stderr)
+    except (ValueError, OSError) as e: # runs that diverged cannot be compared; a disk that is full
+        print(f'cosine_lr trial: {e}; the answers so far are in {opts.out}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f'\nstopped (interrupted): the answers so far are in {opts.out}')
@@ -167,7 +161,7 @@ def _search(argv):
         from cosine_lr.study import finished_trials
         if (done := finished_trials(opts.storage, opts.name)) and not opts.resume:
             parser.error(f'argument --storage: {opts.storage} holds a search called {opts.name!r} with {done} trials: continue it with --resume, or give another --name')
-        opts.out.mkdir(parents=True, exist_ok=True)
+        _make_writable(parser, opts.out, 'search.md', 'search.png')
         found = search_schedule(_MODELS[opts.model], digits_dls(), opts.epochs, KnotSpace(), opts.budget, chains=1, seeds=opts.seeds, fresh=opts.fresh,
                                 seed=opts.seed, storage=opts.storage, name=opts.name, quiet=opts.quiet)
         (opts.out/'search.md').write_text(f'{found}\n', encoding='utf-8')
@@ -203,8 +197,7 @@ def main(argv=None): # arguments of the command line; those of the process if No
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv and argv[0] in _COMMANDS: return _COMMANDS[argv[0]](argv[1:])
     opts, runs = (parser := _parser()).parse_args(argv), []
-    try: _make_writable(opts.out)
-    except OSError as e: parser.error(f'argument --out: cannot write to {opts.out}: {e.strerror}')
+    _make_writable(parser, opts.out, 'results.csv', 'figure?.png')
     try:
         stopped = _train(opts, runs)
         with _no_interrupt(): _write_figures(runs, opts.out)

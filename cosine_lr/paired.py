@@ -7,6 +7,7 @@ __all__ = ['Comparison', 'compare', 'holm']
 
 # %% ../nbs/paired.ipynb #imports
 import math
+import numbers
 from dataclasses import dataclass
 import numpy as np
 from .runs import Fleet
@@ -60,7 +61,7 @@ def scores_of(runs, name, metric, epoch):
         return runs[name]
     if metric not in runs.values: raise ValueError(f"metric must be one of {list(runs.values)}, got {metric=}")
     values = runs.values[metric][names.index(name)]
-    if not -values.shape[1] <= epoch < values.shape[1]: raise ValueError(f"epoch must be one of the {values.shape[1]} from 0, or count from the end, got {epoch=}")
+    runs.check_epoch(epoch)
     return dict(zip(runs.seeds, values[:, epoch]))
 
 # %% ../nbs/paired.ipynb #compare
@@ -73,7 +74,7 @@ def compare(
     level=.95, # confidence of the interval
 ): # a `Comparison`
     "Is `a` different from `b`? The mean difference over runs paired by seed, its bootstrap interval, and p by flipping signs"
-    if not 0 < level < 1: raise ValueError(f"level must be between 0 and 1, got {level=}")
+    if not isinstance(level, numbers.Real) or not 0 < level < 1: raise ValueError(f"level must be between 0 and 1, got {level=}")
     one, other = (scores_of(runs, name, metric, epoch) for name in (a, b))
     if alone := one.keys() ^ other.keys(): raise ValueError(f"{a!r} and {b!r} must have the same seeds, to be paired; only one of them has seed {min(alone)!r}")
     if len(one) < 5: raise ValueError(f"{a!r} and {b!r} must have at least 5 seeds in common, got n={len(one)}")

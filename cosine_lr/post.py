@@ -29,6 +29,9 @@ def four_figures(
     axes=(None,)*4, # axes to draw on; new figures if None
 ): # four matplotlib `Axes`
     "The post's four figures: learning rate and loss against the batch, without and with annealing"
+    for name, runs in dict(constant=constant, annealed=annealed).items():
+        if not isinstance(runs, dict): raise TypeError(f"{name} must be a dictionary {{name: (learning rates, losses)}}, got {runs!r:.60}")
+    if len(axes) != 4: raise ValueError(f"axes must be four, got {len(axes)}")
     titles = ('Figure 1: learning rate, no annealing', 'Figure 2: loss, no annealing', 'Figure 3: learning rate, annealed', 'Figure 4: loss, annealed')
     drawn = []
     for i, (runs, title, ax) in enumerate(zip((constant, constant, annealed, annealed), titles, axes)):
@@ -37,3 +40,10 @@ def four_figures(
         ax.set_ylim(bottom=0)
         drawn.append(label_lines(ax) if len(runs) > 1 else ax)
     return drawn
+
+# %% ../nbs/07_post.ipynb #verdicts
+VERDICTS = { # {claim: verdict}, for the post's single layer; 09_trial computes them from its runs, and compares
+    'the coded factor improves training': 'refuted: the same runs',
+    'the printed formula improves training': 'refuted: worse',
+    'cosine annealing improves training': 'holds',
+    'cosine annealing needs less than half the epochs': 'refuted: worse'}

@@ -54,30 +54,32 @@ class _Records:
         at = [names.index(n) for n in keep]
         return type(self)({n: self.schedules[n] for n in keep}, self.seeds, {m: v[at] for m, v in self.values.items()}, self.losses[at])
 
-    def _metric(self, name):
-        if name not in self.values: raise KeyError(f"{name!r} is not recorded; choose from {list(self.values)}")
-        return self.values[name]
+    def check_epoch(self, epoch):
+        epochs = next(iter(self.values.values())).shape[2]
+        if epoch not in range(-epochs, epochs): raise ValueError(f"epoch must be one of the {epochs} from 0, or count from the end, got {epoch=}")
 
 # %% ../nbs/runs.ipynb #shown
 class _Shown(_Records):
     "Tables and figures of the records"
     def table(self, epoch=-1): # the epoch to look at
         "A row a schedule: runs left, runs diverged, and (mean, sd) of each value over the runs left"
+        self.check_epoch(epoch)
         return _Table(dict(schedule=name, n=int(np.isfinite(v).sum()), diverged=int(np.isnan(v).sum()),
                            **{m: _summary(values[k, :, epoch]) for m, values in self.values.items() if m != 'lr'})
                       for k, name in enumerate(self.schedules) for v in [self.values['train_loss'][k, :, epoch]])
 
     def best(self, metric='valid_loss', epoch=-1):
         "The table's row with the best mean of `metric`, highest for accuracy and else lowest, among those that lost the fewest runs"
-        self._metric(metric)
+        if metric not in (scores := [m for m in self.values if m != 'lr']): raise KeyError(f"{metric!r} is no score; choose from {scores}")
         sign = -1 if metric == 'accuracy' else 1
         return min(self.table(epoch), key=lambda row: (row['diverged'], sign*row[metric][0]))
 
     def plot(self, metric='valid_loss', ax=None, title=None):
         "Draw the mean of `metric` against the epoch with a band of one sd, a line a schedule; returns the axes"
-        recorded, words = self._metric(metric), metric.replace('_', ' ')
+        if metric not in self.values: raise KeyError(f"{metric!r} is not recorded; choose from {list(self.values)}")
+        words = metric.replace('_', ' ')
         ax = new_axes('epoch', words, title or f'{words}, mean ± sd of {len(self.seeds)} seeds', ax)
-        for name, values in zip(self.schedules, recorded):
+        for name, values in zip(self.schedules, self.values[metric]):
             mean, sd = np.array([_summary(v) for v in values.T]).T
             line, = ax.plot(range(len(mean)), mean, label=name)
             ax.fill_between(range(len(mean)), mean - sd, mean + sd, alpha=.2, color=line.get_color(), lw=0)

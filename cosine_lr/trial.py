@@ -7,6 +7,7 @@ __all__ = ['rivals', 'Regime', 'run_regime', 'run_trial']
 
 # %% ../nbs/09_trial.ipynb #imports
 import csv
+import numbers
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np
@@ -88,6 +89,7 @@ def run_regime(
     split='test', # what to measure after each epoch: 'train', 'valid' or 'test'
 ): # a `Fleet` with values train_loss, {split}_loss, accuracy (on the split) and lr
     "Train every schedule with every seed in one regime, and measure on one split"
+    if not isinstance(regime, Regime): raise TypeError(f"regime must be a Regime, got {regime!r:.60}")
     runs = run_fleet(regime.model, regime.dls(split), scheds, seeds, regime.epochs, quiet=True)
     values = {'train_loss': runs.values['train_loss'], f'{split}_loss': runs.values['valid_loss'], **{m: runs.values[m] for m in ('accuracy', 'lr')}}
     return Fleet(runs.schedules, runs.seeds, values, runs.losses)
@@ -103,6 +105,8 @@ def _own_best(regime, names, n):
     loss = _grid(regime, names, range(100_000, 100_000 + n), 'valid', regime.peaks).values['valid_loss'][..., -1].mean(1)
     loss = np.where(np.isnan(loss), np.inf, loss).reshape(len(names), -1)
     return {name: regime.peaks[k]*rivals()[name] for name, k in zip(names, loss.argmin(1))}
+
+def _at(regime, sched): return dict(peak=sched.a, at_edge=sched.a in (regime.peaks[0], regime.peaks[-1])) # were the peaks offered enough?
 
 # %% ../nbs/09_trial.ipynb #row
 def _row(regime, c, **others):
@@ -139,6 +143,7 @@ def _draw_peaks(rows, metric='test_loss'):
             peak, mean, low, high = np.array([[row[k] for k in ('peak', 'mean', 'low', 'high')] for row in rows if (row['schedule'], row['metric']) == (which, metric)]).T
             if errors: mean, low, high = 1 - mean, 1 - high, 1 - low
             ax.plot(peak, mean, color=color, marker='.')
+            if which == 'constant' and ax is axes[0]: ax.annotate('constant', (peak[0], mean[0]), xytext=(0, -5), textcoords='offset points', va='top', color='.4', fontsize=8)
             ax.fill_between(peak, low, high, color=color, alpha=.25, lw=0)
         ax.set(xscale='log', yscale='log')
         ax.set_xticks(peak, [f'{p:.2g}' for p in peak])
@@ -157,7 +162,7 @@ def _verdict(regime, n):
     test, train = (run_regime(regime, scheds, n, split) for split in ('test', 'train'))
     scores = {'test_loss': _last(test, 'test_loss'), 'accuracy': _last(test, 'accuracy'), 'train_loss': _last(train, 'train_loss')}
     scores['gap'] = {name: {seed: loss - scores['train_loss'][name][seed] for seed, loss in by_seed.items()} for name, by_seed in scores['test_loss'].items()}
-    return [_row(regime, compare(by_name, name, 'constant', metric), peak=sched.a, at_edge=sched.a in (regime.peaks[0], regime.peaks[-1]))
+    return [_row(regime, compare(by_name, name, 'constant', metric), **_at(regime, sched))
             for metric, by_name in scores.items() for name, sched in scheds.items() if name != 'constant']
 
 # %% ../nbs/09_trial.ipynb #draw-verdict
@@ -169,6 +174,7 @@ def _draw_verdict(rows):
     for ax, panel in zip(axes, panels):
         here = {(row['a'], row['metric']): row for row in rows if (row['hidden'], row['noise']) == panel and row['a'] not in ('printed', 'coded')}
         new_axes('gain in training loss', 'gain in test loss', f"{'MLP' if panel[0] else 'single layer'}, {100*panel[1]:g} % wrong labels", ax)
+        ax.margins(.2)
         ax.axline((0, 0), slope=1, color='.6', lw=1)
         for name in dict.fromkeys(name for name, _ in here):
             x, y = (here[name, metric] for metric in ('train_loss', 'test_loss'))
@@ -184,8 +190,8 @@ def _epochs(regime, n):
     "Rows: annealed runs of the whole horizon, and of half of it, against the constant rate's best and last epoch"
     from scipy import stats
     names, half = ('cosine', 'wsd'), replace(regime, epochs=max(1, regime.epochs//2))
-    whole = run_regime(regime, _own_best(regime, ['constant', *names], n//4), n)
-    short = run_regime(half, _own_best(half, names, n//4), n)
+    scheds, scheds_half = _own_best(regime, ['constant', *names], n//4), _own_best(half, names, n//4)
+    whole, short = run_regime(regime, scheds, n), run_regime(half, scheds_half, n)
     flat, *curves = whole.values['test_loss'] # each [seeds, epochs]
     best_epoch, rivals_of = 1 + flat.argmin(1), dict(best=dict(zip(whole.seeds, flat.min(1))), last=scores_of(whole, 'constant', 'test_loss', -1))
     rows = []
@@ -195,15 +201,16 @@ def _epochs(regime, n):
         early = first < best_epoch/2
         low, high = stats.binomtest(int(early.sum()), n).proportion_ci()
         passing = dict(best_epoch=best_epoch.mean(), passed=passes.any(1).mean(), median_first=np.median(first), early=early.mean(), early_low=low, early_high=high)
-        rows += [_row(regime, compare({name: scores_of(runs, name, 'test_loss', -1), f'constant, {which} epoch': other}, name, f'constant, {which} epoch', 'test_loss'), trained=trained, **{k: float(v) for k, v in passing.items()})
-                 for which, other in rivals_of.items() for runs, trained in ((whole, regime.epochs), (short, half.epochs))]
+        rows += [_row(regime, compare({name: scores_of(runs, name, 'test_loss', -1), f'constant, {which} epoch': other}, name, f'constant, {which} epoch', 'test_loss'),
+                      trained=trained, **_at(regime, chosen[name]), **{k: float(v) for k, v in passing.items()})
+                 for which, other in rivals_of.items() for runs, trained, chosen in ((whole, regime.epochs, scheds), (short, half.epochs, scheds_half))]
     return rows
 
 # %% ../nbs/09_trial.ipynb #draw-epochs
 def _draw_epochs(rows):
     "Test loss minus that of the constant rate's best epoch, for annealed runs of the whole and of half the horizon"
     here = [row for row in rows if 'best' in row['b']][::-1]
-    ax = new_axes("test loss minus that of constant's best epoch", '', 'Half the epochs are not enough', size=(7, 4.2))
+    ax = new_axes("test loss minus that of constant's best epoch", '', f"Annealed over the whole horizon and over half of it, n = {rows[0]['n']}", size=(7, 4.2))
     ax.axvline(0, color='.5', lw=1)
     for y, row in enumerate(here):
         half = row['trained'] < row['epochs']
@@ -225,6 +232,7 @@ def _draw_regimes(rows):
     import matplotlib.pyplot as plt
     noises, sizes, peaks = (sorted({row[k] for row in rows}) for k in ('noise', 'bs', 'peak'))
     axes = plt.subplots(2, len(noises), figsize=(7.6, 4.2), dpi=80, layout='constrained', squeeze=False)[1]
+    axes[0, 0].figure.suptitle(f"Cosine beside a constant rate, n = {rows[0]['n']}: it helps (blue), hurts (orange), or neither is shown (grey)", fontsize=9)
     for row in rows:
         better = 'higher' if row['metric'] == 'accuracy' else 'lower'
         ax = axes[int(row['metric'] == 'accuracy'), noises.index(row['noise'])]
@@ -244,16 +252,19 @@ def _draw_regimes(rows):
 _ANSWERS = {'peaks': (_peaks, _draw_peaks), 'verdict': (_verdict, _draw_verdict), 'epochs': (_epochs, _draw_epochs), 'regimes': (_regimes, _draw_regimes)}
 
 def run_trial(
-    seeds=256, # runs of each kind, at least 5; the quarter or half of it chooses the peaks
+    seeds=256, # runs of each kind, at least 5; half or a quarter as many, with other seeds, choose the peaks
     out='results', # folder for a table trial_*.csv and a figure trial_*.png for each answer
     quiet=False, # no progress bar
     plan=None, # {answer: regimes}; the protocol's, if None
 ): # {answer: rows, each a dictionary}
     "Run the protocol; an answer's table and figure are written as soon as it is known"
     from tqdm.auto import tqdm
-    if not isinstance(seeds, int) or seeds < 5: raise ValueError(f"seeds must be a whole number, at least 5, got {seeds=}")
+    if not isinstance(seeds, numbers.Integral) or seeds < 5: raise ValueError(f"seeds must be a whole number, at least 5, got {seeds=}")
+    plan, answers = _plan() if plan is None else plan, {}
+    fine = lambda regimes: isinstance(regimes, list) and regimes and all(isinstance(regime, Regime) for regime in regimes)
+    if not isinstance(plan, dict) or not plan.keys() <= _ANSWERS.keys() or not all(map(fine, plan.values())):
+        raise ValueError(f"plan must be a dictionary {{answer: list of regimes}}, with answers from {list(_ANSWERS)}, got {plan!r:.80}")
     (folder := Path(out)).mkdir(parents=True, exist_ok=True)
-    plan, answers = plan or _plan(), {}
     with tqdm(total=sum(map(len, plan.values())), unit='regime', disable=quiet) as bar:
         for answer, regimes in plan.items():
             seek, draw = _ANSWERS[answer]

@@ -54,3 +54,16 @@ def test_trial_is_a_command_of_its_own(tmp_path):
     assert '--seeds' in text and '--out' in text and '--epochs' not in text
     run = subprocess.run([*COMMAND, 'trial', '--seeds', 'many'], capture_output=True, text=True, cwd=tmp_path)
     assert run.returncode == 2 and '--seeds' in run.stderr and not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_in_a_trial_keeps_the_answers_so_far(tmp_path):
+    process = subprocess.Popen([*COMMAND, 'trial', '--seeds', '5', '--out', str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible)
+    try:
+        figure, deadline = tmp_path/'trial_peaks.png', time.monotonic() + 120
+        while not figure.exists() and process.poll() is None and time.monotonic() < deadline: time.sleep(.05)
+        process.send_signal(signal.SIGINT)
+        said, bar = process.communicate(timeout=60)
+    finally: process.kill()
+    assert process.returncode == 130 and 'the answers so far are in' in said
+    assert 'peaks: MLP' in bar and '/14' in bar and 'Traceback' not in bar
+    assert len(list(csv.DictReader((tmp_path/'trial_peaks.csv').open()))) == 7*5*2
