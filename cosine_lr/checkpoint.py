@@ -267,7 +267,7 @@ class CheckpointCB(Callback):
         self.folder, self.every, self.keep, self.best, self.resume, self.on_resume, self.log = Path(folder), every, keep, best, resume, on_resume, log
 
     def before_fit(self, learn):
-        self.state, self.score, self.plans, self.outer = None, None, None, sys.exc_info()[1]
+        self.state, self.score, self.plans, self.outer = None, None, None, sys.exc_info()[1] # `outer`: an error that the caller is dealing with
         _check_run(self, learn)
         if not learn.total: return # nothing is trained
         if _rank() == 0: self._open()

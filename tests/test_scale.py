@@ -262,6 +262,13 @@ def test_freezing_everything_is_refused():
     with pytest.raises(TypeError, match=r"got \['0.'\]"): FreezeCB(['0.'])
 
 
+def test_freezing_is_refused_where_processes_exchange_gradients():
+    learn, wrapped = learner(FreezeCB('0.')), object.__new__(nn.parallel.DistributedDataParallel)
+    nn.Module.__init__(wrapped)
+    wrapped.module, learn.model = learn.model, wrapped
+    with pytest.raises(ValueError, match='FreezeCB and AccelerateCB cannot be combined'): learn.fit(1)
+
+
 def test_predict_keeps_precision_and_modes():
     model = nn.Sequential(nn.Dropout(.5), nn.Linear(4, 2), nn.Dropout(.5))
     model[2].eval()
