@@ -114,27 +114,36 @@ class EarlyStopCB(Callback):
 
 # %% ../nbs/guards.ipynb #loggers
 class CSVLoggerCB(Callback):
-    "The table of the `MetricsCB` in a file, rewritten after each epoch"
+    "The table of the `MetricsCB` in a file, a line more after each epoch"
     order = 10 # after the row is written
     for_real = True
     def __init__(self, path): self.path, self.scores = Path(path), None
 
     def before_fit(self, learn):
-        self.scores = _table(self, learn)
+        self.scores, self.columns, self.written = _table(self, learn), [], 0
         if self.path.is_dir(): raise IsADirectoryError(f"CSVLoggerCB needs the path of a file, and {str(self.path)!r} is a folder")
         if _rank() == 0: self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def cleanup_epoch(self, learn):
-        if self.scores and self.scores.rows and not _rank(): self._write(self.scores.rows)
+        if not self.scores or len(self.scores.rows) == self.written or _rank(): return
+        new = self.scores.rows[self.written:]
+        if self.written and self.path.exists() and all(row.keys() <= set(self.columns) for row in new): self._add(new)
+        else: self._write(self.scores.rows)
+        self.written = len(self.scores.rows)
 
     def cleanup_fit(self, learn):
         if self.scores: self.scores._flush() # without a validation, the last row is still open
         self.cleanup_epoch(learn)
 
+    def _add(self, rows):
+        with open(self.path, 'a', newline='', encoding='utf-8') as file: csv.DictWriter(file, self.columns).writerows(rows)
+
     def _write(self, rows):
+        "The whole table, which replaces what a killed run may have left"
+        self.columns = list(dict.fromkeys(name for row in rows for name in row))
         aside = self.path.with_name(f'.{self.path.name}.{os.getpid()}.part')
         with open(aside, 'w', newline='', encoding='utf-8') as file:
-            writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+            writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(rows)
         os.replace(aside, self.path)

@@ -1,4 +1,5 @@
 """Long runs, and what else a notebook cannot try."""
+import csv
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from cosine_lr import (AccelerateCB, Callback, CheckpointCB, CompileCB, CSVLoggerCB, EarlyStopCB, EMACB, FreezeCB, GradAccumCB, Learner, MetricsCB, MixedPrecisionCB, NaNGuardCB,
                        RecorderCB, ScheduleCB, TensorBoardCB, TrainCB, cosine, digits_dls, predict)
-from cosine_lr.learner import CancelBatchException
+from cosine_lr.learner import CancelBatchException, CancelEpochException
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tools'))
 from soak import soak
@@ -292,6 +293,39 @@ def test_predict_needs_no_loss():
 def test_the_diary_of_a_fit_without_validation_is_whole(tmp_path):
     learner(CSVLoggerCB(tmp_path/'log.csv'), MetricsCB(log=silent)).fit(3, valid=False)
     assert [line[:2] for line in (tmp_path/'log.csv').read_text().splitlines()] == ['ep', '0,', '1,', '2,']
+
+
+def test_the_diary_is_written_once_and_then_grows(tmp_path, monkeypatch):
+    "To write the whole table after each epoch would make a long run slower and slower"
+    path, whole, lines = tmp_path/'log.csv', [], []
+    write, epochs = CSVLoggerCB._write, [True, False, True, True, True]        # with a validation or without
+    def counted(self, rows):
+        whole.append(len(rows))
+        write(self, rows)
+    monkeypatch.setattr(CSVLoggerCB, '_write', counted)
+    class Skip(Callback):
+        order = -1
+        def before_epoch(self, learn):
+            if not learn.training and not epochs[learn.epoch]: raise CancelEpochException
+            if learn.training and path.exists(): lines.append(len(path.read_text().splitlines()))
+            if learn.training and learn.epoch == 4: path.unlink()
+    path.write_text('of an older run')
+    scores = MetricsCB(log=silent)
+    learner(Skip(), scores, CSVLoggerCB(path)).fit(5)
+    assert whole == [1, 5] and lines == [1, 2, 2, 4, 5]                       # written anew when it was gone
+    with open(path, newline='', encoding='utf-8') as file: table = list(csv.DictReader(file))
+    assert [{k: float(v) for k, v in row.items() if v} for row in table] == scores.rows
+
+
+def test_a_new_column_is_a_new_table(tmp_path):
+    class Skip(Callback):
+        def before_epoch(self, learn):
+            if not learn.training and learn.epoch < 2: raise CancelEpochException
+    learner(Skip(), MetricsCB(log=silent), CSVLoggerCB(tmp_path/'log.csv')).fit(4)
+    assert [line.count(',') for line in (tmp_path/'log.csv').read_text().splitlines()] == [3]*5
+
+
+def test_the_diarys_place_is_a_file(tmp_path):
     with pytest.raises(IsADirectoryError, match='is a folder'): learner(CSVLoggerCB(tmp_path), MetricsCB(log=silent)).fit(1)
 
 
