@@ -1,15 +1,12 @@
-"""One process of a run with AccelerateCB: trains the digits, writes what it saw, and may be killed on the way.
-
-`many.py OUT [FOLDER [KILL]]`: checkpoints go to FOLDER, and process 1 dies after batch KILL.
-"""
+"""One process of a run with AccelerateCB: trains the digits, writes what it saw, and may be killed on the way."""
+import argparse
 import json
 import os
 import signal
-import sys
 
 import torch
 import torch.nn.functional as F
-from cosine_lr import Accuracy, AccelerateCB, Callback, CheckpointCB, Learner, MetricsCB, RecorderCB, ScheduleCB, cosine, digits_dls
+from cosine_lr import Accuracy, AccelerateCB, Callback, CheckpointCB, GradAccumCB, Learner, MetricsCB, RecorderCB, ScheduleCB, cosine, digits_dls
 from torch import nn
 
 
@@ -20,19 +17,25 @@ class KillAt(Callback):
         if learn.step == self.at and int(os.environ.get('RANK', 0)) == 1: os.kill(os.getpid(), signal.SIGKILL)
 
 
-out, folder, kill = [*sys.argv[1:], None, None][:3]
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument('out')
+parser.add_argument('--folder', help='for checkpoints')
+parser.add_argument('--kill', type=int, default=0, help='process 1 dies after this step')
+parser.add_argument('--group', type=int, default=1, help='batches a step')
+args = parser.parse_args()
 torch.manual_seed(0)
 dls = digits_dls(bs=63)                                               # 63 rows for two processes; the last batch of an epoch has 7
 many = AccelerateCB(cpu=True)
 rec, scores = RecorderCB(), MetricsCB(Accuracy())
 cbs = [rec, scores, ScheduleCB(lr=.5*cosine()), many]
-if folder: cbs.append(CheckpointCB(folder, every=5, best=('accuracy', max)))
-if kill: cbs.append(KillAt(int(kill)))
+if args.folder: cbs.append(CheckpointCB(args.folder, every=5, best=('accuracy', max)))
+if args.kill: cbs.append(KillAt(args.kill))
+if args.group > 1: cbs.append(GradAccumCB(args.group))
 model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
 learn = Learner(model, dls, F.cross_entropy, opt_func=lambda params, lr: torch.optim.SGD(params, lr=lr, momentum=.9))
 learn.fit(3, cbs=cbs)
 seen = dict(processes=many.engine.num_processes, loss=rec['loss'].tolist(), lr=rec['lr'].tolist(), rows=scores.rows, step=learn.step,
             weights=[p.tolist() for p in learn.model.parameters()])
-with open(f'{out}.{many.engine.process_index}', 'w', encoding='utf-8') as file: json.dump(seen, file)
+with open(f'{args.out}.{many.engine.process_index}', 'w', encoding='utf-8') as file: json.dump(seen, file)
 many.engine.wait_for_everyone()
 os._exit(0)                                                             # gloo's threads can abort an interpreter on its way out

@@ -57,16 +57,48 @@ def test_accelerate_launch(alone, tmp_path):
     for two in outs: same(alone, two)
 
 
-def test_a_killed_worker(together, tmp_path):
-    died = start(TORCHRUN, tmp_path/'out', tmp_path/'run', 23)
+def test_a_group_of_batches_is_a_step(tmp_path):
+    (one,), _ = results([sys.executable], tmp_path/'one', '--group', 4)
+    outs, _ = results(TORCHRUN, tmp_path/'two', '--group', 4)
+    for two in outs:
+        assert two['step'] == one['step'] == 15 and np.allclose(one['loss'], two['loss'], atol=1e-5)
+        assert all(np.allclose(theirs, ours, atol=1e-5) for theirs, ours in zip(two['weights'], one['weights']))
+    assert outs[0]['weights'] == outs[1]['weights']
+
+
+@pytest.mark.parametrize('damage', [False, True])
+def test_a_killed_worker(together, tmp_path, damage):
+    run = ('--folder', tmp_path/'run')
+    died = start(TORCHRUN, tmp_path/'out', *run, '--kill', 23)
     assert died.returncode != 0 and 'Signal 9 (SIGKILL)' in died.stderr
-    assert sorted(p.name[:15] for p in (tmp_path/'run').glob('batch-*.pt')) == ['batch-000000015', 'batch-000000020']
-    outs, said = results(TORCHRUN, tmp_path/'out', tmp_path/'run')
-    assert said.count('going on after epoch 1, batch 1') == 1
+    files = sorted((tmp_path/'run').glob('batch-*.pt'))
+    assert [path.name[:15] for path in files] == ['batch-000000015', 'batch-000000020']
+    if damage: files[-1].write_bytes(b'torn')
+    outs, said = results(TORCHRUN, tmp_path/'out', *run)
+    assert said.count('going on after') == said.count(f"going on after epoch {'0, batch 14' if damage else '1, batch 1'}") == 1
+    assert said.count('is not used') == damage                                         # found, and told, by one process
     for two, undisturbed in zip(outs, together[0]): assert two == undisturbed          # the same bits
 
 
 def test_another_number_of_processes(tmp_path):
-    start(TORCHRUN, tmp_path/'out', tmp_path/'run', 23)
-    done = start([sys.executable], tmp_path/'out', tmp_path/'run')
+    start(TORCHRUN, tmp_path/'out', '--folder', tmp_path/'run', '--kill', 23)
+    done = start([sys.executable], tmp_path/'out', '--folder', tmp_path/'run')
     assert done.returncode and 'processes: 2 there, 1 here' in done.stderr
+
+
+ENGINE = """
+import torch
+from cosine_lr import AccelerateCB, Learner, digits_dls
+learn = Learner(torch.nn.Linear(64, 10), digits_dls(), torch.nn.functional.cross_entropy, cbs=[AccelerateCB(cpu=True, {})])
+learn.fit(1)
+x = torch.randn(3, 64)
+assert torch.equal(learn.model(x), torch.nn.functional.linear(x, learn.model.weight, learn.model.bias)), 'still in half precision'
+"""
+
+
+def test_half_precision_ends_with_the_fit(): subprocess.run([sys.executable, '-c', ENGINE.format("mixed_precision='bf16'")], check=True)
+
+
+def test_the_engines_accumulation_is_refused():
+    done = subprocess.run([sys.executable, '-c', ENGINE.format('gradient_accumulation_steps=4')], capture_output=True, text=True)
+    assert 'ValueError: gradient_accumulation_steps must be 1, got 4: add a GradAccumCB(4)' in done.stderr

@@ -7,6 +7,7 @@ __all__ = ['FORMAT', 'CheckpointCB']
 
 # %% ../nbs/checkpoint.ipynb #imports
 import hashlib
+import numbers
 import os
 import random
 import re
@@ -218,9 +219,10 @@ def _rank(): return torch.distributed.get_rank() if torch.distributed.is_availab
 def _check_state(learn, state):
     "Refuse a checkpoint of another run"
     _check_model(learn.model, state['model'])
-    theirs = dict(batches=state['batches'], opt=state['opt']['kind'], processes=len(state['own']), cbs=sorted(state['own'][0]['cbs']))
-    ours = dict(batches=len(learn.dls.train), opt=_kind(learn.opt), processes=len(_gather(None)), cbs=sorted(_stateful(learn)))
-    what = dict(batches='batches an epoch', opt='optimizer', processes='processes', cbs='callbacks with something to save')
+    groups = lambda opt: [len(group['params']) for group in opt['param_groups']]
+    theirs = dict(batches=state['batches'], opt=state['opt']['kind'], groups=groups(state['opt']['state']), processes=len(state['own']), cbs=sorted(state['own'][0]['cbs']))
+    ours = dict(batches=len(learn.dls.train), opt=_kind(learn.opt), groups=groups(learn.opt.state_dict()), processes=len(_gather(None)), cbs=sorted(_stateful(learn)))
+    what = dict(batches='batches an epoch', opt='optimizer', groups='parameters in each param group', processes='processes', cbs='callbacks with something to save')
     for key, text in what.items():
         if theirs[key] != ours[key]: raise ValueError(f"the checkpoint is of another run, {text}: {theirs[key]} there, {ours[key]} here")
     if learn.n_epochs <= state['epoch']: raise ValueError(f"the checkpoint is in epoch {state['epoch']} (from 0), got n_epochs={learn.n_epochs}")
@@ -258,19 +260,19 @@ class CheckpointCB(Callback):
         log=print, # told where the fit goes on, and of damaged files
     ):
         for name, value in dict(every=every, keep=keep).items():
-            if not isinstance(value, int) or value < 1: raise ValueError(f"{name} must be a whole number, at least 1, got {name}={value!r}")
+            if not isinstance(value, numbers.Integral) or value < 1: raise ValueError(f"{name} must be a whole number, at least 1, got {name}={value!r}")
         if best is not None and (not isinstance(best, tuple) or len(best) != 2 or best[1] not in (min, max)): raise ValueError(f"best must be a column and min or max, e.g. ('accuracy', max), got {best=}")
         if on_resume not in ('raise', 'keep', 'stretch', 'cooldown'): raise ValueError(f"on_resume must be 'raise', 'keep', 'stretch' or 'cooldown', got {on_resume=}")
+        if not callable(log): raise TypeError(f"log must be a function of a line, e.g. print, got {log=}")
         self.folder, self.every, self.keep, self.best, self.resume, self.on_resume, self.log = Path(folder), every, keep, best, resume, on_resume, log
 
     def before_fit(self, learn):
-        self.state, self.score, self.plans, self.outer = None, None, None, sys.exc_info()[1]
+        self.state, self.score, self.plans, self.outer = None, None, None, sys.exc_info()[1] # `outer`: an error that the caller is dealing with
         _check_run(self, learn)
         if not learn.total: return # nothing is trained
-        if _rank() == 0: _prepare(self.folder)
-        _gather(None) # the folder is there
-        if not self.resume and _newest_first(self.folder): raise ValueError(f"folder={str(self.folder)!r} holds checkpoints of another run, and resume=False")
-        self.state = _newest(self.folder, self.log)
+        if _rank() == 0: self._open()
+        _gather(None) # the folder is there, and damaged files are set aside
+        if _rank(): self._open()
         if not self.state: return
         _check_state(learn, self.state)
         learn.epochs = range(self.state['epoch'], learn.n_epochs)
@@ -292,7 +294,7 @@ class CheckpointCB(Callback):
         elif done % self.every == 0 or done == learn.n_epochs*len(learn.dl): self._save(learn, done)
 
     def cleanup_epoch(self, learn):
-        if not self.best or learn.training or _rank(): return
+        if not self.best or learn.training or not learn.total or _rank(): return
         column, better = self.best
         row = next(cb for cb in learn.active if isinstance(cb, MetricsCB)).rows[-1:]
         if not row or row[0]['epoch'] != learn.epoch: return # the pass was not finished
@@ -300,6 +302,11 @@ class CheckpointCB(Callback):
         if self.score is not None and better(self.score, row[0][column]) == self.score: return
         self.score = row[0][column]
         _write(self.folder/'best.pt', dict(row=row[0], model=_bare(learn.model).state_dict()))
+
+    def _open(self):
+        if _rank() == 0: _prepare(self.folder)
+        if not self.resume and _newest_first(self.folder): raise ValueError(f"folder={str(self.folder)!r} holds checkpoints of another run, and resume=False")
+        self.state = _newest(self.folder, self.log)
 
     def _make_plans(self, learn):
         "Beside each `ScheduleCB`, its plan; on resuming, the saved one as `on_resume` says"

@@ -6,9 +6,10 @@
 __all__ = ['split_params', 'FreezeCB', 'predict']
 
 # %% ../nbs/finetune.ipynb #imports
+import numbers
 import torch
-from .callback import DeviceCB
-from .learner import Callback, Learner, TrainCB
+from .callback import DeviceCB, to_cpu
+from .learner import Callback, CancelBatchException, Learner, TrainCB
 
 # %% ../nbs/finetune.ipynb #split-params
 def split_params(
@@ -16,6 +17,7 @@ def split_params(
     *prefixes, # beginnings of parameters' names, e.g. 'encoder.'; the first that fits takes a parameter
 ): # a list of groups for an optimizer: one for each prefix, then the rest, if there is a rest
     "The parameters of a model in groups, by name"
+    _check_prefixes(prefixes)
     groups = {prefix: [] for prefix in (*prefixes, '')}
     for name, p in model.named_parameters():
         groups[next(prefix for prefix in groups if name.startswith(prefix))].append(p)
@@ -23,15 +25,21 @@ def split_params(
         if not groups[prefix]: raise ValueError(f"no parameter is left for prefix {prefix!r}; there are {[name for name, _ in model.named_parameters()]}")
     return [dict(params=params) for params in groups.values() if params]
 
+def _check_prefixes(prefixes):
+    for prefix in prefixes:
+        if not isinstance(prefix, str): raise TypeError(f"a prefix is the beginning of a parameter's name, e.g. 'encoder.', got {prefix!r}")
+
 # %% ../nbs/finetune.ipynb #freeze
 class FreezeCB(Callback):
     "Keep the modules whose names begin with one of `prefixes` as they are, for the whole fit or until an epoch"
     def __init__(self, *prefixes, until=None): # `until`: the epoch, from 0, before which they thaw
         if not prefixes: raise ValueError("FreezeCB needs the beginning of at least one parameter's name")
-        if until is not None and (not isinstance(until, int) or until < 1): raise ValueError(f"until must be an epoch, at least 1, got {until=}")
+        _check_prefixes(prefixes)
+        if until is not None and (not isinstance(until, numbers.Integral) or until < 1): raise ValueError(f"until must be an epoch, at least 1, got {until=}")
         self.prefixes, self.until, self.frozen = prefixes, until, []
 
     def before_fit(self, learn):
+        if isinstance(learn.model, torch.nn.parallel.DistributedDataParallel): raise ValueError("FreezeCB and AccelerateCB cannot be combined: the processes exchange every gradient. Call requires_grad_(False) before the fit")
         named = list(learn.model.named_parameters())
         self.frozen = [p for name, p in named if name.startswith(self.prefixes) and p.requires_grad]
         if not self.frozen: raise ValueError(f"FreezeCB: no parameter begins with {self.prefixes}; there are {[name for name, _ in named]}")
@@ -41,6 +49,7 @@ class FreezeCB(Callback):
         for p in self.frozen:
             p.requires_grad_(not cold)
             if cold: p.grad = None # an optimizer leaves it alone
+        if not any(p.requires_grad for p in learn.model.parameters()): raise ValueError(f"FreezeCB: with {self.prefixes} frozen, nothing is left to train")
         for name, module in learn.model.named_modules():
             if cold and name and f'{name}.'.startswith(self.prefixes): module.eval()
 
@@ -49,13 +58,14 @@ class FreezeCB(Callback):
 
 # %% ../nbs/finetune.ipynb #predict
 class _Collect(Callback):
-    "Keep predictions, and leave out the loss"
+    "Keep predictions and targets, and leave out the loss"
     order = 1000
     def before_fit(self, learn): self.preds, self.targs = [], []
-    def get_loss(self, learn): learn.loss = torch.zeros(())
     def after_predict(self, learn):
-        self.preds.append(learn.preds.float().cpu() if learn.preds.is_floating_point() else learn.preds.cpu())
-        if len(learn.batch) > 1: self.targs.append(learn.batch[-1].cpu())
+        if not isinstance(learn.preds, torch.Tensor): raise TypeError(f"predict needs a model that gives one tensor, got {type(learn.preds).__name__}")
+        self.preds.append(to_cpu(learn.preds))
+        if len(learn.batch) > 1: self.targs.append(to_cpu(learn.batch[-1]))
+        raise CancelBatchException # there may be no loss
 
 class _Loaders:
     def __init__(self, valid): self.train, self.valid = None, valid
@@ -65,9 +75,10 @@ def predict(
     dl, # a loader of batches as in training; targets may be missing
 ): # predictions [n, …] and targets [n, …] or None, on the CPU
     "The model's predictions for all rows of a loader"
-    keep = [cb for cb in learn.cbs if isinstance(cb, (TrainCB, DeviceCB))]
+    place = DeviceCB(next(learn.model.parameters(), torch.zeros(())).device)
+    feed = [cb for cb in learn.cbs if isinstance(cb, TrainCB)]
     modes, collect = [(m, m.training) for m in learn.model.modules()], _Collect()
-    try: Learner(learn.model, _Loaders(dl), learn.loss_func, cbs=[*keep, collect]).fit(1, train=False)
+    try: Learner(learn.model, _Loaders(dl), cbs=[place, *feed, collect]).fit(1, train=False)
     finally:
         for module, mode in modes: module.training = mode
     return torch.cat(collect.preds), torch.cat(collect.targs) if collect.targs else None

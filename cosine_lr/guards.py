@@ -9,6 +9,7 @@ __all__ = ['NaNGuardCB', 'EarlyStopCB', 'CSVLoggerCB', 'TensorBoardCB']
 import copy
 import csv
 import math
+import numbers
 import os
 from pathlib import Path
 from .callback import MetricsCB
@@ -23,6 +24,12 @@ def _table(cb, learn):
     if scores is None: raise ValueError(f"{type(cb).__name__} needs a MetricsCB, whose columns it reads")
     return scores
 
+def _check_log(log):
+    if not callable(log): raise TypeError(f"log must be a function of a line, e.g. print, got {log=}")
+
+def _say(cb, line): # one process speaks for all
+    if not _rank(): cb.log(line)
+
 # %% ../nbs/guards.ipynb #nan-guard
 class NaNGuardCB(Callback):
     "After a loss that is not finite, or above a limit, go back to the last good state and go on with a lower learning rate"
@@ -36,10 +43,11 @@ class NaNGuardCB(Callback):
         limit=math.inf, # a loss above it is as bad as one that is not finite
         log=print, # told what was done
     ):
-        if not 0 < factor < 1: raise ValueError(f"factor must be between 0 and 1, got {factor=}")
+        if not isinstance(factor, numbers.Real) or not 0 < factor < 1: raise ValueError(f"factor must be a number between 0 and 1, got {factor=}")
         for name, value in dict(times=times, every=every).items():
-            if not isinstance(value, int) or value < 1: raise ValueError(f"{name} must be a whole number, at least 1, got {name}={value!r}")
-        if not limit > 0: raise ValueError(f"limit must be above 0, got {limit=}")
+            if not isinstance(value, numbers.Integral) or value < 1: raise ValueError(f"{name} must be a whole number, at least 1, got {name}={value!r}")
+        if not isinstance(limit, numbers.Real) or not limit > 0: raise ValueError(f"limit must be a number above 0, got {limit=}")
+        _check_log(log)
         self.factor, self.times, self.every, self.limit, self.log = factor, times, every, limit, log
 
     def before_fit(self, learn):
@@ -55,7 +63,7 @@ class NaNGuardCB(Callback):
         if not learn.training or not self.left or learn.loss.item() < self.limit: return # false for nan
         self._go_back(learn)
         self.left, self.scale = self.left - 1, self.scale*self.factor
-        self.log(f"NaNGuardCB: the loss was {learn.loss.item()} in epoch {learn.epoch}, batch {learn.iter}; back to the last good state, learning rate times {self.scale:g}")
+        _say(self, f"NaNGuardCB: the loss was {learn.loss.item()} in epoch {learn.epoch}, batch {learn.iter}; back to the last good state, learning rate times {self.scale:g}")
         raise CancelBatchException
 
     def after_batch(self, learn):
@@ -81,13 +89,14 @@ class EarlyStopCB(Callback):
     saved = ('best', 'since')
     def __init__(
         self,
-        column='valid_loss',
+        column='valid_loss', # read after each validation: a fit without one is not ended
         better=min, # `min` or `max`
         patience=3, # epochs without improvement
         log=print, # told why the fit ends
     ):
         if better not in (min, max): raise ValueError(f"better must be min or max, got {better=}")
-        if not isinstance(patience, int) or patience < 1: raise ValueError(f"patience must be a whole number of epochs, at least 1, got {patience=}")
+        if not isinstance(patience, numbers.Integral) or patience < 1: raise ValueError(f"patience must be a whole number of epochs, at least 1, got {patience=}")
+        _check_log(log)
         self.column, self.better, self.patience, self.log = column, better, patience, log
 
     def before_fit(self, learn): self.scores, self.best, self.since = _table(self, learn), None, 0
@@ -100,32 +109,47 @@ class EarlyStopCB(Callback):
         improved = self.best is None or self.better(self.best, value) != self.best
         self.best, self.since = (value, 0) if improved else (self.best, self.since + 1)
         if self.since < self.patience: return
-        self.log(f"EarlyStopCB: no {self.column} better than {self.best:.4g} for {self.patience} epochs; the fit ends after epoch {learn.epoch}")
+        _say(self, f"EarlyStopCB: no {self.column} better than {self.best:.4g} for {self.patience} epochs; the fit ends after epoch {learn.epoch}")
         raise CancelFitException
 
 # %% ../nbs/guards.ipynb #loggers
 class CSVLoggerCB(Callback):
-    "The table of the `MetricsCB` in a file, rewritten after each epoch"
+    "The table of the `MetricsCB` in a file, a line more after each epoch"
     order = 10 # after the row is written
     for_real = True
-    def __init__(self, path): self.path = Path(path)
+    def __init__(self, path): self.path, self.scores = Path(path), None
 
     def before_fit(self, learn):
-        self.scores = _table(self, learn)
+        self.scores, self.columns, self.written = _table(self, learn), [], 0
+        if self.path.is_dir(): raise IsADirectoryError(f"CSVLoggerCB needs the path of a file, and {str(self.path)!r} is a folder")
         if _rank() == 0: self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def cleanup_epoch(self, learn):
-        rows = self.scores.rows
-        if not rows or _rank(): return
+        if not self.scores or len(self.scores.rows) == self.written or _rank(): return
+        new = self.scores.rows[self.written:]
+        if self.written and self.path.exists() and all(row.keys() <= set(self.columns) for row in new): self._add(new)
+        else: self._write(self.scores.rows)
+        self.written = len(self.scores.rows)
+
+    def cleanup_fit(self, learn):
+        if self.scores: self.scores._flush() # without a validation, the last row is still open
+        self.cleanup_epoch(learn)
+
+    def _add(self, rows):
+        with open(self.path, 'a', newline='', encoding='utf-8') as file: csv.DictWriter(file, self.columns).writerows(rows)
+
+    def _write(self, rows):
+        "The whole table, which replaces what a killed run may have left"
+        self.columns = list(dict.fromkeys(name for row in rows for name in row))
         aside = self.path.with_name(f'.{self.path.name}.{os.getpid()}.part')
         with open(aside, 'w', newline='', encoding='utf-8') as file:
-            writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+            writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(rows)
         os.replace(aside, self.path)
 
 class TensorBoardCB(Callback):
-    "Training loss and learning rate every some batches, and each epoch's row, for TensorBoard"
+    "Training loss and learning rate every some batches, and the row of each epoch with a validation, for TensorBoard"
     order = 10 # after the row is written
     for_real = True
     def __init__(
@@ -133,7 +157,8 @@ class TensorBoardCB(Callback):
         writer, # a folder for TensorBoard, or an object with `add_scalar(name, value, step)`
         every=50, # training batches from one point to the next
     ):
-        if not isinstance(every, int) or every < 1: raise ValueError(f"every must be a whole number of batches, at least 1, got {every=}")
+        if not isinstance(every, numbers.Integral) or every < 1: raise ValueError(f"every must be a whole number of batches, at least 1, got {every=}")
+        if not hasattr(writer, 'add_scalar') and not isinstance(writer, (str, os.PathLike)): raise TypeError(f"writer must be a folder, or an object with add_scalar, got {writer=}")
         if not hasattr(writer, 'add_scalar'): _summary_writer() # asks for TensorBoard now, not after an hour
         self.writer, self.every = writer, every
 

@@ -6,6 +6,7 @@
 __all__ = ['GradAccumCB', 'GradClipCB', 'MixedPrecisionCB', 'EMACB', 'TimerCB', 'AccelerateCB']
 
 # %% ../nbs/12_scale.ipynb #imports
+import numbers
 import time
 from contextlib import ExitStack
 import torch
@@ -17,10 +18,10 @@ def _rows(batch): return len(next(iter(batch.values())) if isinstance(batch, dic
 
 class GradAccumCB(Callback):
     "One step of the optimizer for `every` batches, with the gradient of all their rows; the loss must be a mean over rows"
-    order = -30 # nobody else sees a gradient that is not complete
+    order = -60 # nobody else sees a gradient that is not complete
     saved = ('count', 'rows', 'last')
     def __init__(self, every): # batches a step; the last step of an epoch may have fewer
-        if not isinstance(every, int) or every < 1: raise ValueError(f"every must be a whole number of batches, at least 1, got {every=}")
+        if not isinstance(every, numbers.Integral) or every < 1: raise ValueError(f"every must be a whole number of batches, at least 1, got {every=}")
         self.every, self.count, self.rows, self.last = every, 0, 0, 0
 
     def before_fit(self, learn):
@@ -50,7 +51,7 @@ class GradClipCB(Callback):
     "Scale the gradients down so that their joint norm is at most `max_norm` (arXiv 1211.5063)"
     order = 5 # the gradient is complete and unscaled
     def __init__(self, max_norm): # `norm` holds the norm before clipping, a 0-d tensor
-        if not max_norm > 0: raise ValueError(f"max_norm must be above 0, got {max_norm=}")
+        if not isinstance(max_norm, numbers.Real) or not max_norm > 0: raise ValueError(f"max_norm must be a number above 0, got {max_norm=}")
         self.max_norm, self.norm = max_norm, None
     def after_backward(self, learn): self.norm = torch.nn.utils.clip_grad_norm_(learn.model.parameters(), self.max_norm)
 
@@ -85,10 +86,11 @@ class EMACB(Callback):
     order = 5
     saved = ('average', 'updates')
     def __init__(self, decay=0.99): # share of the old average in the new one
-        if not 0 <= decay < 1: raise ValueError(f"decay must be at least 0 and below 1, got {decay=}")
+        if not isinstance(decay, numbers.Real) or not 0 <= decay < 1: raise ValueError(f"decay must be a number, at least 0 and below 1, got {decay=}")
         self.decay, self.updates, self.average, self.swapped = decay, 0, [], False
 
     def before_fit(self, learn):
+        if sum(isinstance(cb, EMACB) for cb in learn.active) > 1: raise ValueError("EMACB and EMACB cannot be combined: leave out one")
         self.updates, self.swapped = 0, False
         self.average = [p.detach().clone() for p in learn.model.parameters()]
 
@@ -142,6 +144,7 @@ class AccelerateCB(Callback):
         try: from accelerate import Accelerator
         except ImportError as e: raise ImportError("AccelerateCB needs the package accelerate: pip install accelerate") from e
         self.engine = Accelerator(**kw)
+        if (n := self.engine.gradient_accumulation_steps) != 1: raise ValueError(f"gradient_accumulation_steps must be 1, got {n}: add a GradAccumCB({n})")
 
     def before_fit(self, learn):
         if rival := next((cb for cb in learn.active if isinstance(cb, DeviceCB)), None): raise ValueError(f"AccelerateCB and {type(rival).__name__} cannot be combined: both place the model")
@@ -153,6 +156,7 @@ class AccelerateCB(Callback):
     def before_epoch(self, learn): _same_dice(self.engine)
 
     def before_batch(self, learn):
+        if not all(isinstance(t, torch.Tensor) for t in learn.batch): raise TypeError(f"AccelerateCB splits batches that are lists of tensors, got {type(learn.batch).__name__} of {[type(t).__name__ for t in learn.batch]}")
         self.whole, n = learn.batch, self.engine.num_processes
         learn.batch = [t.tensor_split(n)[self.engine.process_index].to(self.engine.device) for t in self.whole]
         if learn.iter == 0: _same_batch(self.engine, self.whole)
@@ -162,9 +166,8 @@ class AccelerateCB(Callback):
         if not share: self.local = 0*learn.preds.sum() # fewer rows than processes
         learn.loss = _together(self.engine.reduce, share*self.local.detach(), 'sum')
         self.local = self.local * (share*self.engine.num_processes) # the exchange takes the mean over processes
-        if learn.training: return
-        learn.preds = _together(_gather_rows, self.engine, learn.preds, _rows(self.whole))
         learn.batch = [t.to(self.engine.device) for t in self.whole]
+        if not learn.training: learn.preds = _together(_gather_rows, self.engine, learn.preds, _rows(self.whole))
 
     def backward(self, learn): _together(self.engine.backward, self.local)
     def after_backward(self, learn): self.engine.unscale_gradients() # of float16
@@ -173,8 +176,7 @@ class AccelerateCB(Callback):
         learn.opt.step()
         if self.engine.optimizer_step_was_skipped: raise CancelStepException
 
-    def after_batch(self, learn): learn.batch = [t.to(self.engine.device) for t in self.whole]
-    def cleanup_fit(self, learn): learn.model = self.engine.unwrap_model(learn.model)
+    def cleanup_fit(self, learn): learn.model = self.engine.unwrap_model(learn.model, keep_fp32_wrapper=False)
 
 # %% ../nbs/12_scale.ipynb #accelerate-parts
 def _together(exchange, *args):

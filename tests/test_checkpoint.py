@@ -15,12 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cosine_lr import Accuracy, Callback, CheckpointCB, Learner, MetricsCB, MomentumCB, RecorderCB, ScheduleCB, checkpoint, cosine, digits_dls
+from cosine_lr import (Accuracy, Callback, CheckpointCB, GradAccumCB, Learner, MetricsCB, MomentumCB, RecorderCB, ScheduleCB, checkpoint, cosine, digits_dls, linear,
+                       split_params)
 from cosine_lr.data import DataLoaders
+from cosine_lr.learner import CancelEpochException
 
 KILLS = int(os.environ.get('COSINE_LR_KILLS', 4))
 EPOCHS, BATCHES = 4, 17
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork: no processes to kill here')]
+
+
+def silent(line): pass
 
 
 def learner():
@@ -29,9 +34,9 @@ def learner():
     return Learner(model, digits_dls(), F.cross_entropy, opt_func=torch.optim.AdamW)
 
 
-def train(folder=None, *cbs, epochs=EPOCHS, every=3, log=lambda line: None):
+def train(folder=None, *cbs, epochs=EPOCHS, every=3, log=silent):
     "A run, resumed where the folder has one; gives all the bits it leaves behind"
-    learn, rec, scores = learner(), RecorderCB(), MetricsCB(Accuracy(), log=lambda line: None)
+    learn, rec, scores = learner(), RecorderCB(), MetricsCB(Accuracy(), log=silent)
     keep = [CheckpointCB(folder, every=every, best=('valid_loss', min), log=log)] if folder else []
     learn.fit(epochs, cbs=[ScheduleCB(lr=.02*cosine()), rec, scores, *keep, *cbs])
     tensors = [*learn.model.state_dict().values(), *[v for state in learn.opt.state.values() for v in state.values()]]
@@ -189,7 +194,7 @@ class Counting(nn.Module):
 def counted(folder=None, *cbs):
     torch.manual_seed(0)
     learn = Learner(Counting(), digits_dls(), F.cross_entropy)
-    keep = [CheckpointCB(folder, every=3, log=lambda line: None)] if folder else []
+    keep = [CheckpointCB(folder, every=3, log=silent)] if folder else []
     learn.fit(2, cbs=[MomentumCB(.9), *keep, *cbs])
     return [p.tolist() for p in learn.model.parameters()], learn.model.seen.item()
 
@@ -200,9 +205,14 @@ def test_gradients_that_are_kept_and_buffers_that_are_not_named(tmp_path):
 
 
 def test_the_best_score_is_remembered(tmp_path):
-    def fit(*cbs): learner().fit(3, cbs=[MetricsCB(log=lambda line: None), CheckpointCB(tmp_path, every=3, best=('epoch', min), log=lambda line: None), *cbs])
+    def fit(*cbs): learner().fit(3, cbs=[MetricsCB(log=silent), CheckpointCB(tmp_path, every=3, best=('epoch', min), log=silent), *cbs])
     with pytest.raises(Stop): fit(StopAfter(20))
     fit()
+    assert torch.load(tmp_path/'best.pt', weights_only=True)['row']['epoch'] == 0
+
+
+def test_the_first_of_equal_scores_is_the_best(tmp_path):
+    learner().fit(3, cbs=[MetricsCB(log=silent), CheckpointCB(tmp_path, best=('lr', min))])
     assert torch.load(tmp_path/'best.pt', weights_only=True)['row']['epoch'] == 0
 
 
@@ -244,3 +254,90 @@ def test_another_dtype(tmp_path):
         def forward(self, x): return self.layer(x.to(self.layer.weight.dtype))
     fit(Cast(torch.float32))
     with pytest.raises(ValueError, match='another model.*float64'): fit(Cast(torch.float64))
+
+
+def rates(folder, *cbs, epochs=2, end='open', on_resume='raise', lr=0.):
+    "Learning rates, and the rows of the table, of a run that takes four batches a step and saves every three"
+    rec, scores = RecorderCB(), MetricsCB(log=silent)
+    keep = [CheckpointCB(folder, every=3, on_resume=on_resume, log=silent)] if folder else []
+    learn = Learner(nn.Linear(64, 10), digits_dls(), F.cross_entropy, opt_func=lambda params, **kw: torch.optim.SGD(params, lr=lr))
+    try: learn.fit(epochs, cbs=[GradAccumCB(4), ScheduleCB(end=end, lr=linear(1, 0)), rec, scores, *keep, *cbs])
+    except Stop: pass
+    return rec['lr'].tolist(), [row['lr'] for row in scores.rows]
+
+
+def test_another_horizon_counts_steps_and_outlives_a_second_kill(tmp_path):
+    rates(tmp_path, StopAfter(3))                                      # at batch 12; batch 9, after 2 steps of 10, was saved
+    rates(tmp_path, StopAfter(8), epochs=4, on_resume='stretch')
+    stretched = [1 - (.2 + .8*k/18) for k in range(18)]
+    assert rates(tmp_path, epochs=4)[0] == pytest.approx([1, .9, *stretched])
+
+
+@pytest.mark.parametrize('how', [dict(), dict(end='closed'), dict(lr=torch.tensor(0.))])
+def test_the_plan_is_the_schedules(tmp_path, how):
+    "With either end, and where the rate is a tensor that must not be shared"
+    rates(tmp_path, StopAfter(7), **how)
+    assert rates(tmp_path, **how) == rates(None, **how)
+
+
+def test_without_resume_a_run_needs_a_folder_of_its_own(tmp_path):
+    fit = lambda: learner().fit(1, cbs=[CheckpointCB(tmp_path/'run', resume=False)])
+    (tmp_path/'run').mkdir()
+    (tmp_path/'run'/'notes.txt').write_text('not a checkpoint')
+    fit()
+    before = {p.name: p.read_bytes() for p in (tmp_path/'run').iterdir()}
+    with pytest.raises(ValueError, match="run' holds checkpoints of another run, and resume=False"): fit()
+    assert {p.name: p.read_bytes() for p in (tmp_path/'run').iterdir()} == before and len(before) == 2
+
+
+class SkipValidation(Callback):
+    "Of the first epochs"
+    def __init__(self, epochs): self.epochs = epochs
+    def before_epoch(self, learn):
+        if not learn.training and learn.epoch < self.epochs: raise CancelEpochException
+
+
+def test_an_epoch_without_a_score_is_not_the_best(tmp_path):
+    def fit(n, **kw): learn.fit(n, **kw, cbs=[SkipValidation(2), MetricsCB(log=silent), CheckpointCB(tmp_path/'run', best=('epoch', min), log=silent)])
+    learn = learner()
+    fit(3)
+    best = (tmp_path/'run'/'best.pt').read_bytes()
+    assert torch.load(tmp_path/'run'/'best.pt', weights_only=True)['row']['epoch'] == 2
+    with torch.no_grad(): learn.model[0].weight.zero_()
+    fit(4, train=False)                                                # validation alone is no epoch of the run
+    assert (tmp_path/'run'/'best.pt').read_bytes() == best
+
+
+def test_each_callback_gets_its_own_back(tmp_path):
+    def fit(*cbs):
+        recs = RecorderCB('lr'), RecorderCB('weight_decay')
+        learner().fit(2, cbs=[*recs, *cbs])
+        return [rec._records for rec in recs]
+    with pytest.raises(Stop): fit(CheckpointCB(tmp_path, every=3, log=silent), StopAfter(20))
+    assert fit(CheckpointCB(tmp_path, every=3, log=silent)) == fit()
+
+
+def test_dice_of_the_validation_set(tmp_path):
+    def fit(*cbs):
+        torch.manual_seed(0)
+        order = torch.Generator().manual_seed(3)
+        dls, scores = digits_dls(), MetricsCB(log=silent)
+        valid = torch.utils.data.DataLoader(dls.valid.dataset, 64, sampler=torch.utils.data.RandomSampler(dls.valid.dataset, num_samples=64, generator=order))
+        Learner(nn.Linear(64, 10), DataLoaders(dls.train, valid), F.cross_entropy, cbs=[scores, *cbs]).fit(3)
+        return scores.rows
+    with pytest.raises(Stop): fit(CheckpointCB(tmp_path, every=3, log=silent), StopAfter(40))
+    assert fit(CheckpointCB(tmp_path, every=3, log=silent)) == fit()
+
+
+def test_a_run_that_mends_an_error_is_saved_too(tmp_path, whole):
+    try: raise Stop
+    except Stop: stop_after(tmp_path, 20)
+    assert len(list(tmp_path.glob('batch-*.pt'))) == 2 and train(tmp_path) == whole
+
+
+def test_other_param_groups(tmp_path):
+    stop_after(tmp_path, 20)
+    learn = learner()
+    learn.opt_func = lambda params, lr: torch.optim.AdamW(split_params(learn.model, '0.'), lr=lr)
+    with pytest.raises(ValueError, match=r'param group: \[6\] there, \[2, 4\] here'):
+        learn.fit(EPOCHS, cbs=[CheckpointCB(tmp_path), RecorderCB(), MetricsCB(log=silent), ScheduleCB(lr=.02*cosine())])

@@ -1,4 +1,5 @@
 """Long runs, and what else a notebook cannot try."""
+import csv
 import sys
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import torch.nn.functional as F
 
 from torch import nn
 
-from cosine_lr import (AccelerateCB, Callback, CheckpointCB, CompileCB, EarlyStopCB, EMACB, FreezeCB, GradAccumCB, Learner, MetricsCB, MixedPrecisionCB, NaNGuardCB, RecorderCB,
-                       ScheduleCB, TrainCB, cosine, digits_dls, predict)
-from cosine_lr.learner import CancelBatchException
+from cosine_lr import (AccelerateCB, Callback, CheckpointCB, CompileCB, CSVLoggerCB, EarlyStopCB, EMACB, FreezeCB, GradAccumCB, Learner, MetricsCB, MixedPrecisionCB, NaNGuardCB,
+                       RecorderCB, ScheduleCB, TensorBoardCB, TrainCB, cosine, digits_dls, predict)
+from cosine_lr.learner import CancelBatchException, CancelEpochException
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tools'))
 from soak import soak
@@ -195,3 +196,139 @@ def test_the_scale_of_float16_is_in_the_checkpoint(tmp_path):
     keep = lambda: CheckpointCB(tmp_path, every=1, log=silent)
     run(keep(), KillAt(1, 5))
     assert run(keep()) == run()
+
+
+class Left(Callback):
+    "Leaves the last training batch of each epoch"
+    def after_loss(self, learn):
+        if learn.training and learn.iter + 1 == len(learn.dl): raise CancelBatchException
+
+
+def test_a_group_of_batches_ends_with_its_epoch():
+    "What is left of a group whose last batch was cancelled is not a part of the next epoch's first step"
+    steps = []
+    class Steps(Callback):
+        def after_step(self, learn): steps.append((learn.epoch, learn.iter))
+    learner(GradAccumCB(3), Left(), Steps()).fit(2, valid=False)
+    assert steps == [(epoch, i) for epoch in (0, 1) for i in (2, 5, 8, 11, 14)]        # 17 batches
+
+
+def test_batches_with_names_are_accumulated():
+    class Named(Callback):
+        def predict(self, learn): learn.preds = learn.model(learn.batch['x'])
+        def get_loss(self, learn): learn.loss = F.cross_entropy(learn.preds, learn.batch['y'])
+    def fit(*cbs):
+        learn = learner(*cbs)
+        learn.fit(1, valid=False)
+        return learn
+    class Name(Callback):
+        order = -1000
+        def before_batch(self, learn): learn.batch = dict(zip('xy', learn.batch))
+    assert state(fit(Name(), Named(), GradAccumCB(3))) == state(fit(GradAccumCB(3)))
+
+
+def test_a_second_fit_has_an_average_of_its_own():
+    learn, seen = learner(EMACB(.9)), []
+    class Look(Callback):
+        order = 100
+        def after_step(self, learn): seen.append(learn.model[0].weight.tolist())
+    learn.fit(1, valid=False)
+    learn.cbs[0].decay = 0.                                            # the average is the newest; it shows whether the first step counted
+    learn.fit(1, valid=False, cbs=[Look()])
+    assert learn.model[0].weight.tolist() == seen[-1] and learn.cbs[0].updates == 17
+
+
+def test_two_bad_batches_go_back_to_the_same_place():
+    class SpoilTwo(Spoil):
+        def after_loss(self, learn):
+            if learn.iter in (10, 12): learn.loss = learn.loss*float('nan')
+    spoil = SpoilTwo(None)
+    learner(NaNGuardCB(every=8, log=silent), spoil).fit(1, valid=False)
+    assert spoil.states[11] == spoil.states[13] == spoil.states[8]
+
+
+def test_thawed_layers_train_as_if_never_frozen():
+    norm = nn.BatchNorm1d(64)
+    learn = learner()
+    learn.model = nn.Sequential(norm, nn.Dropout(.5), learn.model)
+    seen = []
+    class Look(Callback):
+        def after_epoch(self, learn): seen.append((norm.num_batches_tracked.item(), norm.training, learn.model[1].training))
+    learn.fit(2, valid=False, cbs=[FreezeCB('0.', '1.', until=1), Look()])
+    assert seen == [(0, False, False), (17, True, True)]
+
+
+def test_freezing_everything_is_refused():
+    with pytest.raises(ValueError, match='nothing is left to train'): learner(FreezeCB('0.'), FreezeCB('2.')).fit(1)
+    with pytest.raises(TypeError, match=r"got \['0.'\]"): FreezeCB(['0.'])
+
+
+def test_freezing_is_refused_where_processes_exchange_gradients():
+    learn, wrapped = learner(FreezeCB('0.')), object.__new__(nn.parallel.DistributedDataParallel)
+    nn.Module.__init__(wrapped)
+    wrapped.module, learn.model = learn.model, wrapped
+    with pytest.raises(ValueError, match='FreezeCB and AccelerateCB cannot be combined'): learn.fit(1)
+
+
+def test_predict_keeps_precision_and_modes():
+    model = nn.Sequential(nn.Dropout(.5), nn.Linear(4, 2), nn.Dropout(.5))
+    model[2].eval()
+    for dtype, out in ((torch.float64, torch.float64), (torch.bfloat16, torch.float32)):
+        preds, _ = predict(Learner(model.to(dtype), None), [[torch.ones(3, 4, dtype=dtype)]])
+        assert preds.dtype == out and torch.equal(preds[0], preds[1])
+    assert [m.training for m in model] == [True, True, False]
+    with pytest.raises(TypeError, match='one tensor, got tuple'): predict(Learner(nn.LSTM(4, 2), None), [[torch.ones(3, 4)]])
+
+
+def test_predict_places_batches_where_the_model_is():
+    with pytest.raises(NotImplementedError, match='out of meta tensor'): predict(Learner(nn.Linear(4, 2, device='meta'), None), [[torch.ones(3, 4)]])
+
+
+def test_predict_needs_no_loss():
+    class Own(TrainCB):
+        def get_loss(self, learn): raise AssertionError('there are no targets')
+    assert predict(learner(Own()), [[torch.zeros(3, 64)]])[0].shape == (3, 10)
+
+
+def test_the_diary_of_a_fit_without_validation_is_whole(tmp_path):
+    learner(CSVLoggerCB(tmp_path/'log.csv'), MetricsCB(log=silent)).fit(3, valid=False)
+    assert [line[:2] for line in (tmp_path/'log.csv').read_text().splitlines()] == ['ep', '0,', '1,', '2,']
+
+
+def test_the_diary_is_written_once_and_then_grows(tmp_path, monkeypatch):
+    "To write the whole table after each epoch would make a long run slower and slower"
+    path, whole, lines = tmp_path/'log.csv', [], []
+    write, epochs = CSVLoggerCB._write, [True, False, True, True, True]        # with a validation or without
+    def counted(self, rows):
+        whole.append(len(rows))
+        write(self, rows)
+    monkeypatch.setattr(CSVLoggerCB, '_write', counted)
+    class Skip(Callback):
+        order = -1
+        def before_epoch(self, learn):
+            if not learn.training and not epochs[learn.epoch]: raise CancelEpochException
+            if learn.training and path.exists(): lines.append(len(path.read_text().splitlines()))
+            if learn.training and learn.epoch == 4: path.unlink()
+    path.write_text('of an older run')
+    scores = MetricsCB(log=silent)
+    learner(Skip(), scores, CSVLoggerCB(path)).fit(5)
+    assert whole == [1, 5] and lines == [1, 2, 2, 4, 5]                       # written anew when it was gone
+    with open(path, newline='', encoding='utf-8') as file: table = list(csv.DictReader(file))
+    assert [{k: float(v) for k, v in row.items() if v} for row in table] == scores.rows
+
+
+def test_a_new_column_is_a_new_table(tmp_path):
+    class Skip(Callback):
+        def before_epoch(self, learn):
+            if not learn.training and learn.epoch < 2: raise CancelEpochException
+    learner(Skip(), MetricsCB(log=silent), CSVLoggerCB(tmp_path/'log.csv')).fit(4)
+    assert [line.count(',') for line in (tmp_path/'log.csv').read_text().splitlines()] == [3]*5
+
+
+def test_the_diarys_place_is_a_file(tmp_path):
+    with pytest.raises(IsADirectoryError, match='is a folder'): learner(CSVLoggerCB(tmp_path), MetricsCB(log=silent)).fit(1)
+
+
+@pytest.mark.parametrize('wrong', [lambda: CheckpointCB('x', log=None), lambda: NaNGuardCB(log=None), lambda: EarlyStopCB(log='x'), lambda: TensorBoardCB(None)])
+def test_what_would_fail_in_the_night_is_refused_at_once(wrong):
+    with pytest.raises(TypeError, match='(log|writer) must be'): wrong()
