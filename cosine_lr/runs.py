@@ -111,5 +111,5 @@ class Fleet(_Shown):
         try:
             with np.load(path, allow_pickle=False) as file: arrays = dict(file)
             names, formulas, seeds, losses = (arrays.pop(name) for name in ('schedules', 'formulas', 'seeds', 'losses'))
-        except (ValueError, TypeError, KeyError, EOFError) as e: raise ValueError(f"{path} is no file that Fleet.save wrote: {e}") from e
+        except (ValueError, TypeError, KeyError, EOFError) as e: raise ValueError(f"{path} is no file that Fleet.save wrote") from e
         return cls(dict(zip(names.tolist(), formulas.tolist())), seeds.tolist(), arrays, losses)
