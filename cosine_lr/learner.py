@@ -203,7 +203,7 @@ class Learner:
     def _clean_up(self, event): # every hook, even if one of them fails
         if not self._hooks[event]: return
         with ExitStack() as stack:
-            for hook in reversed(self._hooks[event]): stack.callback(self._call, [hook])
+            for hook in self._hooks[event]: stack.callback(self._call, [hook]) # who comes first leaves last
 
     def timeline(self): # of the last fit; of the next one, if there was none
         "Who answers which event, in order; after a fit with a `TimerCB`, for how long"

@@ -106,8 +106,10 @@ def killed_and_resumed(folder, n_epochs, make, at):
     return run(keep()), run()
 
 
-def test_the_good_copy_is_in_the_checkpoint(tmp_path):
-    resumed, whole = killed_and_resumed(tmp_path, 1, lambda: [NaNGuardCB(every=4, log=silent), Spoil(10)], (0, 9))
+@pytest.mark.parametrize('bad', [5, 10])
+def test_the_guard_is_in_the_checkpoint(tmp_path, bad):
+    "Its good copy, where the bad batch is ahead; where it is behind, the constant rate is saved without the guard's factor on it"
+    resumed, whole = killed_and_resumed(tmp_path, 1, lambda: [NaNGuardCB(every=4, log=silent), Spoil(bad)], (0, 9))
     assert resumed == whole
 
 
