@@ -8,8 +8,9 @@ __all__ = ['metropolis', 'temperature_for', 'Annealed', 'Annealer', 'anneal', 'n
 # %% ../nbs/annealing.ipynb #imports
 import copy
 import math
+import numbers
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import numpy as np
 from .plot import new_axes
 from .schedule import cosine, position
@@ -30,8 +31,8 @@ def temperature_for(
 ): # a temperature, in units of energy
     "The temperature at which `metropolis` accepts the share `accept` of such `rises` on average"
     rises = np.asarray(rises, float)
-    if not 0 < accept < 1: raise ValueError(f"accept must be a share between 0 and 1, got {accept=}")
-    if not len(rises) or not (np.isfinite(rises) & (rises > 0)).all(): raise ValueError(f"rises must be finite numbers above 0, at least one, got {rises=}")
+    if not (isinstance(accept, numbers.Real) and 0 < accept < 1): raise ValueError(f"accept must be a share between 0 and 1, got {accept=}")
+    if not rises.size or not (np.isfinite(rises) & (rises > 0)).all(): raise ValueError(f"rises must be finite numbers above 0, at least one, got {rises=}")
     low, high = rises.min()/-math.log(accept), rises.max()/-math.log(accept) # as if all were equal
     for _ in range(60):
         middle = (low*high)**.5
@@ -68,49 +69,6 @@ class _Chains:
             if metropolis(delta, temperature*self.ladder**k, self.rngs[k]):
                 for values in (self.states, self.energies): values[k:k+2] = values[k+1], values[k]
 
-# %% ../nbs/annealing.ipynb #checks
-def check_temperature(temperature):
-    if isinstance(temperature, type) or not callable(temperature): raise ValueError(f"temperature must be a schedule, a function of pos, got {temperature!r:.80}; a fixed one is constant(…)")
-    for pos in np.linspace(0, 1, 101).tolist():
-        if not 0 <= temperature(pos) < math.inf: raise ValueError(f"temperature must be finite and at least 0 all the way; {temperature!r:.80} gives {temperature(pos)} at {pos=}")
-
-def _check_search(starts, neighbour, steps, ladder):
-    if not isinstance(starts, (list, tuple)) or not starts: raise ValueError(f"starts must be a list of states, at least one, got {starts!r:.80}")
-    if not callable(neighbour): raise ValueError(f"neighbour must be a function (state, rng) -> state, got {neighbour!r:.80}")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1: raise ValueError(f"steps must be a whole number, at least 1, got {steps=}")
-    if not 1 <= ladder < math.inf: raise ValueError(f"ladder must be a ratio of temperatures, at least 1, got {ladder=}")
-
-def _as_energies(energies, n):
-    "A list of `n` floats, infinite where there was no number"
-    try:
-        energies = list(energies)
-        energies = [float(e) for e in energies]
-    except (TypeError, ValueError) as e: raise ValueError(f"energies must be {n} numbers, got {energies!r:.80}") from e
-    if len(energies) != n: raise ValueError(f"energies must be {n} numbers, one a chain, got {len(energies)}")
-    if -math.inf in energies: raise ValueError("energies must be above minus infinity: nothing could be better")
-    return [math.inf if math.isnan(e) else e for e in energies]
-
-# %% ../nbs/annealing.ipynb #annealed
-@dataclass(eq=False)
-class Annealed:
-    "The best state of a search, its energy, and how it got there"
-    state: object
-    energy: float
-    history: dict # arrays: `temperature` (0 while it is measured) and `best` [rounds]; `proposed`, `energy` and `accepted` [rounds, chains]; `state`, a list a round
-    evaluations: int
-
-    def plot(self, ax=None, title=None):
-        "Draw every energy proposed, where the chains were, and the best so far; returns the axes"
-        ax = new_axes('round', 'energy', title or f'Best of {self.evaluations} evaluations: {self.energy:.4g}', ax)
-        proposed = self.history['proposed']
-        ax.plot(proposed, '.', ms=2, color='#BBBBBB')
-        ax.plot(self.history['energy'], lw=.8, alpha=.7, color='#0072B2')
-        ax.plot(self.history['best'], color='#D55E00', label='best so far')
-        low, high = np.percentile(proposed[np.isfinite(proposed)], [0, 99])
-        ax.set_ylim(low - .05*(high - low), high)
-        ax.legend(frameon=False, loc='upper right')
-        return ax
-
 # %% ../nbs/annealing.ipynb #thermostat
 _PROBES = 32 # neighbours of the starts that set the temperature
 
@@ -137,6 +95,50 @@ class _Thermostat:
         if not len(changes): raise ValueError(f"none of the first {self.probes} proposals changes the energy: give temperature in units of energy, with accept=None")
         return changes
 
+# %% ../nbs/annealing.ipynb #checks
+def check_temperature(temperature):
+    if isinstance(temperature, type) or not callable(temperature): raise ValueError(f"temperature must be a schedule, a function of pos, got {temperature!r:.80}; a fixed one is constant(…)")
+    for pos in np.linspace(0, 1, 101).tolist():
+        if not 0 <= temperature(pos) < math.inf: raise ValueError(f"temperature must be finite and at least 0 all the way; {temperature!r:.80} gives {temperature(pos)} at {pos=}")
+
+def _check_search(starts, neighbour, steps, ladder):
+    if not isinstance(starts, (list, tuple)) or not starts: raise ValueError(f"starts must be a list of states, at least one, got {starts!r:.80}")
+    if not callable(neighbour): raise ValueError(f"neighbour must be a function (state, rng) -> state, got {neighbour!r:.80}")
+    if isinstance(steps, bool) or not isinstance(steps, numbers.Integral) or steps < 1: raise ValueError(f"steps must be a whole number, at least 1, got {steps=}")
+    if not (isinstance(ladder, numbers.Real) and 1 <= ladder < math.inf): raise ValueError(f"ladder must be a ratio of temperatures, at least 1, got {ladder=}")
+
+def _as_energies(energies, n):
+    "A list of `n` floats, infinite where there was no number"
+    try:
+        energies = list(energies)
+        energies = [float(e) for e in energies]
+    except (TypeError, ValueError) as e: raise ValueError(f"energies must be {n} numbers, got {energies!r:.80}") from e
+    if len(energies) != n: raise ValueError(f"energies must be {n} numbers, one a chain, got {len(energies)}")
+    if -math.inf in energies: raise ValueError("energies must be above minus infinity: nothing could be better")
+    return [math.inf if math.isnan(e) else e for e in energies]
+
+# %% ../nbs/annealing.ipynb #annealed
+@dataclass(eq=False)
+class Annealed:
+    "The best state of a search, its energy, and how it got there"
+    state: object # None if no energy was finite
+    energy: float
+    history: dict = field(repr=False) # arrays: `temperature` (0 while it is measured) and `best` [rounds]; `proposed`, `energy` and `accepted` [rounds, chains]; `state`, a list a round
+    evaluations: int
+
+    def plot(self, ax=None, title=None):
+        "Draw every energy proposed, where the chains were, and the best so far; returns the axes"
+        ax = new_axes('round', 'energy', title or f'Best of {self.evaluations} evaluations: {self.energy:.4g}', ax)
+        proposed = self.history['proposed']
+        ax.plot(proposed, '.', ms=2, color='#BBBBBB')
+        ax.plot(self.history['energy'], lw=.8, alpha=.7, color='#0072B2')
+        ax.plot(self.history['best'], color='#D55E00', label='best so far')
+        finite = proposed[np.isfinite(proposed)]
+        low, high = np.percentile(finite, [0, 99]) if finite.size else (0., 0.)
+        if low < high: ax.set_ylim(low - .05*(high - low), high)
+        ax.legend(frameon=False, loc='upper right')
+        return ax
+
 # %% ../nbs/annealing.ipynb #annealer
 class Annealer:
     "A population of annealing chains: `ask` for proposals, `tell` their energies"
@@ -160,7 +162,10 @@ class Annealer:
 
     def ask(self): # a list of states, one a chain
         "The starts, and then a proposal from each chain; the same ones until they are told"
-        if self.proposals is None: self.proposals = [self.neighbour(copy.deepcopy(state), rng) for state, rng in zip(self.chains.states, self.chains.rngs)]
+        if self.proposals is None:
+            proposals = [self.neighbour(copy.deepcopy(state), rng) for state, rng in zip(self.chains.states, self.chains.rngs)]
+            if any(p is None for p in proposals): raise ValueError(f"neighbour must return a state, got None from {self.neighbour!r:.80}")
+            self.proposals = proposals
         return list(self.proposals)
 
     def tell(self, energies): # a list of numbers, one a chain
@@ -194,7 +199,7 @@ def anneal(
     "Minimise `energy` by simulated annealing (Kirkpatrick et al. 1983)"
     from tqdm.auto import tqdm
     if not callable(energy): raise ValueError(f"energy must be a function of a state, got {energy!r:.80}")
-    if patience is not None and not patience >= 1: raise ValueError(f"patience must be a number of proposals, at least 1, got {patience=}")
+    if patience is not None and not (isinstance(patience, numbers.Real) and patience >= 1): raise ValueError(f"patience must be a number of proposals, at least 1, got {patience=}")
     search, found = Annealer([start], neighbour, temperature, steps, seed, accept), 0
     with tqdm(total=steps + 1, disable=quiet, unit='state') as bar:
         while not search.done and (patience is None or len(search.records) - found < patience):
@@ -213,5 +218,6 @@ def nearby(
     finest=1e-6, # scale of the shortest steps; that of the longest is 1
 ): # a number from 0 to 1
     "A number near `u`, by a normal step whose scale is drawn anew from `finest` to 1; reflected at both ends"
+    if not 0 < finest <= 1: raise ValueError(f"finest must be a scale above 0, at most 1, got {finest=}")
     v = abs(u + finest**rng.random()*rng.gauss(0, 1)) % 2
     return min(v, 2 - v)

@@ -7,6 +7,7 @@ __all__ = ['NoisyQuadratic', 'simulate', 'best_rates', 'best_peak']
 
 # %% ../nbs/quadratic.ipynb #imports
 import math
+import numbers
 from dataclasses import dataclass
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class NoisyQuadratic:
     def __post_init__(self):
         for name in ('dims', 'steps'):
             n = getattr(self, name)
-            if isinstance(n, bool) or not isinstance(n, int) or n < 1: raise ValueError(f"{name} must be a whole number, at least 1, got {name}={n!r}")
+            if isinstance(n, bool) or not isinstance(n, numbers.Integral) or n < 1: raise ValueError(f"{name} must be a whole number, at least 1, got {name}={n!r}")
         if not 0 <= self.noise < math.inf: raise ValueError(f"noise must be a variance, at least 0, got noise={self.noise!r}")
 
     @property
@@ -37,6 +38,7 @@ class NoisyQuadratic:
 
     def rates(self, sched): # a schedule
         "Its learning rate at each step [steps]"
+        if not callable(sched): raise ValueError(f"sched must be a schedule, a function of pos, got {sched!r:.80}")
         return sched(position(np.arange(self.steps), self.steps))
 
     def losses(self, rates): # [steps], or [n, steps]
@@ -53,10 +55,10 @@ class NoisyQuadratic:
         columns = np.moveaxis(self._checked(rates), -1, 0)[..., None]
         return _squares(columns, self.curvature, self.noise*self.curvature, np.ones(self.dims))
 
-    def _checked(self, rates):
-        rates = np.asarray(rates, float)
-        if not 1 <= rates.ndim <= 2 or rates.shape[-1] != self.steps: raise ValueError(f"rates must have shape [{self.steps}] or [n, {self.steps}], one a step, got {list(rates.shape)}")
-        if not (rates >= 0).all(): raise ValueError(f"rates must be numbers, at least 0, got {rates.min()}")
+    def _checked(self, rates, most=2, name='rates'): # most: axes that are allowed
+        rates, shapes = np.asarray(rates, float), (f'[{self.steps}]', f'[n, {self.steps}]')[:most]
+        if not 1 <= rates.ndim <= most or rates.shape[-1] != self.steps: raise ValueError(f"{name} must have shape {' or '.join(shapes)}, one a step, got {list(rates.shape)}")
+        if not (rates >= 0).all(): raise ValueError(f"{name} must be numbers, at least 0, got {rates.min()}")
         return rates
 
 # %% ../nbs/quadratic.ipynb #simulate
@@ -67,9 +69,10 @@ def simulate(
     seed=0,
 ): # losses after each step [runs, steps]
     "SGD on the bowl, with noise drawn from a normal distribution"
+    if isinstance(runs, bool) or not isinstance(runs, numbers.Integral) or runs < 1: raise ValueError(f"runs must be a whole number, at least 1, got {runs=}")
     rng, h, losses = np.random.default_rng(seed), model.curvature, []
     theta = np.ones((runs, model.dims))
-    for rate in model._checked(rates):
+    for rate in model._checked(rates, most=1):
         theta = theta - rate*(h*theta + rng.normal(scale=(model.noise*h)**.5, size=theta.shape))
         losses.append((theta**2) @ h/2)
     return np.stack(losses, 1)
@@ -80,7 +83,7 @@ def best_rates(
     start=None, # learning rates to begin at [steps], above 0; a straight line down, if None
 ): # learning rates [steps]
     "The rates with the lowest expected loss after the last step, by gradient descent through the recursion (L-BFGS)"
-    start = np.linspace(1, 1/model.steps, model.steps) if start is None else model._checked(start)
+    start = np.linspace(1, 1/model.steps, model.steps) if start is None else model._checked(start, most=1, name='start')
     if not (start > 0).all(): raise ValueError(f"start must be learning rates above 0, got {start.min()}")
     logs = torch.tensor(np.log(start), requires_grad=True)
     curvature, ones = torch.tensor(model.curvature), torch.ones(model.dims, dtype=torch.float64)
@@ -101,6 +104,7 @@ def best_peak(
     peaks=np.geomspace(.01, 100, 190), # to try, in steps of 5 %
 ): # (peak, expected loss)
     "The peak at which `peak*shape` has the lowest expected loss"
+    if np.ndim(peaks) != 1 or len(peaks) < 3: raise ValueError(f"peaks must be a list of rates, at least three, got {peaks=}")
     losses = model.final_loss(np.multiply.outer(peaks, model.rates(shape)))
     at = np.nanargmin(losses)
     if at in (0, len(peaks) - 1): raise ValueError(f"peaks must reach beyond the best one, which is at their end: {peaks[at]:.3g}")

@@ -7,6 +7,7 @@ __all__ = ['KnotSpace', 'random_point', 'near_point', 'point_of', 'searcher', 'S
 
 # %% ../nbs/10_search.ipynb #imports
 import math
+import numbers
 import random
 from dataclasses import dataclass
 import numpy as np
@@ -27,7 +28,7 @@ class KnotSpace:
     shortest: float = .03 # shortest piece, as a share of the longest
 
     def __post_init__(self):
-        if isinstance(self.knots, bool) or not isinstance(self.knots, int) or self.knots < 2: raise ValueError(f"knots must be a whole number, at least 2, got knots={self.knots!r}")
+        if isinstance(self.knots, bool) or not isinstance(self.knots, numbers.Integral) or self.knots < 2: raise ValueError(f"knots must be a whole number, at least 2, got knots={self.knots!r}")
         if not (isinstance(self.peak, tuple) and len(self.peak) == 2 and 0 < self.peak[0] < self.peak[1] < math.inf): raise ValueError(f"peak must be a pair of learning rates, 0 < low < high, got peak={self.peak!r}")
         for name in ('floor', 'shortest'):
             if not 0 < getattr(self, name) < 1: raise ValueError(f"{name} must be a share between 0 and 1, got {name}={getattr(self, name)!r}")
@@ -38,6 +39,7 @@ class KnotSpace:
 
     def schedule(self, point):
         "The schedule of a point, in numbers of four digits"
+        if len(point) != 2*self.knots: raise ValueError(f"point must hold {2*self.knots} numbers, those of {list(self.bounds)}, got {len(point)}")
         peak, values, lengths = point[0], np.array(point[1:self.knots+1]), np.array(point[self.knots+1:])
         values, at = values/values.max(), np.cumsum(lengths)[:-1]/lengths.sum()
         short = lambda x: float(f'{x:.4g}')
@@ -59,7 +61,7 @@ def near_point(space, point, rng):
 
 def point_of(space, sched):
     "The point with knots on `sched`, at equal distances"
-    values = np.array([sched(pos) for pos in np.linspace(0, .98, space.knots).tolist()])
+    values = np.array([sched(pos) for pos in np.linspace(0, .98, space.knots).tolist()]) # not quite to the end, where many are 0
     peak = values.max()
     if not space.peak[0] <= peak <= space.peak[1]: raise ValueError(f"sched must have a peak within {space.peak}, got {peak:.4g}")
     return (float(peak), *(float(v) for v in np.clip(values/peak, space.floor, 1)), *[1.]*(space.knots - 1))
@@ -97,6 +99,7 @@ def searcher(
     seed=0,
 ): # with methods `ask()` -> points, and `tell(energies)`
     "One of three ways to search a space: the first round is the start and neighbours of it, whatever the method"
+    if chains < 1: raise ValueError(f"chains must be at least 1, got {chains=}")
     rng = random.Random(f'{seed}/starts')
     starts = [start, *(near_point(space, start, rng) for _ in range(chains - 1))]
     if method == 'annealing': return Annealer(starts, lambda point, rng: near_point(space, point, rng), steps=rounds - 1, seed=seed)
@@ -130,7 +133,7 @@ def _tune(task, shape, peaks, seeds):
     return [(loss, float(f'{p:.4g}')*shape) for loss, p in both]
 
 # %% ../nbs/10_search.ipynb #report
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ScheduleSearch:
     "What each method found, beside the cosine at its own best peak"
     schedules: dict # {method: schedule}; the methods are 'cosine', 'annealing' and its rivals
@@ -152,7 +155,8 @@ class ScheduleSearch:
         "How much lower the validation loss is than the cosine's: what the search saw, and what survives of it"
         return float(self.seen['cosine'] - self.seen[method]), float((self.fresh['cosine'] - self.fresh[method]).mean())
 
-    def __str__(self):
+    @np.errstate(invalid='ignore') # where a run diverged
+    def __repr__(self):
         head = '| method | trained | loss in the search | on fresh seeds | gain over cosine in the search → on fresh seeds | test loss (mean ± sd) | test gain over cosine (95 %) |'
         rows = [head, '|---|---|---|---|---|---|---|']
         for m, test in self.test.items():
@@ -161,7 +165,7 @@ class ScheduleSearch:
             kept = '' if m == 'cosine' else '{:+.4f} → {:+.4f}'.format(*self.gains(m))
             rows.append(f'| {m} | {self.evaluations[m]} | {self.seen[m]:.4f} | {self.fresh[m].mean():.4f} | {kept} | {test.mean():.4f} ± {test.std(ddof=1):.4f} | {versus} |')
         return '\n'.join(rows)
-    def _repr_markdown_(self): return str(self)
+    def _repr_markdown_(self): return repr(self)
 
     def plot(self, ax=None, title=None):
         "Draw the schedules found; returns the axes"
@@ -190,7 +194,8 @@ def _in_study(method, task, space, tuned, seeds, budget, seed, storage, name, ba
     def objective(trial):
         point = tuple(trial.suggest_float(n, low, high, log=True) for n, (low, high) in space.bounds.items())
         return float(task.losses([space.schedule(point)], seeds).mean())
-    trials = _studies().work(study, objective, budget, bar.update)
+    before = bar.n
+    trials = _studies().work(study, objective, budget, lambda done: bar.update(before + min(done, budget) - bar.n)) # also what other processes finished, or earlier ones
     return [(t.value, space.schedule(tuple(t.params[n] for n in space.bounds))) for t in trials]
 
 # %% ../nbs/10_search.ipynb #judge
@@ -215,15 +220,16 @@ def _roles(seed, seeds, fresh):
 
 def _check_numbers(budget, chains, seeds, fresh, finalists, seed):
     for name, value, least in (('budget', budget, 1), ('chains', chains, 1), ('seeds', seeds, 1), ('fresh', fresh, 2), ('finalists', finalists, 1), ('seed', seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least: raise ValueError(f"{name} must be a whole number, at least {least}, got {name}={value!r}")
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least: raise ValueError(f"{name} must be a whole number, at least {least}, got {name}={value!r}")
     if budget % chains: raise ValueError(f"budget must be a multiple of {chains=}, got {budget=}")
     if budget < 40 + chains: raise ValueError(f"budget must be at least {40 + chains}: 32 proposals measure the temperature; got {budget=}")
 
-def _check_search(dls, space, rivals, storage):
+def _check_search(dls, space, rivals, storage, name):
     if not isinstance(space, KnotSpace): raise TypeError(f"space must be a KnotSpace, got {space!r:.60}")
-    if unknown := set(rivals) - {'random', 'tpe'}: raise ValueError(f"rivals must be of 'random' and 'tpe', got {min(unknown)!r}")
+    if not isinstance(rivals, (list, tuple)) or set(rivals) - {'random', 'tpe'}: raise ValueError(f"rivals must be a list of 'random' and 'tpe', got {rivals=}")
     if getattr(dls, 'test', None) is None: raise ValueError("dls must have a test split, for the verdict")
-    if storage is not None or 'tpe' in rivals: _studies() # raises where there is no Optuna
+    if 'tpe' in rivals: _studies() # raises where there is no Optuna
+    if storage is not None: _studies().finished_trials(storage, name) # raises where it cannot be opened
 
 # %% ../nbs/10_search.ipynb #search-schedule
 def search_schedule(
@@ -246,7 +252,7 @@ def search_schedule(
     "Search a learning-rate schedule by simulated annealing, and judge it beside its rivals and the cosine at its best peak"
     from tqdm.auto import tqdm
     _check_numbers(budget, chains, seeds, fresh, finalists, seed)
-    _check_search(dls, space, rivals, storage)
+    _check_search(dls, space, rivals, storage, name)
     own, later, last = _roles(seed, seeds, fresh)
     task = _Task(make_model, dls, epochs, fleet)
     pairs = dict(cosine=_tune(task, cosine(), np.geomspace(*space.peak, 25), own))

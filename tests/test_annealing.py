@@ -1,10 +1,12 @@
 "Wrong calls of the annealing engine and the search for a schedule, and chains that have nowhere good to be."
 import math
+import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from cosine_lr import Annealer, KnotSpace, ScheduleSearch, anneal, constant, cosine, point_of, search_schedule
+from cosine_lr import Annealer, KnotSpace, ScheduleSearch, anneal, constant, cosine, nearby, point_of, search_schedule, searcher, temperature_for
 from cosine_lr.data import DataLoaders, digits_dls
 from cosine_lr.search import _judge
 
@@ -42,7 +44,9 @@ def test_a_refused_answer_can_be_given_again():
     (lambda: told(Annealer([5.], step), [1., 2.]), '1 numbers'), (lambda: told(Annealer([5.], step), 3.), '1 numbers'),
     (lambda: told(Annealer([5.], step), [-math.inf]), 'minus infinity'), (lambda: told(Annealer([5.], step), [1.], [2.]), 'follow an ask'),
     (lambda: anneal(3, 5., step), 'energy'), (lambda: anneal(abs, 5., step, patience=0), 'patience'),
-    (lambda: anneal(lambda x: 1., 5., step, quiet=True), 'changes the energy'),
+    (lambda: anneal(lambda x: 1., 5., step, quiet=True), 'changes the energy'), (lambda: anneal(len, [1], lambda state, rng: state.append(1), quiet=True), 'neighbour must return a state'),
+    (lambda: nearby(.5, None, finest=0), 'finest'), (lambda: temperature_for(-5, .5), 'rises'),
+    (lambda: temperature_for([1.], None), 'accept'), (lambda: Annealer([5.], step, ladder='2'), 'ladder'), (lambda: anneal(abs, 5., step, patience='long'), 'patience'),
 ])
 def test_wrong_calls_of_the_engine(wrong, name):
     with pytest.raises(ValueError, match=name): wrong()
@@ -54,13 +58,27 @@ def test_an_error_of_the_energy_comes_through():
     with pytest.raises(ValueError, match=r'1 numbers, got \[None\]'): anneal(lambda x: None, 5., step, quiet=True)
 
 
-def test_a_flat_energy_can_be_searched_with_a_temperature_in_its_units():
-    assert anneal(lambda x: 1., 5., step, constant(1), 40, accept=None, quiet=True).energy == 1
+@pytest.mark.parametrize('energy', [1., math.inf])
+def test_a_flat_energy_can_be_searched_with_a_temperature_in_its_units(energy):
+    found = anneal(lambda x: energy, 5., step, constant(1), np.int64(40), accept=None, quiet=True)     # a whole number of NumPy's is one
+    assert found.energy == energy and (found.state == 5. if energy == 1 else found.state is None)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        plt.close(found.plot().figure)
+
+
+def test_results_are_read_at_a_glance():
+    found = anneal(abs, 5., step, steps=200, quiet=True)
+    assert repr(found) == f'Annealed(state={found.state!r}, energy={found.energy!r}, evaluations=201)'
+    losses = dict(cosine=np.full(64, .5), annealing=np.full(64, .4))
+    search = ScheduleSearch(dict(cosine=cosine(), annealing=cosine()), dict(cosine=33, annealing=160), dict(cosine=.5, annealing=.4), losses, losses)
+    assert repr(search) == search._repr_markdown_() and len(repr(search).splitlines()) == 4
 
 
 @pytest.mark.parametrize('wrong, name', [
     (lambda: KnotSpace(knots=1), 'knots'), (lambda: KnotSpace(knots=True), 'knots'), (lambda: KnotSpace(peak=(1, .1)), 'peak'), (lambda: KnotSpace(peak=1.), 'peak'),
     (lambda: KnotSpace(floor=0), 'floor'), (lambda: KnotSpace(shortest=1), 'shortest'), (lambda: point_of(KnotSpace(), 100*cosine()), 'sched'),
+    (lambda: KnotSpace().schedule((.1, 1, 1)), 'point must hold 8'), (lambda: searcher('random', KnotSpace(), point_of(KnotSpace(), cosine()), 50, chains=0), 'chains'),
 ])
 def test_wrong_spaces(wrong, name):
     with pytest.raises(ValueError, match=name): wrong()
@@ -68,7 +86,7 @@ def test_wrong_spaces(wrong, name):
 
 @pytest.mark.parametrize('wrong, name', [
     (dict(budget=20), 'budget'), (dict(budget=161), 'budget'), (dict(budget=160.), 'budget'), (dict(chains=0), 'chains'), (dict(seeds=0), 'seeds'), (dict(fresh=1), 'fresh'),
-    (dict(finalists=0), 'finalists'), (dict(seed=-1), '^seed must'), (dict(rivals=['grid']), 'rivals'), (dict(space={}), 'space'),
+    (dict(finalists=0), 'finalists'), (dict(seed=-1), '^seed must'), (dict(rivals=['grid']), 'rivals'), (dict(rivals='tpe'), 'rivals'), (dict(space={}), 'space'),
     (dict(dls=DataLoaders(digits_dls().train, digits_dls().valid)), 'test split'),
 ])
 def test_wrong_searches_train_nothing(wrong, name):
@@ -94,8 +112,12 @@ def test_a_verdict_by_hand():
 
 
 def test_a_run_that_diverged_makes_a_gain_unsure():
-    search = ScheduleSearch({}, {}, {}, {}, dict(cosine=np.full(8, .5), annealing=np.array([.1]*7 + [np.inf])))
+    losses = dict(cosine=np.full(8, .5), annealing=np.array([.1]*7 + [np.inf]))
+    search = ScheduleSearch({}, dict(cosine=1, annealing=1), dict(cosine=.5, annealing=math.inf), losses, losses)
     assert search.gain('annealing') == (-math.inf, (-math.inf, math.inf))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert '| -inf → -inf | inf ± nan | -inf (-inf to +inf) |' in repr(search)
 
 
 def test_a_point_of_a_schedule_is_within_the_space():

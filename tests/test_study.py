@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 optuna = pytest.importorskip('optuna', reason="needs the extra: pip install 'cosine_lr[search]'") if not os.environ.get('CI') else __import__('optuna')
+from cosine_lr.data import digits_dls  # noqa: E402
 from cosine_lr.schedule import cosine  # noqa: E402
-from cosine_lr.search import KnotSpace, _in_study  # noqa: E402
-from cosine_lr.study import SimulatedAnnealingSampler, finished_trials, make_sampler, new_study, work  # noqa: E402
+from cosine_lr.search import KnotSpace, _in_study, search_schedule  # noqa: E402
+from cosine_lr.study import SimulatedAnnealingSampler, finished_trials, make_sampler, new_study, printable, work  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -136,14 +137,20 @@ def test_a_trial_without_a_number_is_told(tmp_path):
     assert len(work(study, square, 5)) == 5 == finished_trials(tmp_path/'study.db', 'shared')
 
 
-def test_an_unknown_method_is_refused():
-    with pytest.raises(ValueError, match="method must be 'annealing', 'random' or 'tpe', got method='grid'"): make_sampler('grid', 10, 0)
+@pytest.mark.parametrize('wrong, told', [
+    (lambda: make_sampler('grid', 10, 0), "method must be 'annealing', 'random' or 'tpe', got method='grid'"), (lambda: SimulatedAnnealingSampler(10, accept=None), 'accept must be a share'),
+    (lambda: new_study('', 'shared', make_sampler('random', 5, 0)), 'storage must be a path'), (lambda: new_study(None, None, make_sampler('random', 5, 0)), 'name must be'),
+    (lambda: new_study(None, 'shared', 'tpe'), "sampler must be one of Optuna's"), (lambda: finished_trials('', 'shared'), 'storage must be a path'),
+])
+def test_wrong_studies(wrong, told):
+    with pytest.raises(ValueError, match=told): wrong()
 
 
 def test_a_password_is_not_printed():
     for storage, error in (('postgresql://me:se%40cret@127.0.0.1:1/none', OSError), ('postgresql://me:se%40cret@host:port/none', ValueError), ('nosuch://me:se%40cret@host/none', OSError)):
-        with pytest.raises(error, match='storage') as told: new_study(storage, 'shared', None)
+        with pytest.raises(error, match='storage') as told: new_study(storage, 'shared', make_sampler('random', 5, 0))
         assert 'cret' not in str(told.value)
+    assert printable('postgresql://me:se%40cret@host/name') == 'postgresql+psycopg://me:***@host/name' and printable('a/study.db') == 'a/study.db'
 
 
 def test_the_dashboard_shows_a_study(tmp_path):
@@ -170,7 +177,32 @@ def test_the_dashboard_shows_a_study(tmp_path):
 
 def test_a_search_of_another_task_is_refused(tmp_path):
     task = SimpleNamespace(epochs=1, losses=lambda scheds, seeds: np.ones((len(scheds), len(seeds))))
-    bar = SimpleNamespace(update=lambda: None)
+    bar = SimpleNamespace(n=0, update=lambda n: None)
     searched = lambda loss: _in_study('annealing', task, KnotSpace(), (loss, cosine()), [0], 1, 0, str(tmp_path/'study.db'), 'shared', bar)
     assert searched(.5)[0][0] == 1 and len(searched(.5)) == 1
     with pytest.raises(ValueError, match='other settings'): searched(.6)                # the cosine of another model or data has another loss
+
+
+class Bar:
+    "A progress bar that keeps what it showed."
+    def __init__(self, n): self.n, self.shown = n, []
+    def update(self, n):
+        self.n += n
+        self.shown.append(self.n)
+
+
+def test_a_bar_begins_at_what_is_done(tmp_path):
+    task = SimpleNamespace(epochs=1, losses=lambda scheds, seeds: np.ones((len(scheds), len(seeds))))
+    def shown(budget, n=0):
+        bar = Bar(n)
+        _in_study('random', task, KnotSpace(), (.5, cosine()), [0], budget, 0, str(tmp_path/'study.db'), 'shared', bar)
+        return bar.shown
+    assert shown(3) == [0, 1, 2, 3]
+    assert shown(5, 40) == [43, 44, 45]                                                  # after another method's 40
+    shown(9)
+    assert shown(7) == [7]                                                               # no more than there is to do, though others did more
+
+
+def test_a_storage_that_cannot_be_opened_is_refused_before_training(tmp_path):
+    def make_model(): raise AssertionError('trained')
+    with pytest.raises(OSError, match='cannot open storage'): search_schedule(make_model, digits_dls(), storage=tmp_path/'no'/'study.db', quiet=True)
