@@ -158,16 +158,16 @@ def _search(argv):
     "`cosine_lr search`: prints the schedule found as a line of code, and the table; returns the exit status"
     opts = (parser := _search_parser()).parse_args(argv)
     try:
-        from cosine_lr.study import finished_trials
+        from cosine_lr.study import finished_trials, printable
         if (done := finished_trials(opts.storage, opts.name)) and not opts.resume:
-            parser.error(f'argument --storage: {opts.storage} holds a search called {opts.name!r} with {done} trials: continue it with --resume, or give another --name')
+            parser.error(f'argument --storage: {printable(opts.storage)} holds a search called {opts.name!r} with {done} trials: continue it with --resume, or give another --name')
         _make_writable(parser, opts.out, 'search.md', 'search.png')
         found = search_schedule(_MODELS[opts.model], digits_dls(), opts.epochs, KnotSpace(), opts.budget, chains=1, seeds=opts.seeds, fresh=opts.fresh,
                                 seed=opts.seed, storage=opts.storage, name=opts.name, quiet=opts.quiet)
         (opts.out/'search.md').write_text(f'{found}\n', encoding='utf-8')
         (opts.out/'search.png').write_bytes(png(found.plot()))
     except KeyboardInterrupt:
-        print(f'\nstopped: the finished trials are in {opts.storage}; continue with --resume')
+        print(f'\nstopped: the finished trials are in {printable(opts.storage)}; continue with --resume')
         return 130
     except (ImportError, ValueError, OSError) as e:
         print(f'cosine_lr search: {e}', file=sys.stderr)
