@@ -148,6 +148,7 @@ def faults_in_the_dark(page, path, out):
     "Go to the dark theme and look at the first figure; a transparent one would be black on black."
     page.emulate_media(color_scheme='dark')
     page.locator('body[data-jp-theme-light="false"]').wait_for(state='attached')
+    page.locator('#jupyterlab-splash').wait_for(state='detached')  # shown while the theme is loaded
     if figure := page.query_selector('.jp-OutputArea-output img'): figure.scroll_into_view_if_needed()
     page.screenshot(path=out/f'{path.stem}-dark.png')
     corner = 'e => { const c = new OffscreenCanvas(1, 1).getContext("2d"); c.drawImage(e, 0, 0); return c.getImageData(0, 0, 1, 1).data[3] < 255 }'
