@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from cosine_lr import Accuracy, CompileCB, DataLoaders, Learner, MetricsCB, ProgressCB, RecorderCB, ScheduleCB
 
-from .measure import check_equal_work, measure
+from .measure import PROCESSOR, check_equal_work, measure
 from .task import BATCH, PEAK, SCHED, SGD, Task, cnn, mlp
 
 
@@ -157,7 +157,7 @@ def accelerate(task):
 
 
 PEERS = {'fastai': fastai, 'Lightning': lightning, 'ignite': ignite, 'skorch': skorch, 'Accelerate': accelerate}
-HAND = 'by hand, slices in memory'
+HAND, CONVOLUTIONS = 'by hand, slices in memory', 'its convolution alone'
 CONTESTANTS = {HAND: (by_hand, False), 'by hand, DataLoader': (partial(by_hand, batches=lambda task: task.train), True), 'Learner': (ours, False), 'Learner, compiled': (compiled, False),
                **{name: (peer, True) for name, peer in PEERS.items()}, **{f'{name}, loader in memory': (peer, False) for name, peer in PEERS.items()}}
 
@@ -170,7 +170,21 @@ def contestant(loop, by_row, make_model):
     return turn
 
 
+def convolutions(times=400):
+    "Seconds that the small CNN's convolution, forward and the gradient of its weights, takes on its own for a training step, as torch calls oneDNN"
+    conv, x = cnn()[1].requires_grad_(False), torch.rand(BATCH, 1, 8, 8)
+    grad = torch.rand_like(conv(x))
+    def turn(k):
+        start = PROCESSOR()
+        for _ in range(times):
+            conv(x)
+            torch.ops.aten.convolution_backward(grad, x, conv.weight, [len(conv.bias)], conv.stride, conv.padding, conv.dilation, False, [0, 0], 1, [False, True, True])
+        return (PROCESSOR() - start)/times, {}
+    return turn
+
+
 def run(rounds):
     torch.set_num_threads(1)
-    return {model.__name__: check_equal_work(measure({name: contestant(*each, model) for name, each in CONTESTANTS.items()}, rounds, f'loops, {model.__name__}', HAND))
-            for model in (mlp, cnn)}
+    contestants = {model: {name: contestant(*each, model) for name, each in CONTESTANTS.items()} for model in (mlp, cnn)}
+    contestants[cnn][CONVOLUTIONS] = convolutions()
+    return {model.__name__: check_equal_work(measure(them, rounds, f'loops, {model.__name__}', HAND)) for model, them in contestants.items()}

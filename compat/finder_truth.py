@@ -24,7 +24,7 @@ from torch_lr_finder import LRFinder
 from cosine_lr import lr_find
 
 ROOT = Path(__file__).resolve().parent.parent
-SEEDS = range(5)
+SEEDS, FULL_RUNS = range(5), 20 # for the suggestions; for each rate of the grid
 PEERS = ('torch', 'fastai', 'torch-lr-finder')
 FASTAI = dict(valley=valley, slide=slide, minimum=minimum, steep=steep)
 
@@ -75,7 +75,7 @@ def main():
     result = dict(versions={name: version(name) for name in PEERS}, grid=[float(f'{lr:.6g}') for lr in scope['GRID']], tasks={})
     for half in ('TO_LOOK_AT', 'TO_REPORT'):
         for name in scope['names'](scope[half]):
-            losses = scope['truth'](name, scope['GRID'], len(SEEDS)).losses
+            losses = scope['truth'](name, scope['GRID'], FULL_RUNS).losses
             rows = [suggestions(scope, name, seed) for seed in SEEDS]
             result['tasks'][name] = dict(half=half, losses=[[float(f'{x:.5g}') if np.isfinite(x) else None for x in row] for row in losses],
                                          suggestions={finder: [row[finder] for row in rows] for finder in rows[0]})

@@ -87,10 +87,16 @@ def test_the_loops_see_the_same_batches():
 
 def test_a_claim_that_does_not_hold_is_marked():
     names = ['Learner', 'Learner, compiled', 'by hand, DataLoader', loops.HAND, *loops.PEERS, *(f'{name}, loader in memory' for name in loops.PEERS)]
-    def kept(**changed): return {what: kept for _, what, *_, kept in report.claims({'loops': {'mlp': rows(loops.HAND, **{**{name: [2.]*5 for name in names}, loops.HAND: [1.]*5, **changed})}})}
+    def kept(**changed): return {what: kept for _, what, _, _, _, kept, _ in report.claims({'loops': {'mlp': rows(loops.HAND, **{**{name: [2.]*5 for name in names}, loops.HAND: [1.]*5, **changed})}})}
     good = kept(**{'Learner': [1.05]*5, 'Learner, compiled': [.3]*5})
     assert len(good) == len(names) - 1 and all(good.values())
     assert [what for what, ok in kept(**{'Learner': [1.2]*5, 'Learner, compiled': [.3]*5}).items() if not ok] == [f'Learner / {loops.HAND}']
+
+
+def test_a_claim_names_what_is_not_ours():
+    names = ('by hand', 'lr_find, one sweep', 'torch-lr-finder', 'torch-lr-finder, loader in memory', 'fastai', 'fastai, loader in memory')
+    found = report.claims({'finders': {'mlp': rows('by hand', **{name: [1. + i]*5 for i, name in enumerate(names)})}})
+    assert [(what.split(' / ')[1], rest) for _, what, *_, rest in found] == [(name, (1/(1 + i), 'by hand')) for i, name in enumerate(names) if i > 1]
 
 
 def test_report_and_readme_say_what_was_measured():
