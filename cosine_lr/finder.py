@@ -63,7 +63,7 @@ class LRFinderCB(Callback):
 # %% ../nbs/06_finder.ipynb #sweep
 class _Sweep(Callback):
     "Record rate and loss of each update; stop when the smoothed loss is `diverged` times its minimum or a loss is not finite"
-    def __init__(self, valid, diverged, smoothing): self.valid, self.diverged, self.smoothing = valid, diverged, smoothing
+    def __init__(self, valid, diverged, smoothing): self.valid, self.diverged, self.smoothing, self.hook = valid, diverged, smoothing, None
 
     def before_fit(self, learn):
         self.lrs, self.losses, self.smooth, self.low, self.end = [], [], [], math.inf, None
@@ -92,7 +92,8 @@ class _Sweep(Callback):
     def after_fit(self, learn):
         if learn.step == learn.total: self.end = 'climbed'
 
-    def cleanup_fit(self, learn): self.hook.remove()
+    def cleanup_fit(self, learn):
+        if self.hook: self.hook.remove()
 
     def _record(self, learn):
         loss = self.total / self.rows
@@ -274,7 +275,7 @@ def _check(learn, start, stop, steps, sweeps, ladder, diverged, smoothing):
 # %% ../nbs/06_finder.ipynb #lr-find
 def _climb(learn, cbs, sweep, ladder, batches, steps):
     "Fit once along the ladder, under copies of `cbs`"
-    learn.cbs, learn.dls = _copies(learn, cbs), SimpleNamespace(train=_Feed(batches, 1 if sweep.valid else steps), valid=learn.dls.valid)
+    learn.cbs, learn.dls = _copies(learn, cbs), SimpleNamespace(train=_Feed(batches, 1 if sweep.valid else steps), valid=getattr(learn.dls, 'valid', None))
     learn.fit(steps if sweep.valid else 1, valid=sweep.valid, cbs=[ladder, sweep])
     if sweep.end is None: raise ValueError(f"learn.cbs must let the sweep run: one of {[type(cb).__name__ for cb in cbs]} ended it after {learn.step} of {learn.total} batches")
     if sweep.end == 'climbed' and len(sweep.losses) < 10: raise ValueError(f"steps must give at least 10 updates of the optimizer, and {steps=} batches gave {len(sweep.losses)}")
@@ -292,6 +293,7 @@ def lr_find(
 ): # an `LRFind`
     "Train with a growing learning rate until the loss diverges (range test: Smith 2017, §3.3), several times, and leave no trace"
     _check(learn, start, stop, steps, sweeps, ladder, diverged, smoothing)
+    steps = int(steps)
     cbs = [cb for cb in learn.cbs if not cb.for_real and not isinstance(cb, (MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB))]
     done, batches = [_Sweep(valid, diverged, smoothing) for _ in range(sweeps)], _endless(learn.dls.train)
     with _no_trace(learn) as (opt, rewind):

@@ -11,6 +11,7 @@ import numbers
 import os
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ def _is_classes(preds, targ): return not targ.is_floating_point() and preds.ndim
 def _loss(loss_func, preds, ys):
     plain = loss_func is F.cross_entropy and preds.ndim == 2 and _is_classes(preds, ys[0])
     loss = (_cross_entropy if plain else loss_func)(preds, *ys)
-    if loss.ndim: raise ValueError(f"loss_func must return a 0-d tensor, got shape {tuple(loss.shape)}")
+    if not isinstance(loss, torch.Tensor) or loss.ndim: raise ValueError(f"loss_func must return a 0-d tensor, got {f'shape {tuple(loss.shape)}' if isinstance(loss, torch.Tensor) else repr(loss)}")
     return loss
 
 def _gradients(model, loss_func, params, others, x, ys, functional=False):
@@ -45,7 +46,7 @@ def _gradients(model, loss_func, params, others, x, ys, functional=False):
     else: # faster where nothing is compiled
         leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
         loss, (losses, new) = total(leaves, others)
-        grads = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values()))))
+        grads = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)))
     for name, value in others.items(): value.copy_(new[name])
     return grads, losses
 
@@ -161,7 +162,10 @@ class _Block:
         "Gradients for the first rows of the data; changes nothing"
         x, *ys = [t[:max(self.plan.sizes)].expand(len(self.which), *[-1]*t.ndim) for t in self.plan.tensors]
         others = {name: t.clone() for name, t in self.others.items()}
-        with _blame(self.plan.model.train()): return _gradients(self.plan.model, self.plan.loss_func, params, others, x, ys)[0]
+        with _blame(self.plan.model.train()): grads = _gradients(self.plan.model, self.plan.loss_func, params, others, x, ys)[0]
+        unused = [name for name, g in grads.items() if g is None]
+        if unused: raise ValueError(f"make_model must make a model whose loss depends on all it trains, and {unused[0]!r} takes no part: freeze it with requires_grad_(False)")
+        return grads
 
 # %% ../nbs/08_fleet.ipynb #train
 def _train(block, bar):
@@ -230,11 +234,13 @@ def _collect(plan, rates, scheds, seeds, blocks):
 # %% ../nbs/08_fleet.ipynb #plan-fleet
 def _named(lr):
     "Schedules by name; those of a list are called by their text"
-    if not isinstance(lr, dict): lr = {repr(s): s for s in (lr if isinstance(lr, (list, tuple)) else [lr])}
-    for name, sched in lr.items():
+    named = list(lr.items()) if isinstance(lr, dict) else [(repr(s), s) for s in (lr if isinstance(lr, (list, tuple)) else [lr])]
+    for name, sched in named:
         if not callable(sched): raise ValueError(f"lr must hold schedules, functions of pos, got {sched!r}; a fixed value is constant(…)")
-    if not lr: raise ValueError("lr must hold at least one schedule")
-    return {str(name): sched for name, sched in lr.items()}
+    if not named: raise ValueError("lr must hold at least one schedule")
+    scheds = {str(name): sched for name, sched in named}
+    if len(scheds) < len(named): raise ValueError(f"lr must hold each schedule under a name of its own, got {[str(name) for name, _ in named]}")
+    return scheds
 
 def _many_variants():
     "While it lasts, torch may keep more than 8 compiled variants of a function: each size of a block and of a batch needs one"
@@ -253,8 +259,10 @@ def _seeds(seeds):
 def _plan(make_model, dls, scheds, seed, epochs, loss_func, opt_func, device, compile, end, hyper):
     "The plan of a fleet, and its learning rates [steps, schedules]"
     tensors, sizes = [t.to(device) for t in _tensors(dls.train)], [rows.shape[1] for rows in _Orders(dls.train, [0]).epoch()]
+    if not hasattr(dls.valid, '__iter__'): raise ValueError(f"dls.valid must be a loader, got {dls.valid!r:.60}")
     valid = [part for batch in dls.valid for part in zip(*(t.to(device).split(max(sizes)) for t in batch))] # no larger than in training
     if not valid: raise ValueError("dls.valid must have at least one batch, it is empty")
+    if loss_func is F.cross_entropy and any((y < 0).any() for _, *ys in [tensors, *valid] for y in ys): loss_func = partial(F.cross_entropy) # rows to ignore: the plain one, not ours
     model, total = _build(make_model, seed).to(device), epochs*len(sizes)
     opt, rates = stacked_optimizer(opt_func, model, scheds, hyper, position(np.arange(total), total, end))
     step = _stepper(model, loss_func, opt, functional=bool(compile))
@@ -264,7 +272,7 @@ def _plan(make_model, dls, scheds, seed, epochs, loss_func, opt_func, device, co
 # %% ../nbs/08_fleet.ipynb #run-fleet
 def run_fleet(
     make_model, # () -> `nn.Module`, called after `torch.manual_seed(seed)`; must not set a seed itself
-    dls, # `train`: a shuffling `DataLoader` over a `TensorDataset`, such as `digits_dls` has; `valid`: any loader
+    dls, # `train`: a shuffling `DataLoader` over a `TensorDataset`, such as `digits_dls` has; `valid`: any loader, scored in parts no larger than a training batch: a mean over its rows
     lr, # a schedule, a list of them (each is called by its repr), or a dictionary {name: schedule}
     seeds=32, # how many, from 0; or a list of seeds
     epochs=1,
@@ -280,7 +288,7 @@ def run_fleet(
     "Train every schedule with every seed, all at once; a run equals a `Learner`'s with the same seed, batches and schedule"
     scheds, seeds, device = _named(lr), _seeds(seeds), torch.device(device)
     if not _whole(epochs) or epochs < 1: raise ValueError(f"epochs must be a whole number, at least 1, got {epochs=}")
-    if max_bytes is not None and not max_bytes > 0: raise ValueError(f"max_bytes must be above 0, or None, got {max_bytes=}")
+    if max_bytes is not None and not (isinstance(max_bytes, numbers.Real) and max_bytes > 0): raise ValueError(f"max_bytes must be above 0, or None, got {max_bytes=}")
     with torch.random.fork_rng(devices=[device] if device.type == 'cuda' else []), _many_variants() if compile else nullcontext():
         plan, rates = _plan(make_model, dls, scheds, seeds[0], epochs, loss_func, opt_func, device, compile, end, hyper)
         each = _member_bytes(plan.model, plan.tensors[0][:max(plan.sizes)], plan.opt.slots)

@@ -8,6 +8,7 @@ __all__ = ['new_axes', 'label_lines', 'png']
 # %% ../nbs/plot.ipynb #import
 import io
 import textwrap
+import numpy as np
 
 # %% ../nbs/plot.ipynb #style
 _PALETTE = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#000000', '#E69F00']
@@ -37,13 +38,14 @@ def label_lines(
 ): # `ax`
     "Write each line's label beside the line, instead of in a legend"
     ax.figure.draw_without_rendering() # settles the axes' limits
-    lines = [l for l in ax.get_lines() if len(l.get_xydata()) and not l.get_label().startswith('_')]
+    finite = lambda line: [xy for xy in line.get_xydata() if np.isfinite(xy).all()] # a line may end early
+    lines = [l for l in ax.get_lines() if finite(l) and not l.get_label().startswith('_')]
     at = at if isinstance(at, (list, tuple)) else [at]*len(lines)
     to_axes = (ax.transData + ax.transAxes.inverted()).transform
     gap = 11 / (ax.figure.get_size_inches()[1]*72*.75) # a line of text, as a fraction of the axes' height
     spots = []
     for line, where in zip(lines, at):
-        points = to_axes(line.get_xydata())
+        points = to_axes(finite(line))
         spots.append((*points[round(where*(len(points)-1))], where, line))
     lowest = .04 - gap # clear of the horizontal axis
     for x, y, where, line in sorted(spots, key=lambda spot: spot[1]):

@@ -9,6 +9,7 @@ __all__ = ['Fleet']
 import math
 import os
 import re
+import zipfile
 from dataclasses import dataclass
 import numpy as np
 from .plot import label_lines, new_axes
@@ -109,7 +110,10 @@ class Fleet(_Shown):
     def load(cls, path): # a file that `save` wrote; nothing in it is executed
         "Read a fleet back"
         try:
+            with zipfile.ZipFile(path) as file:
+                if bad := file.testzip(): raise ValueError(f"{bad} in it is damaged")
             with np.load(path, allow_pickle=False) as file: arrays = dict(file)
             names, formulas, seeds, losses = (arrays.pop(name) for name in ('schedules', 'formulas', 'seeds', 'losses'))
-        except (ValueError, TypeError, KeyError, EOFError) as e: raise ValueError(f"{path} is no file that Fleet.save wrote") from e
+        except OSError: raise # no file, or none that may be read
+        except Exception as e: raise ValueError(f"{path} is no file that Fleet.save wrote") from e
         return cls(dict(zip(names.tolist(), formulas.tolist())), seeds.tolist(), arrays, losses)

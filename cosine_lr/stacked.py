@@ -29,6 +29,8 @@ class StackedSGD:
     "`torch.optim.SGD` for stacked parameters"
     fields, off = ('lr', 'momentum', 'weight_decay'), ('dampening', 'maximize')
     def __init__(self, group, values): # param group of a `torch.optim.SGD`; {field: values [steps, schedules]}
+        rests = values['momentum'] == 0
+        if (rests.any(0) > rests.all(0)).any(): raise ValueError("momentum must be 0 at every step or at none: torch's SGD leaves its buffer alone while momentum is 0, and a fleet does not")
         self.nesterov, self.decays, self.slots = group['nesterov'], bool(values['weight_decay'].any()), int(values['momentum'].any())
         self.columns = dict(lr=-values['lr'], momentum=values['momentum'], decay=values['weight_decay'])
 

@@ -1,5 +1,6 @@
 """`lr_find` leaves no trace, whichever way it ends: the model, its optimizer, every random stream and a later training run are the same to the last bit."""
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
-from cosine_lr import Callback, CancelFitException, DataLoaders, Learner, RecorderCB, lr_find
+from cosine_lr import Callback, CancelFitException, DataLoaders, Learner, RecorderCB, digits_dls, lr_find
 
 pytestmark = pytest.mark.slow
 
@@ -337,3 +338,16 @@ def test_a_sweep_without_a_finite_loss_is_left_out():
     found = lr_find(learn, stop=.1, sweeps=3)
     assert found.ends == ['climbed', 'not finite', 'climbed'] and not np.isfinite(found.losses[1]).any() and found.reason
     found.plot()
+
+
+# --- odd calls ---
+
+def test_a_callback_that_fails_early_is_the_one_that_is_named():
+    class Early(Callback):
+        def before_fit(self, learn): raise RuntimeError('mine')
+    with pytest.raises(RuntimeError, match='mine'): lr_find(Learner(nn.Linear(64, 10), digits_dls(), F.cross_entropy, cbs=[Early()]), sweeps=1)
+
+
+def test_numbers_of_numpy_and_loaders_without_validation_will_do():
+    found = lr_find(Learner(nn.Linear(64, 10), SimpleNamespace(train=digits_dls().train), F.cross_entropy), steps=np.int64(20), sweeps=np.int64(1))
+    assert found.losses.shape[0] == 1 and 'LRFind' in repr(found)

@@ -1,6 +1,7 @@
 """A fleet's promises that a notebook is no place to test: compiled steps, memory, progress, hostile losses and models."""
 import subprocess
 import sys
+import zipfile
 from functools import partial
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from cosine_lr import constant, cosine, digits_dls, fleet, linear, run_fleet
+from cosine_lr import DataLoaders, Fleet, Learner, RecorderCB, ScheduleCB, constant, cosine, digits_dls, fleet, join, linear, run_fleet, tensor_loader
 
 pytestmark = pytest.mark.slow
 
@@ -154,3 +155,64 @@ def test_the_estimate_is_near_the_real_peak(kind):
 def test_a_fleet_larger_than_its_memory_trains_in_parts():
     real, each = peak(kind='mlp', seeds=400, limit=60)
     assert 400*each > 4*60 and real < 2*60
+
+
+# --- wrong calls ---
+
+def test_momentum_that_rests_is_refused(): # torch leaves the buffer alone, so a run would not be a `Learner`'s
+    with pytest.raises(ValueError, match='momentum must be 0 at every step or at none'): train(opt_func=SGD, momentum=linear(0, .9))
+    train(opt_func=torch.optim.SGD, momentum=constant(0))
+
+
+def test_rows_to_ignore_are_ignored_as_by_torch():
+    x, y = torch.rand(64, 64), torch.randint(10, (64,))
+    y[::3] = -100
+    dls = DataLoaders(tensor_loader(x, y, bs=32, seed=0), tensor_loader(x, y))
+    fleet_losses = run_fleet(mlp, dls, .1*cosine(), seeds=[0], quiet=True).losses
+    torch.manual_seed(0)
+    learn = Learner(mlp(), DataLoaders(tensor_loader(x, y, bs=32, seed=0), None), nn.functional.cross_entropy, cbs=[ScheduleCB(lr=.1*cosine()), rec := RecorderCB()])
+    learn.fit(1, valid=False)
+    assert np.allclose(fleet_losses[0, 0], rec['loss'], rtol=1e-5)
+
+
+class HalfUsed(nn.Linear):
+    def __init__(self):
+        super().__init__(64, 10)
+        self.spare = nn.Linear(3, 3)
+
+
+@pytest.mark.parametrize('wrong, words', [
+    (dict(lr=[cosine(), cosine()]), 'name of its own'), (dict(lr={1: cosine(), '1': linear()}), 'name of its own'), (dict(max_bytes='1G'), 'max_bytes must be above 0'),
+    (dict(make_model=HalfUsed), "'spare.weight' takes no part"), (dict(loss_func=lambda preds, y: 1.), 'loss_func must return a 0-d tensor, got 1.0')])
+def test_wrong_calls_say_what_is_wrong(wrong, words):
+    with pytest.raises(ValueError, match=words): train(**wrong)
+
+
+def test_without_a_valid_loader_a_fleet_says_so():
+    with pytest.raises(ValueError, match='dls.valid must be a loader, got None'): run_fleet(mlp, DataLoaders(digits_dls().train, None), cosine(), quiet=True)
+
+
+@pytest.mark.parametrize('cut', [10, 100, .5, -30])
+def test_a_damaged_file_is_no_fleet(tmp_path, cut):
+    whole = train().save(tmp_path/'runs.npz') or (tmp_path/'runs.npz').read_bytes()
+    (tmp_path/'runs.npz').write_bytes(whole[:int(cut*len(whole)) if cut == .5 else cut])
+    with pytest.raises(ValueError, match='no file that Fleet.save wrote'): Fleet.load(tmp_path/'runs.npz')
+
+
+def test_a_damaged_byte_is_found_or_does_not_matter(tmp_path):
+    runs = train()
+    runs.save(tmp_path/'runs.npz')
+    whole, found = (tmp_path/'runs.npz').read_bytes(), 0
+    with zipfile.ZipFile(tmp_path/'runs.npz') as file: places = range(0, file.start_dir, 13) # in the arrays; their list at the end has no check sum
+    for k in places:
+        (tmp_path/'runs.npz').write_bytes(whole[:k] + bytes([whole[k] ^ 255]) + whole[k+1:])
+        try: again = Fleet.load(tmp_path/'runs.npz')
+        except ValueError as e: found += 'no file that Fleet.save wrote' in str(e)
+        else: assert np.array_equal(again.losses, runs.losses) and again.values.keys() == runs.values.keys() and all(np.array_equal(again.values[m], v) for m, v in runs.values.items())
+    assert found > len(places)/2
+
+
+def test_a_schedule_that_diverges_is_labelled_where_it_ends():
+    runs = train(lr=dict(fine=.1*constant(), lost=join([constant(.1), constant(1e30)], at=[.5])), opt_func=SGD, epochs=4)
+    labels = {text.get_text(): text.get_position() for text in runs.plot('train_loss').texts}
+    assert set(labels) == {'fine', 'lost'} and np.isfinite(list(labels.values())).all()
