@@ -7,6 +7,7 @@ __all__ = ['FORMAT', 'CheckpointCB']
 
 # %% ../nbs/checkpoint.ipynb #imports
 import hashlib
+import itertools
 import numbers
 import os
 import random
@@ -21,21 +22,35 @@ from .learner import Callback, CancelBatchException, TrainCB
 from .schedule import write_field
 from .torch_lr import ScheduleLR
 
+# %% ../nbs/checkpoint.ipynb #pack-list
+def _pack_list(x, name):
+    "One entry for a whole list of floats (or of lists of them, all of a length), of 0-d tensors, or of rows with the same columns; None for other lists"
+    kinds = set(map(type, x))
+    table = kinds == {list} and len(set(map(len, x))) == 1
+    if kinds == {float} or table and set(map(type, itertools.chain.from_iterable(x))) == {float}: return {'list of floats': torch.from_numpy(np.array(x))}
+    if kinds == {torch.Tensor} and len({(t.shape, t.dtype, t.device) for t in x}) == 1 and not x[0].ndim: return {'list of scalars': torch.stack(x)}
+    if kinds == {dict} and x[0] and len(set(map(tuple, x))) == 1: return {'list of rows': {key: _pack([row[key] for row in x], f'{name}[{key!r}]') for key in x[0]}}
+
+def _unpack_rows(columns): return [dict(zip(columns, row)) for row in zip(*map(_unpack, columns.values()))]
+
+_LISTS = {'list of floats': torch.Tensor.tolist, 'list of scalars': lambda t: list(t.unbind()), 'list of rows': _unpack_rows}
+
 # %% ../nbs/checkpoint.ipynb #pack
 def _pack(x, name):
     "`x` as plain data and tensors, what `_unpack` reads; a TypeError names what is neither"
     if hasattr(x, 'state_dict'): return _pack(x.state_dict(), name)
     if x is None or isinstance(x, (bool, int, torch.Tensor)): return x
     if isinstance(x, (float, str)): return (float if isinstance(x, float) else str)(x) # no NumPy number, no TorchVersion
-    if isinstance(x, (list, tuple)) and set(map(type, x)) <= {int, float, str}: return x # the usual long ones
     if isinstance(x, dict): return {key: _pack(value, f'{name}[{key!r}]') for key, value in x.items()}
-    if isinstance(x, list) and x and all(isinstance(v, torch.Tensor) and not v.ndim and v.dtype == x[0].dtype for v in x): return {'scalars': torch.stack(x)}
+    if isinstance(x, list) and (packed := _pack_list(x, name)): return packed
+    if isinstance(x, (list, tuple)) and set(map(type, x)) <= {int, float, str}: return x
     if isinstance(x, (list, tuple)): return (tuple if isinstance(x, tuple) else list)(_pack(value, name) for value in x)
     if isinstance(getattr(x, '__dict__', None), dict) and hasattr(x, 'reset'): return _pack(vars(x), name) # a metric
     raise TypeError(f"{name} is {x!r:.40}, and a checkpoint holds numbers, texts, tensors, and lists and dictionaries of them")
 
 def _unpack(x):
-    if isinstance(x, dict): return list(x['scalars'].unbind()) if list(x) == ['scalars'] else {key: _unpack(value) for key, value in x.items()}
+    if isinstance(x, dict) and len(x) == 1 and (kind := next(iter(x))) in _LISTS: return _LISTS[kind](x[kind])
+    if isinstance(x, dict): return {key: _unpack(value) for key, value in x.items()}
     return type(x)(map(_unpack, x)) if isinstance(x, (list, tuple)) else x
 
 def _set_saved(cb, name, value):
@@ -204,8 +219,8 @@ def _stateful(learn):
     return named
 
 def _get_own(learn, start):
-    "What each process has of its own"
-    return dict(start=start, dice=_get_dice(learn.dls), cbs={name: {a: _pack(getattr(cb, a), f'{name}.{a}') for a in cb.saved} for name, cb in _stateful(learn).items()})
+    "What each process has of its own, packed"
+    return dict(start=_pack(start, 'start'), dice=_pack(_get_dice(learn.dls), 'dice'), cbs={name: {a: _pack(getattr(cb, a), f'{name}.{a}') for a in cb.saved} for name, cb in _stateful(learn).items()})
 
 def _gather(own):
     "The own parts of all processes, in order"
@@ -324,10 +339,11 @@ class CheckpointCB(Callback):
         for _, plan in self.plans: plan.step(learn.step)
         own = _gather(_get_own(learn, self.start))
         if _rank(): return
-        _write(self.folder/f'batch-{done:09d}-{{digest}}.pt', _pack(dict(
+        state = _pack(dict(
             format=FORMAT, torch=torch.__version__, epoch=learn.epoch, done=learn.iter + 1, batches=len(learn.dl), step=learn.step,
             model=_get_tensors(learn.model), grads=_get_grads(learn), opt=dict(kind=_kind(learn.opt), state=learn.opt.state_dict()),
-            plans=[plan for _, plan in self.plans], own=own), 'checkpoint'))
+            plans=[plan for _, plan in self.plans]), 'checkpoint')
+        _write(self.folder/f'batch-{done:09d}-{{digest}}.pt', state | dict(own=own))
         for old in _newest_first(self.folder)[self.keep:]: old.unlink()
 
     def _restore(self, learn):

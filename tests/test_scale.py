@@ -113,6 +113,24 @@ def test_the_guard_is_in_the_checkpoint(tmp_path, bad):
     assert resumed == whole
 
 
+def test_the_times_that_are_left_are_in_the_checkpoint(tmp_path):
+    class SpoilTwo(Spoil):
+        def after_loss(self, learn):
+            if learn.iter in (5, 12): learn.loss = learn.loss*float('nan')
+    guarded = lambda *cbs: learner(NaNGuardCB(times=1, log=silent), SpoilTwo(None), CheckpointCB(tmp_path, every=1, log=silent), *cbs).fit(1)
+    with pytest.raises(Killed): guarded(KillAt(0, 9))
+    with pytest.raises(FloatingPointError, match='batch 12'): guarded()
+
+
+def test_a_rate_that_is_changed_between_passes_stays():
+    class Halve(Callback):
+        def cleanup_epoch(self, learn):
+            if learn.training: learn.opt.param_groups[0]['lr'] /= 2
+    rec = RecorderCB()
+    learner(NaNGuardCB(log=silent), Halve(), rec).fit(3)
+    assert rec['lr'].tolist() == [.1]*17 + [.05]*17 + [.025]*17
+
+
 def test_early_stop_counts_on_after_a_resume(tmp_path):
     resumed, whole = killed_and_resumed(tmp_path, 9, lambda: [EarlyStopCB('epoch', min, patience=3, log=silent)], (2, 5))
     assert resumed == whole and len(whole[1]) == 4
@@ -283,7 +301,11 @@ def test_predict_keeps_precision_and_modes():
 
 
 def test_predict_places_batches_where_the_model_is():
-    with pytest.raises(NotImplementedError, match='out of meta tensor'): predict(Learner(nn.Linear(4, 2, device='meta'), None), [[torch.ones(3, 4)]])
+    "A meta tensor has a shape and no numbers: the model's answers cannot be brought to the CPU"
+    model, seen = nn.Linear(4, 2, device='meta'), []
+    model.register_forward_pre_hook(lambda module, args: seen.append(args[0].device.type))
+    with pytest.raises(NotImplementedError, match='out of meta tensor'): predict(Learner(model, None), [[torch.ones(3, 4)]])
+    assert seen == ['meta']
 
 
 def test_predict_needs_no_loss():
