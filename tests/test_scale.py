@@ -23,7 +23,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA de
 
 def test_a_short_soak():
     "Memory only: a second of a busy machine says nothing about time; `python tools/soak.py` measures both. (Some 25 kB are kept once, 50 bytes a batch here)"
-    got = soak(600)
+    got = soak(600, trace=True)
     assert got['batches'] == 510 and got['resident'] < 1.05 and 50 < got['history'] < 80 and abs(got['rest']) < 100
 
 
@@ -33,7 +33,7 @@ def test_a_soak_finds_a_leak(thing):
     class Leak(Callback):
         def before_fit(self, learn): self.kept = []
         def after_batch(self, learn): self.kept.append(thing())
-    assert soak(600, Leak())['rest'] > 150
+    assert soak(600, Leak(), trace=True)['rest'] > 150
 
 
 def test_accelerate_is_asked_for_by_name(monkeypatch):

@@ -1,8 +1,8 @@
 """Many batches with every callback attached: do time and memory per batch grow? Compares the last tenth with the first.
 
-`RecorderCB` and `MetricsCB` are there to keep a history, so some memory must grow. What they keep is counted, object by object, and so is all that
-Python holds (`tracemalloc`, which slows the run down to about half): the rest must not grow. The memory of the whole process, with that of tensors,
-is a ratio. `python tools/soak.py` trains 200,000 batches (some minutes); `--batches` changes that.
+`RecorderCB` and `MetricsCB` are there to keep a history, so some memory must grow. A second run, of a tenth of the batches, counts what they keep, object
+by object, and all that Python holds (`tracemalloc`, which takes time and memory itself): the rest must not grow. `python tools/soak.py` trains 200,000
+batches (some minutes) and 20,000; `--batches` changes that.
 """
 import argparse
 import gc
@@ -29,10 +29,9 @@ class Writer:
 
 
 def resident():
-    "Resident bytes of the process, without tracemalloc's: now (on Linux), or at their highest"
-    try: n = int(Path('/proc/self/statm').read_text().split()[1])*resource.getpagesize()
-    except OSError: n = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return n - tracemalloc.get_tracemalloc_memory()
+    "Resident bytes of the process: now (on Linux), or at their highest"
+    try: return int(Path('/proc/self/statm').read_text().split()[1])*resource.getpagesize()
+    except OSError: return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def size(x, seen):
@@ -44,7 +43,7 @@ def size(x, seen):
 
 
 class Gauge(Callback):
-    "After each tenth of the batches: processor seconds it took, bytes that Python holds, bytes of them that are history, and resident bytes"
+    "After each tenth of the batches: processor seconds it took, bytes that Python holds (0 if they are not traced), bytes of history, and resident bytes"
     order = 2000
     def before_fit(self, learn): self.seconds, self.held, self.history, self.resident, self.last = [], [], [], [], time.process_time()
     def after_epoch(self, learn):
@@ -74,15 +73,15 @@ def grown(values): return values[-1]/values[0]
 def silent(line): pass
 
 
-def soak(batches, *more):
-    """The last tenth against the first, `more` callbacks attached: ratios of time and of resident memory; bytes a batch by which the history grows, and
-    by which the rest of what Python holds does; seconds of the first checkpoint and of the last; batches that were run"""
+def soak(batches, *more, trace=False):
+    """The last tenth against the first, `more` callbacks attached: ratios of time and of resident memory; bytes a batch by which the history grows, and,
+    with `trace`, by which the rest of what Python holds does; seconds of the first checkpoint and of the last; batches that were run"""
     epochs, gauge = max(batches // 170, 2)*10, Gauge()
-    threads, tracing = torch.get_num_threads(), tracemalloc.is_tracing()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)                                           # threads that wait for each other take processor time too
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(.1), nn.Linear(32, 10))
-    if not tracing: tracemalloc.start()
+    if trace: tracemalloc.start()
     try:
         with tempfile.TemporaryDirectory() as folder, open(os.devnull, 'w') as nowhere:
             checkpoint = Checkpoint(f'{folder}/run', every=max(17*epochs//50, 1), best=('accuracy', max), log=silent)
@@ -92,16 +91,18 @@ def soak(batches, *more):
             Learner(model, digits_dls(), F.cross_entropy, opt_func=lambda params, lr: torch.optim.SGD(params, lr=lr, momentum=.9)).fit(epochs, cbs=cbs)
     finally:
         torch.set_num_threads(threads)
-        if not tracing: tracemalloc.stop()
+        if trace: tracemalloc.stop()
     held, history = ((values[-1] - values[0])/(17*epochs*.9) for values in (gauge.held, gauge.history))
-    return dict(time=grown(gauge.seconds), resident=grown(gauge.resident), history=history, rest=held - history, saves=(checkpoint.seconds[0], checkpoint.seconds[-1]), batches=17*epochs)
+    return dict(time=grown(gauge.seconds), resident=grown(gauge.resident), history=history, saves=(checkpoint.seconds[0], checkpoint.seconds[-1]), batches=17*epochs,
+                grew=(gauge.resident[-1] - gauge.resident[0])/(17*epochs*.9), rest=held - history if trace else None)
 
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--batches', type=int, default=200_000)
-    got = soak(parser.parse_args().batches)
-    print(f"{got['batches']} batches, last tenth over first: time per batch x{got['time']:.2f}, resident memory x{got['resident']:.3f}")
-    print(f"Python's memory grows by {got['history']:.1f} bytes a batch of history that was asked for, and {got['rest']:.1f} of anything else (limit {REST})")
-    print('a checkpoint, which holds the history, takes {:.0f} ms at first and {:.0f} ms at the end'.format(*(1e3*t for t in got['saves'])))
-    sys.exit(got['time'] > 1.2 or got['resident'] > 1.1 or abs(got['rest']) > REST)
+    batches = parser.parse_args().batches
+    long, exact = soak(batches), soak(batches//10, trace=True)
+    print(f"{long['batches']} batches, last tenth over first: time per batch x{long['time']:.2f}, resident memory x{long['resident']:.3f} ({long['grew']:.0f} bytes a batch)")
+    print('a checkpoint, which holds the history, takes {:.0f} ms at first and {:.0f} ms at the end'.format(*(1e3*t for t in long['saves'])))
+    print(f"{exact['batches']} batches: a batch adds {exact['history']:.1f} bytes to the history that was asked for, and {exact['rest']:.1f} to all else that Python holds (limit {REST})")
+    sys.exit(long['time'] > 1.2 or long['resident'] > 1.1 or abs(exact['rest']) > REST)
