@@ -67,7 +67,8 @@ class _Collect(Callback):
     def after_predict(self, learn):
         if not isinstance(learn.preds, torch.Tensor): raise TypeError(f"predict needs a model that gives one tensor, got {type(learn.preds).__name__}")
         self.preds.append(to_cpu(learn.preds))
-        if not isinstance(learn.batch, torch.Tensor) and len(learn.batch) > self.feed.n_inp: self.targs.append(to_cpu(learn.batch[-1]))
+        parts = list(learn.batch.values()) if isinstance(learn.batch, dict) else learn.batch
+        if not isinstance(parts, torch.Tensor) and len(parts) > self.feed.n_inp: self.targs.append(to_cpu(parts[-1]))
         raise CancelBatchException # there may be no loss
 
 class _Loaders:
