@@ -40,6 +40,7 @@ def _pack(x, name):
     "`x` as plain data and tensors, what `_unpack` reads; a TypeError names what is neither"
     if hasattr(x, 'state_dict'): return _pack(x.state_dict(), name)
     if x is None or isinstance(x, (bool, int, torch.Tensor)): return x
+    if isinstance(x, numbers.Integral): return int(x)
     if isinstance(x, (float, str)): return (float if isinstance(x, float) else str)(x) # no NumPy number, no TorchVersion
     if isinstance(x, dict): return {key: _pack(value, f'{name}[{key!r}]') for key, value in x.items()}
     if isinstance(x, list) and (packed := _pack_list(x, name)): return packed
@@ -128,30 +129,35 @@ def _newest(folder, log):
 # %% ../nbs/checkpoint.ipynb #rng
 def _generators(x, name):
     "Generators in a loader, its samplers and its data set: {name: generator}"
-    found = {f'{name}.{key}': value for key, value in getattr(x, '__dict__', {}).items() if isinstance(value, (torch.Generator, np.random.Generator, random.Random))}
+    found = {f'{name}.{key}': value for key, value in getattr(x, '__dict__', {}).items() if isinstance(value, (torch.Generator, np.random.Generator, np.random.RandomState, random.Random))}
     for part in ('sampler', 'batch_sampler', 'dataset'):
         if getattr(x, part, None) is not None: found |= _generators(getattr(x, part), f'{name}.{part}')
     return found
 
 def _get_dice(dls):
     "The states of all random generators that a run can draw from"
-    kind, keys, *rest = np.random.get_state()
     own = {name: g for part in ('train', 'valid') for name, g in _generators(getattr(dls, part, None), part).items()}
-    return dict(python=random.getstate(), numpy=(kind, torch.from_numpy(keys.astype(np.int64)), *rest), torch=torch.get_rng_state(),
+    return dict(python=random.getstate(), numpy=_get_die(np.random), torch=torch.get_rng_state(),
                 cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [], own={name: _get_die(g) for name, g in own.items()})
 
 def _get_die(g):
-    return g.get_state() if isinstance(g, torch.Generator) else g.getstate() if isinstance(g, random.Random) else g.bit_generator.state
+    if isinstance(g, torch.Generator): return g.get_state()
+    if isinstance(g, random.Random): return g.getstate()
+    if isinstance(g, np.random.Generator): return g.bit_generator.state
+    kind, keys, *rest = g.get_state() # a RandomState, or np.random itself
+    return kind, torch.from_numpy(keys.astype(np.int64)), *rest
 
 def _set_die(g, state):
     if isinstance(g, torch.Generator): g.set_state(state)
     elif isinstance(g, random.Random): g.setstate(state)
-    else: g.bit_generator.state = state
+    elif isinstance(g, np.random.Generator): g.bit_generator.state = state
+    else:
+        kind, keys, *rest = state
+        g.set_state((kind, keys.numpy().astype(np.uint32), *rest))
 
 def _set_dice(dls, dice):
     random.setstate(dice['python'])
-    kind, keys, *rest = dice['numpy']
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    _set_die(np.random, dice['numpy'])
     torch.set_rng_state(dice['torch'])
     if dice['cuda']: torch.cuda.set_rng_state_all(dice['cuda'])
     for part in ('train', 'valid'):
@@ -249,6 +255,10 @@ def _check_run(cb, learn):
     if cb.best and not any(isinstance(c, MetricsCB) for c in learn.active): raise ValueError(f"CheckpointCB(best={cb.best[0]!r}) needs a MetricsCB, whose column it is")
     if getattr(learn.dls.train, 'persistent_workers', False): raise ValueError("CheckpointCB cannot save the dice of persistent_workers: use a loader with persistent_workers=False")
 
+def _check_validated(cb):
+    "Refuse a fit that has come to its second epoch, or its end, without a validation to choose the best epoch by"
+    if cb.best and not cb.validated: raise ValueError(f"CheckpointCB(best={cb.best[0]!r}) needs a validation after each epoch, and this fit has valid=False")
+
 def _prepare(folder):
     "Make the folder, see that it can be written to, and clear away what a killed process left"
     probe = folder/f'.{os.getpid()}.part'
@@ -282,7 +292,7 @@ class CheckpointCB(Callback):
         self.folder, self.every, self.keep, self.best, self.resume, self.on_resume, self.log = Path(folder), every, keep, best, resume, on_resume, log
 
     def before_fit(self, learn):
-        self.state, self.score, self.plans, self.outer = None, None, None, sys.exc_info()[1] # `outer`: an error that the caller is dealing with
+        self.state, self.score, self.plans, self.validated, self.outer = None, None, None, False, sys.exc_info()[1] # `outer`: an error that the caller is dealing with
         _check_run(self, learn)
         if not learn.total: return # nothing is trained
         if _rank() == 0: self._open()
@@ -294,8 +304,10 @@ class CheckpointCB(Callback):
         if _rank() == 0: self.log(f"going on after epoch {self.state['epoch']}, batch {self.state['done'] - 1}")
 
     def before_epoch(self, learn):
+        self.validated |= not learn.training
         if not learn.training: return
         if self.plans is None: self._make_plans(learn)
+        else: _check_validated(self)
         if self.state: _set_dice(learn.dls, self._own()['start'])
         self.start = _get_dice(learn.dls)
 
@@ -317,6 +329,9 @@ class CheckpointCB(Callback):
         if self.score is not None and better(self.score, row[0][column]) == self.score: return
         self.score = row[0][column]
         _write(self.folder/'best.pt', dict(row=row[0], model=_bare(learn.model).state_dict()))
+
+    def after_fit(self, learn):
+        if learn.total: _check_validated(self)
 
     def _open(self):
         if _rank() == 0: _prepare(self.folder)

@@ -49,6 +49,11 @@ def _check_callbacks(learn):
         if acts and not isinstance(cb, RecorderCB): raise ValueError(f"{type(cb).__name__} and CompileCB cannot be combined: it acts inside the step ({acts[0]}), which is one piece")
         if isinstance(cb, ScheduleCB) and set(cb.scheds) != {'lr'}: raise ValueError(f"ScheduleCB({', '.join(cb.scheds)}=…) and CompileCB cannot be combined: only lr can change without compiling the step again")
 
+def _check_batch(batch):
+    "Refuse a batch that has no one shape to compile for"
+    if not isinstance(batch, (list, tuple)) or not all(isinstance(t, torch.Tensor) for t in batch):
+        raise TypeError(f"CompileCB needs batches that are lists of tensors, got {type(batch).__name__} of {[type(t).__name__ for t in batch][:4]}")
+
 def _check_compiler(device):
     "torch.compile writes C++ for a CPU, and needs somebody to compile it"
     if device.type == 'cpu' and not any(map(shutil.which, filter(None, (os.environ.get('CXX'), 'g++', 'clang++', 'cl')))):
@@ -93,7 +98,9 @@ class CompileCB(Callback):
 
     def _program(self, learn):
         "The step for a batch of this shape, compiled when it is first seen"
-        if not learn.opt.state: return _whole_step(learn, self.n_inp) # the first step makes the optimizer's state
+        if not learn.step: # it makes the optimizer's state, if there is one
+            _check_batch(learn.batch)
+            return _whole_step(learn, self.n_inp)
         shape = tuple((t.shape, t.dtype) for t in learn.batch)
         if shape not in self.compiled: self.compiled[shape] = _compile(_whole_step(learn, self.n_inp), learn.batch, self.kw)
         return self.compiled[shape]

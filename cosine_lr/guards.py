@@ -13,7 +13,7 @@ import numbers
 import os
 from pathlib import Path
 from .callback import MetricsCB
-from .checkpoint import _rank, _set_opt
+from .checkpoint import _rank, _set_opt, _set_saved
 from .learner import Callback, CancelBatchException, CancelFitException
 from .schedule import write_field
 
@@ -23,6 +23,10 @@ def _table(cb, learn):
     scores = next((c for c in learn.active if isinstance(c, MetricsCB)), None)
     if scores is None: raise ValueError(f"{type(cb).__name__} needs a MetricsCB, whose columns it reads")
     return scores
+
+def _row(scores, learn):
+    "The row of this epoch's validation; empty if all its batches were cancelled"
+    return next((row for row in scores.rows[-1:] if row['epoch'] == learn.epoch), {})
 
 def _check_log(log):
     if not callable(log): raise TypeError(f"log must be a function of a line, e.g. print, got {log=}")
@@ -34,6 +38,7 @@ def _say(cb, line): # one process speaks for all
 class NaNGuardCB(Callback):
     "After a loss that is not finite, or above a limit, go back to the last good state and go on with a lower learning rate"
     order = 20 # after any schedule has written its rate
+    for_real = True # a range test raises the rate until the loss is lost
     saved = ('scale', 'left', 'good')
     def __init__(
         self,
@@ -48,7 +53,7 @@ class NaNGuardCB(Callback):
             if not isinstance(value, numbers.Integral) or value < 1: raise ValueError(f"{name} must be a whole number, at least 1, got {name}={value!r}")
         if not isinstance(limit, numbers.Real) or not limit > 0: raise ValueError(f"limit must be a number above 0, got {limit=}")
         _check_log(log)
-        self.factor, self.times, self.every, self.limit, self.log = factor, times, every, limit, log
+        self.factor, self.times, self.every, self.limit, self.log = float(factor), int(times), int(every), limit, log
 
     def before_fit(self, learn):
         self.scale, self.left, self.rates = 1., self.times, None
@@ -73,11 +78,19 @@ class NaNGuardCB(Callback):
         for g, rate in zip(learn.opt.param_groups, self.rates or ()): write_field(g, 'lr', rate)
         self.rates = None
 
-    def _copy(self, learn): self.good = copy.deepcopy(dict(model=learn.model.state_dict(), opt=learn.opt.state_dict()['state']))
+    def _copy(self, learn):
+        made = [{name: getattr(cb, name) for name in cb.made_of_weights} for cb in _averagers(learn)]
+        self.good = copy.deepcopy(dict(model=learn.model.state_dict(), opt=learn.opt.state_dict()['state'], made=made))
 
     def _go_back(self, learn):
         learn.model.load_state_dict(self.good['model'])
         _set_opt(learn.opt, dict(state=copy.deepcopy(self.good['opt']), param_groups=learn.opt.state_dict()['param_groups']))
+        for cb, made in zip(_averagers(learn), copy.deepcopy(self.good['made'])):
+            for name, value in made.items(): _set_saved(cb, name, value)
+
+def _averagers(learn):
+    "Callbacks that name attributes made of the weights, as EMACB does"
+    return [cb for cb in learn.active if hasattr(cb, 'made_of_weights')]
 
 def _finite(model): return all(p.isfinite().all() for p in model.parameters())
 
@@ -102,8 +115,8 @@ class EarlyStopCB(Callback):
     def before_fit(self, learn): self.scores, self.best, self.since = _table(self, learn), None, 0
 
     def after_epoch(self, learn):
-        if learn.training: return
-        row = self.scores.rows[-1]
+        row = _row(self.scores, learn)
+        if learn.training or not row: return
         if self.column not in row: raise ValueError(f"column must be one of {list(row)}, got {self.column!r}")
         value = row[self.column]
         improved = self.best is None or self.better(self.best, value) != self.best
@@ -173,7 +186,7 @@ class TensorBoardCB(Callback):
 
     def after_epoch(self, learn):
         if learn.training or _rank(): return
-        for name, value in self.scores.rows[-1].items(): self.writer.add_scalar(f'epoch/{name}', value, learn.step)
+        for name, value in _row(self.scores, learn).items(): self.writer.add_scalar(f'epoch/{name}', value, learn.step)
 
     def cleanup_fit(self, learn):
         if hasattr(self.writer, 'flush'): self.writer.flush()

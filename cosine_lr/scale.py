@@ -14,7 +14,15 @@ from .callback import DeviceCB, MetricsCB, ProgressCB
 from .learner import Callback, CancelStepException
 
 # %% ../nbs/12_scale.ipynb #grad-accum
-def _rows(batch): return len(next(iter(batch.values())) if isinstance(batch, dict) else batch[0])
+def _rows(batch):
+    "Rows of a batch: those of the first tensor in it"
+    first = next(iter(batch.values())) if isinstance(batch, dict) else batch[0]
+    return len(first if isinstance(first, torch.Tensor) else next(_tensors(batch), first))
+
+def _tensors(x):
+    if isinstance(x, torch.Tensor): yield x
+    elif isinstance(x, (dict, list, tuple)):
+        for part in x.values() if isinstance(x, dict) else x: yield from _tensors(part)
 
 class GradAccumCB(Callback):
     "One step of the optimizer for `every` batches, with the gradient of all their rows; the loss must be a mean over rows"
@@ -22,7 +30,7 @@ class GradAccumCB(Callback):
     saved = ('count', 'rows', 'last')
     def __init__(self, every): # batches a step; the last step of an epoch may have fewer
         if not isinstance(every, numbers.Integral) or every < 1: raise ValueError(f"every must be a whole number of batches, at least 1, got {every=}")
-        self.every, self.count, self.rows, self.last = every, 0, 0, 0
+        self.every, self.count, self.rows, self.last = int(every), 0, 0, 0
 
     def before_fit(self, learn):
         if learn.total: learn.total = learn.n_epochs * -(-len(learn.dls.train) // self.every)
@@ -84,7 +92,7 @@ class MixedPrecisionCB(Callback):
 class EMACB(Callback):
     "A moving average of the weights, in the model's place for validation and after the fit"
     order = 5
-    saved = ('average', 'updates')
+    saved = made_of_weights = ('average', 'updates') # who takes the weights back takes these back too
     def __init__(self, decay=0.99): # share of the old average in the new one
         if not isinstance(decay, numbers.Real) or not 0 <= decay < 1: raise ValueError(f"decay must be a number, at least 0 and below 1, got {decay=}")
         self.decay, self.updates, self.average, self.swapped = decay, 0, [], False

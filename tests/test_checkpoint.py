@@ -10,6 +10,7 @@ import stat
 import tempfile
 import time
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -341,3 +342,31 @@ def test_other_param_groups(tmp_path):
     learn.opt_func = lambda params, lr: torch.optim.AdamW(split_params(learn.model, '0.'), lr=lr)
     with pytest.raises(ValueError, match=r'param group: \[6\] there, \[2, 4\] here'):
         learn.fit(EPOCHS, cbs=[CheckpointCB(tmp_path), RecorderCB(), MetricsCB(log=silent), ScheduleCB(lr=.02*cosine())])
+
+
+def test_dice_of_numpys_older_kind(tmp_path):
+    class Noisy(torch.utils.data.Dataset):
+        def __init__(self): self.rows, self.rng = digits_dls().train.dataset, np.random.RandomState(0)
+        def __len__(self): return 96
+        def __getitem__(self, i): return self.rows[i][0] + .1*float(self.rng.normal()), self.rows[i][1]
+    def fit(*cbs):
+        torch.manual_seed(0)
+        learn = Learner(nn.Linear(64, 10), DataLoaders(torch.utils.data.DataLoader(Noisy(), 16), None), F.cross_entropy)
+        learn.fit(3, valid=False, cbs=cbs)
+        return learn.model.weight.tolist()
+    with pytest.raises(Stop): fit(CheckpointCB(tmp_path, every=1, log=silent), StopAfter(9))
+    assert fit(CheckpointCB(tmp_path, every=1, log=silent)) == fit()
+
+
+def test_a_whole_number_of_numpy_is_saved_as_one():
+    packed = checkpoint._pack(dict(a=np.int64(3), b=[np.int32(1), 'x'], c=True), 'x')
+    assert packed == dict(a=3, b=[1, 'x'], c=True) and list(map(type, (packed['a'], packed['b'][0], packed['c']))) == [int, int, bool]
+
+
+@pytest.mark.parametrize('epochs', [1, 2])
+def test_the_best_epoch_needs_a_validation(tmp_path, epochs):
+    learn = learner()
+    keep = lambda: [CheckpointCB(tmp_path, best=('valid_loss', min), log=silent), MetricsCB(log=silent)]
+    with pytest.raises(ValueError, match=r"CheckpointCB\(best='valid_loss'\) needs a validation after each epoch"): learn.fit(epochs, valid=False, cbs=keep())
+    assert learn.step == 17                                            # no second epoch for nothing
+    learn.fit(epochs, train=False, cbs=keep())                         # nothing is trained: nothing to keep

@@ -3,6 +3,7 @@ import csv
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from cosine_lr import (AccelerateCB, Callback, CheckpointCB, CompileCB, CSVLoggerCB, EarlyStopCB, EMACB, FreezeCB, GradAccumCB, Learner, MetricsCB, MixedPrecisionCB, NaNGuardCB,
-                       RecorderCB, ScheduleCB, TensorBoardCB, TrainCB, cosine, digits_dls, predict)
+                       RecorderCB, ScheduleCB, TensorBoardCB, TrainCB, cosine, digits_dls, lr_find, predict, split_params)
+from cosine_lr.data import DataLoaders
 from cosine_lr.learner import CancelBatchException, CancelEpochException
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tools'))
@@ -375,3 +377,107 @@ def test_the_diarys_place_is_a_file(tmp_path):
 @pytest.mark.parametrize('wrong', [lambda: CheckpointCB('x', log=None), lambda: NaNGuardCB(log=None), lambda: EarlyStopCB(log='x'), lambda: TensorBoardCB(None)])
 def test_what_would_fail_in_the_night_is_refused_at_once(wrong):
     with pytest.raises(TypeError, match='(log|writer) must be'): wrong()
+
+
+class Two(nn.Module):
+    "A model of two inputs, apart or in a tuple"
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(64, 10)
+    def forward(self, a, b=None): return self.layer(a + b if b is not None else a[0] + a[1])
+
+
+def test_predict_of_batches_that_are_bare_tensors():
+    x, _ = digits_dls().valid.dataset.tensors
+    learn = learner()
+    for batches in (x.split(64), [[b] for b in x.split(64)]):
+        preds, targs = predict(learn, batches)
+        assert torch.allclose(preds, learn.model(x)) and targs is None
+    class Bare(TrainCB):
+        def predict(self, learn): learn.preds = learn.model(learn.batch)
+    assert torch.equal(predict(Learner(learn.model, None, cbs=[Bare()]), x.split(64))[0], preds)
+
+
+def test_an_input_is_no_target():
+    x, y = digits_dls().valid.dataset.tensors
+    learn = Learner(Two(), None, cbs=[TrainCB(n_inp=2)])
+    assert predict(learn, [[x, x]])[1] is None and torch.equal(predict(learn, [[x, x, y]])[1], y)
+
+
+def test_predict_names_its_loader():
+    with pytest.raises(TypeError, match='^dl must have a length, the number of its batches, got generator'): predict(learner(), (b for b in digits_dls().valid))
+    with pytest.raises(ValueError, match='^dl must have at least one batch'): predict(learner(), [])
+
+
+def test_plain_sgd_is_compiled():
+    compiled, rec, eager = CompileCB(backend='eager'), RecorderCB(), RecorderCB()
+    learner(compiled, rec, momentum=0).fit(2)
+    learner(eager, momentum=0).fit(2)
+    assert len(compiled.compiled) == 2 and abs(rec['loss'] - eager['loss']).max() < 1e-5
+
+
+@pytest.mark.parametrize('momentum', [0, .9])
+def test_a_compiled_run_is_resumed_with_the_same_bits(tmp_path, momentum):
+    def run(*cbs):
+        learn, rec = learner(CompileCB(), MetricsCB(log=silent), momentum=momentum), RecorderCB()
+        try: learn.fit(2, cbs=[ScheduleCB(lr=.5*cosine()), rec, *cbs])
+        except Killed: pass
+        return [p.tolist() for p in learn.model.parameters()], rec['loss'].tolist(), learn.cbs[1].rows
+    keep = lambda: CheckpointCB(tmp_path, every=1, log=silent)
+    run(keep(), KillAt(0, 9))
+    assert run(keep()) == run()
+
+
+def test_an_average_goes_back_with_the_weights():
+    average, seen = EMACB(.9), []
+    class Look(Callback):
+        def before_batch(self, learn): seen.append(([a.tolist() for a in average.average], average.updates))
+    class SpoilTwo(Spoil):
+        def after_loss(self, learn):
+            if learn.iter in (9, 11): learn.loss = learn.loss*float('nan')
+    learner(NaNGuardCB(every=4, log=silent), SpoilTwo(None), average, Look()).fit(1, valid=False)
+    assert seen[12] == seen[10] == seen[8] != seen[11]                         # both times to the copy of batch 7
+
+
+def test_an_average_goes_back_after_a_resume(tmp_path):
+    resumed, whole = killed_and_resumed(tmp_path, 1, lambda: [NaNGuardCB(every=4, log=silent), EMACB(.9), Spoil(10)], (0, 9))
+    assert resumed == whole
+
+
+def test_batches_of_tuples_are_weighed_by_their_rows():
+    x, y = digits_dls().train.dataset.tensors
+    pairs = lambda *ends: [((x[a:b], x[a+60:b+60]), y[a:b]) for a, b in zip(ends, ends[1:])]
+    def fit(batches, *cbs):
+        learn = Learner(Two(), DataLoaders(batches, None), F.cross_entropy, cbs=cbs)
+        learn.fit(1, valid=False)
+        return learn.model.layer.weight
+    assert torch.allclose(fit(pairs(0, 40, 60), GradAccumCB(2)), fit(pairs(0, 60)), atol=1e-6)
+    with pytest.raises(TypeError, match=r"CompileCB needs batches that are lists of tensors, got tuple of \['tuple', 'Tensor'\]"): fit(pairs(0, 40, 60), CompileCB())
+
+
+def test_a_range_test_leaves_the_guard_out():
+    assert lr_find(learner(NaNGuardCB(limit=3., log=silent))).suggestion == lr_find(learner()).suggestion > 0
+
+
+@pytest.mark.parametrize('make', [lambda: [GradAccumCB(np.int64(2))], lambda: [Spoil(5), NaNGuardCB(factor=np.float32(.5), times=np.int64(2), every=np.int64(4), log=silent)]])
+def test_numbers_of_numpy_go_into_a_checkpoint(tmp_path, make):
+    resumed, whole = killed_and_resumed(tmp_path, 1, lambda: [*make(), ScheduleCB(lr=.1*cosine())], (0, 9))
+    assert resumed == whole
+
+
+def test_an_epoch_whose_batches_were_all_cancelled_has_no_row():
+    class Skip(Callback):
+        def before_batch(self, learn):
+            if learn.epoch in (0, 2): raise CancelBatchException
+    points, scores = [], MetricsCB(log=silent)
+    class Writer:
+        def add_scalar(self, name, value, step): points.append((name, value))
+    learner(Skip(), scores, EarlyStopCB('epoch', max, patience=1, log=silent), TensorBoardCB(Writer())).fit(4)
+    assert [row['epoch'] for row in scores.rows] == [1, 3] == [value for name, value in points if name == 'epoch/epoch']
+
+
+def test_a_prefix_has_one_group():
+    model = learner().model
+    for twice in (('0.', '0.'), ('0.', '2.', '0.')):
+        with pytest.raises(ValueError, match="no parameter is left for prefix '0.'"): split_params(model, *twice)
