@@ -1,10 +1,11 @@
 """Run every notebook in place, or those named, as JupyterLab would, but for cells marked `#| eval: false`: those keep their outputs.
 
 Of an output that is a widget and a picture, the picture is kept: where there is no kernel, a widget is a line of raw text. With --check, nothing
-is written: each output, a figure's bytes too, must be the one that stands in the notebook. It is, on the machine that made them; a processor of
-another kind rounds in other places.
+is written: each output, a figure's bytes too, must be the one that stands in the notebook. It is, on the machine that made them, as kernels run on
+one thread; a processor of another kind rounds in other places.
 """
 import argparse
+import os
 import re
 import sys
 
@@ -30,7 +31,8 @@ def drop_widgets(nb):
 def run(path):
     "The notebook with its outputs made anew"
     nb = nbformat.read(path, as_version=4)
-    Client(nb, timeout=600, record_timing=False, resources={'metadata': {'path': str(path.parent)}}).execute()
+    client = Client(nb, timeout=600, record_timing=False, resources={'metadata': {'path': str(path.parent)}})
+    client.execute(env=os.environ | dict(OMP_NUM_THREADS='1'))  # two threads add up in another order than one
     drop_widgets(nb)
     return nb
 
