@@ -205,6 +205,12 @@ def test_kernels_run_on_one_thread(repo, monkeypatch):
     assert execute.shown(execute.run(path).cells[0]) == [('stdout', '1\n')]
 
 
+def test_prints_that_follow_each_other_are_one_output(repo):
+    execute, path = load('execute'), repo/'nbs/00_plot.ipynb'
+    write_notebook(path, cell('code', 'pieces', 'from IPython.display import display\nfor i in range(3): print(i, flush=True)\ndisplay(3)\nprint(4)'))
+    assert [output.get('text') for output in execute.run(path).cells[0].outputs] == ['0\n1\n2\n', None, '4\n']
+
+
 def test_outputs_that_are_not_the_committed_ones(repo):
     import nbformat
     execute, path = load('execute'), repo/'nbs/00_plot.ipynb'
