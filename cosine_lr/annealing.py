@@ -132,11 +132,11 @@ class Annealed:
         proposed = self.history['proposed']
         ax.plot(proposed, '.', ms=2, color='#BBBBBB')
         ax.plot(self.history['energy'], lw=.8, alpha=.7, color='#0072B2')
-        ax.plot(self.history['best'], color='#D55E00', label='best so far')
+        ax.plot(self.history['best'], color='#D55E00')
         finite = proposed[np.isfinite(proposed)]
         low, high = np.percentile(finite, [0, 99]) if finite.size else (0., 0.)
         if low < high: ax.set_ylim(low - .05*(high - low), high)
-        ax.legend(frameon=False, loc='upper right')
+        for y, (name, color) in zip((.99, .88, .77), {'proposed': '.45', 'accepted': '#0072B2', 'best so far': '#D55E00'}.items()): ax.text(.99, y, name, color=color, ha='right', va='top', transform=ax.transAxes)
         return ax
 
 # %% ../nbs/annealing.ipynb #annealer

@@ -238,7 +238,7 @@ def _draw(found, ax, title):
 
 def _draw_rule(ax, y, rule, rates): # `y`: height, a fraction of the axes
     "A rule's name, the spread of its corrected rates, and their median"
-    ax.text(1.01, y, f'{rule} ×{FACTORS[rule]:g}', transform=ax.transAxes, va='center', fontsize=8, color='#D55E00')
+    ax.text(1.01, y, f'{rule} ×{FACTORS[rule]:g}' if len(rates) else f'{rule}: none', transform=ax.transAxes, va='center', fontsize=8, color='#D55E00')
     if not len(rates): return
     rates, where = FACTORS[rule]*rates, dict(transform=ax.get_xaxis_transform(), color='#D55E00')
     ax.plot([rates.min(), rates.max()], [y, y], lw=1.5, **where)

@@ -16,7 +16,7 @@ from torch import nn
 from .data import DataLoaders, digits_dls, tensor_loader
 from .fleet import run_fleet
 from .paired import compare, holm, mean_interval, scores_of
-from .plot import new_axes, png
+from .plot import label_lines, new_axes, png
 from .post import coded_factor, printed_factor
 from .recipes import multistep, one_cycle, wsd
 from .runs import Fleet
@@ -170,19 +170,23 @@ def _draw_verdict(rows):
     "Gain in test loss against gain in training loss, a panel a regime; the post's two formulas are left out"
     import matplotlib.pyplot as plt
     panels = list(dict.fromkeys((row['hidden'], row['noise']) for row in rows))
-    axes = plt.subplots(1, len(panels), figsize=(2.9*len(panels), 3), dpi=80, layout='constrained', squeeze=False)[1].ravel()
+    axes = plt.subplots(1, len(panels), figsize=(3.2*len(panels), 3), dpi=80, layout='constrained', squeeze=False)[1].ravel()
     for ax, panel in zip(axes, panels):
         here = {(row['a'], row['metric']): row for row in rows if (row['hidden'], row['noise']) == panel and row['a'] not in ('printed', 'coded')}
         new_axes('gain in training loss', 'gain in test loss', f"{'MLP' if panel[0] else 'single layer'}, {100*panel[1]:g} % wrong labels", ax)
         ax.margins(.2)
+        ax.locator_params(axis='x', nbins=4)
         ax.axline((0, 0), slope=1, color='.6', lw=1)
-        for name in dict.fromkeys(name for name, _ in here):
+        names = list(dict.fromkeys(name for name, _ in here))
+        for name in names:
             x, y = (here[name, metric] for metric in ('train_loss', 'test_loss'))
             bars = [[[r['high'] - r['difference']], [r['difference'] - r['low']]] for r in (x, y)]
-            drawn = ax.errorbar(-x['difference'], -y['difference'], yerr=bars[1], xerr=bars[0], marker='o', ms=4, lw=1)
-            right, up = name in ('cosine', 'wsd', 'step'), name in ('linear', 'wsd', 'one-cycle')
-            ax.annotate(name, (-x['difference'], -y['difference']), xytext=(4 if right else -4, 4 if up else -4), textcoords='offset points',
-                        ha='left' if right else 'right', va='bottom' if up else 'top', color=drawn[0].get_color(), fontsize=8)
+            ax.errorbar(-x['difference'], -y['difference'], yerr=bars[1], xerr=bars[0], marker='o', ms=4, lw=1)
+        _, right = ax.set_xlim(ax.get_xlim())
+        for name, (point, _, _) in zip(names, ax.containers): # a dotted line leads to the name
+            (x,), (y,) = point.get_data()
+            ax.plot([x, right], [y, y], ':', lw=1, color=point.get_color(), label=name)
+        label_lines(ax)
     return axes
 
 # %% ../nbs/09_trial.ipynb #epochs

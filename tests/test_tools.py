@@ -198,6 +198,19 @@ def test_a_readme_has_figures_links_and_no_hidden_cells(repo):
     assert readme.faults(repo) == ['docs/readme/loss-curve.png is missing or differs from the notebook']
 
 
+def test_kernels_run_on_one_thread(repo, monkeypatch):
+    monkeypatch.setenv('OMP_NUM_THREADS', '4')
+    execute, path = load('execute'), repo/'nbs/00_plot.ipynb'
+    write_notebook(path, cell('code', 'count', 'import os\nprint(os.environ["OMP_NUM_THREADS"])'))
+    assert execute.shown(execute.run(path).cells[0]) == [('stdout', '1\n')]
+
+
+def test_prints_that_follow_each_other_are_one_output(repo):
+    execute, path = load('execute'), repo/'nbs/00_plot.ipynb'
+    write_notebook(path, cell('code', 'pieces', 'from IPython.display import display\nfor i in range(3): print(i, flush=True)\ndisplay(3)\nprint(4)'))
+    assert [output.get('text') for output in execute.run(path).cells[0].outputs] == ['0\n1\n2\n', None, '4\n']
+
+
 def test_outputs_that_are_not_the_committed_ones(repo):
     import nbformat
     execute, path = load('execute'), repo/'nbs/00_plot.ipynb'

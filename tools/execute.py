@@ -1,10 +1,11 @@
 """Run every notebook in place, or those named, as JupyterLab would, but for cells marked `#| eval: false`: those keep their outputs.
 
 Of an output that is a widget and a picture, the picture is kept: where there is no kernel, a widget is a line of raw text. With --check, nothing
-is written: each output, a figure's bytes too, must be the one that stands in the notebook. It is, on the machine that made them; a processor of
-another kind rounds in other places.
+is written: each output, a figure's bytes too, must be the one that stands in the notebook. It is, on the machine that made them, as kernels run on
+one thread; a processor of another kind rounds in other places.
 """
 import argparse
+import os
 import re
 import sys
 
@@ -27,21 +28,32 @@ def drop_widgets(nb):
         for output in cell.get('outputs', ()): output.get('data', {}).pop(WIDGET, None)
 
 
+def joined(outputs):
+    "Outputs in which prints that follow each other are one: where a kernel cuts them is chance"
+    whole = []
+    for output in outputs:
+        if output.output_type == 'stream' and whole and whole[-1].get('name') == output.name:
+            whole[-1] = nbformat.NotebookNode(whole[-1], text=whole[-1].text + output.text)
+        else: whole.append(output)
+    return whole
+
+
 def run(path):
     "The notebook with its outputs made anew"
     nb = nbformat.read(path, as_version=4)
-    Client(nb, timeout=600, record_timing=False, resources={'metadata': {'path': str(path.parent)}}).execute()
+    client = Client(nb, timeout=600, record_timing=False, resources={'metadata': {'path': str(path.parent)}})
+    client.execute(env=os.environ | dict(OMP_NUM_THREADS='1'))  # two threads add up in another order than one
     drop_widgets(nb)
+    for cell in nb.cells:
+        if 'outputs' in cell: cell.outputs = joined(cell.outputs)
     return nb
 
 
 def shown(cell):
-    "What a reader sees below a cell, as (kind, content): prints that follow each other are one, and addresses in memory are left out"
+    "What a reader sees below a cell, as (kind, content); addresses in memory are left out"
     seen = []
-    for output in cell.get('outputs', ()):
-        for kind, text in ({output.name: output.text} if output.output_type == 'stream' else output.get('data', {})).items():
-            if seen and seen[-1][0] == kind == output.get('name'): text = seen.pop()[1] + text
-            seen.append((kind, ADDRESS.sub('', str(text))))
+    for output in joined(cell.get('outputs', ())):
+        for kind, text in ({output.name: output.text} if output.output_type == 'stream' else output.get('data', {})).items(): seen.append((kind, ADDRESS.sub('', str(text))))
     return seen
 
 
