@@ -22,9 +22,13 @@ def _map_tensors(f, x):
     if type(x) is float: return x # the usual case
     if isinstance(x, torch.Tensor): return f(x)
     if isinstance(x, dict): return {k: _map_tensors(f, v) for k, v in x.items()}
-    if isinstance(x, tuple) and type(x) is not tuple: return type(x)(*(_map_tensors(f, v) for v in x)) # a named tuple
-    if isinstance(x, (list, tuple)): return type(x)(_map_tensors(f, v) for v in x)
-    return x
+    if not isinstance(x, (list, tuple)): return x
+    parts = [_map_tensors(f, v) for v in x]
+    return type(x)(*parts) if hasattr(x, '_fields') else type(x)(parts) # a named tuple takes them one by one
+
+def _copied(t): # a number, or on an accelerator, where reading it would stall, a tensor
+    "What a 0-d tensor holds at this moment"
+    return t.item() if t.is_cpu else t.clone()
 
 def to_cpu(x): # a tensor, or lists, tuples and dictionaries of tensors
     "`x` detached and on the CPU, half precision widened to float32"
@@ -43,8 +47,11 @@ class ScheduleCB(Callback):
         self.end, self.scheds = end, scheds
 
     def before_fit(self, learn):
+        for cb in learn.active:
+            both = self.scheds.keys() & cb.scheds.keys() if isinstance(cb, ScheduleCB) and cb is not self else ()
+            if both: raise ValueError(f"ScheduleCB and ScheduleCB cannot be combined: both write {min(both)!r}")
         self.writes = bind_fields(learn.opt, self.scheds)
-        if learn.total: self._advise(learn, {sched for _, field, sched in self.writes if field == 'lr'})
+        if learn.total: self._advise(learn, {id(sched): sched for _, field, sched in self.writes if field == 'lr'}.values())
 
     def _advise(self, learn, scheds):
         "Warn of what `lint_schedule` calls serious"
@@ -69,12 +76,13 @@ class RecorderCB(Callback):
     def before_fit(self, learn):
         self._clear()
         for field in self.fields:
-            if field not in learn.opt.param_groups[0]: raise ValueError(f"{type(learn.opt).__name__} has no {field!r} to record; choose from {sorted(learn.opt.param_groups[0].keys() - {'params'})}")
+            choices = learn.opt.param_groups[0].keys() - {'params'}
+            if field not in choices: raise ValueError(f"{type(learn.opt).__name__} has no {field!r} to record; choose from {sorted(choices)}")
 
     def after_backward(self, learn):
         self._pending['loss'].append(kept(learn.loss))
         for field in self.fields:
-            values = [g[field] if type(g[field]) is float else _map_tensors(torch.clone, g[field]) for g in learn.opt.param_groups]
+            values = [g[field] if type(g[field]) is float else _map_tensors(_copied, g[field]) for g in learn.opt.param_groups]
             self._pending[field].append(values[0] if len(values) == 1 else values)
 
     def cleanup_epoch(self, learn): self._fetch()
@@ -100,12 +108,12 @@ class RecorderCB(Callback):
 # %% ../nbs/05_callback.ipynb #metrics-cb
 class MetricsCB(Callback):
     "Losses of each epoch, and metrics on the validation set, printed as a table and kept in `rows`"
-    saved = ('rows', 'row', 'loss')
+    saved = ('rows', 'row', 'loss', 'rate')
     def __init__(self, *metrics, log=None, **named): # objects with `reset`, `add`, `value`; `log`: a function that prints a line
         self.metrics = {}
         for metric in metrics: self.add(metric)
         for name, metric in named.items(): self.add(metric, name)
-        self.log, self.loss, self.rows, self.row = log or _print_line, Metric(), [], {}
+        self.log, self.loss, self.rows, self.row, self.rate = log or _print_line, Metric(), [], {}, None
 
     def add(self, metric, name=None):
         "Score with `metric` too, in a column called `name`, or like its class"
@@ -128,7 +136,10 @@ class MetricsCB(Callback):
         targ = list(learn.batch.values())[-1] if isinstance(learn.batch, dict) else learn.batch[-1]
         if not isinstance(targ, torch.Tensor): raise TypeError(f"the last part of a batch must be the targets, a tensor [n, …], got {type(targ).__name__}")
         self.loss.add(learn.loss, n=targ.shape[0])
-        if learn.training: return
+        if learn.training:
+            rate = learn.opt.param_groups[0]['lr'] # as it was used: a guard puts back what a schedule wrote
+            self.rate = rate if type(rate) is float else _map_tensors(_copied, rate)
+            return
         for metric in self.metrics.values():
             inp = learn.preds if getattr(metric, 'wants_scores', False) else classes(learn.preds, targ) # the post's has no such attribute
             metric.add(inp, targ, n=len(targ))
@@ -136,7 +147,7 @@ class MetricsCB(Callback):
     def after_epoch(self, learn):
         if not self.loss.ns: return # every batch was cancelled
         self.row['train_loss' if learn.training else 'valid_loss'] = self.loss.value.item()
-        if learn.training: self.row['lr'] = float(learn.opt.param_groups[0]['lr'])
+        if learn.training: self.row['lr'] = float(self.rate)
         else:
             self.row |= {name: float(metric.value) for name, metric in self.metrics.items()}
             self._flush()

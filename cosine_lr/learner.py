@@ -64,8 +64,11 @@ class TrainCB(Callback):
     "The five steps of ordinary training"
     order = -100 # anyone else who defines a step does it instead
     def __init__(self, n_inp=1): # how many parts of the batch are the model's inputs; the rest are the loss's targets
+        if not isinstance(n_inp, numbers.Integral) or n_inp < 1: raise ValueError(f"n_inp must be a whole number, at least 1, got {n_inp=}")
         self.n_inp = n_inp
-    def predict(self, learn): learn.preds = learn.model(*learn.batch[:self.n_inp])
+    def predict(self, learn):
+        if not isinstance(learn.batch, (list, tuple)): raise TypeError(f"a batch must be a list or tuple, inputs first, got {type(learn.batch).__name__}")
+        learn.preds = learn.model(*learn.batch[:self.n_inp])
     def get_loss(self, learn): learn.loss = learn.loss_func(learn.preds, *learn.batch[self.n_inp:])
     def backward(self, learn): learn.loss.backward()
     def step(self, learn): learn.opt.step()
@@ -88,7 +91,8 @@ def _bind(cbs):
 
 # %% ../nbs/04_learner.ipynb #checks
 def _check_lr(lr):
-    if not isinstance(lr, (numbers.Real, torch.Tensor)) or not 0 <= lr < math.inf: raise ValueError(f"lr must be a finite number, at least 0, got {lr=}")
+    one = lr.numel() == 1 if isinstance(lr, torch.Tensor) else isinstance(lr, numbers.Real)
+    if not one or not 0 <= lr < math.inf: raise ValueError(f"lr must be a finite number, at least 0, got {lr=}")
 
 def _check_fit(n_epochs, loaders):
     if not isinstance(n_epochs, numbers.Integral) or n_epochs < 1: raise ValueError(f"n_epochs must be a whole number, at least 1, got {n_epochs=}")
@@ -162,7 +166,7 @@ class Learner:
         self._run('fit', self._all_epochs, train, valid)
 
     @property
-    def pos(self): return self.step / self.total
+    def pos(self): return self.step / (self.total or 1) # 0 where nothing is trained
 
     def _all_epochs(self, train, valid):
         for self.epoch in self.epochs:
@@ -216,6 +220,7 @@ class MomentumCB(Callback):
     "Momentum by shrinking the gradients instead of clearing them"
     order = 1 # after any `TrainCB`, whose `zero_grad` it replaces
     def __init__(self, mom=0.85): # share of the gradient that is left for the next step
+        if not isinstance(mom, numbers.Real) or not 0 <= mom <= 1: raise ValueError(f"mom must be a number from 0 to 1, got {mom=}")
         self.mom = mom
     def before_fit(self, learn): learn.opt.zero_grad()
     def zero_grad(self, learn):

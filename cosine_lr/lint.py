@@ -48,7 +48,8 @@ def _lint_end(values, end, peak, coverage):
         yield Finding('warning', f"the highest value comes at the last step: {why}", "shorten the warm-up, or lower the end value")
 
 def _lint_shape(sched, values, end, peak, jump):
-    after = max(sched(1 + k/10) for k in range(1, 11))
+    try: after = max(float(sched(1 + k/10)) for k in range(1, 11))
+    except Exception: after = end # it is defined from 0 to 1 alone
     if after > end + .01*peak: yield Finding('serious', f"past the end it rises again, from {end:.3g} to {after:.3g}", "clamp progress to 1; the schedules of this package do")
     steps = [abs(b - a)/peak for a, b in zip(values, values[1:])]
     if steps and max(steps) > jump: yield Finding('note', f"it jumps by {max(steps):.0%} of the peak at step {steps.index(max(steps)) + 1}", "restarts do; if none was meant, check the ends of the pieces")

@@ -56,6 +56,7 @@ def classes(
 ): # predicted classes [n, …], or `preds` itself where there is no class dimension to remove
     "The class with the highest score, for each target"
     integer = isinstance(targs, torch.Tensor) and not targs.is_floating_point()
+    if integer and not isinstance(preds, torch.Tensor): raise TypeError(f"preds must be a tensor [n, …], got {type(preds).__name__}; a metric with wants_scores = True gets it as it is")
     return preds.argmax(1) if integer and preds.ndim == targs.ndim + 1 and preds.shape[1] > 1 else preds
 
 class Accuracy(Metric):

@@ -76,9 +76,10 @@ def compare(
     "Is `a` different from `b`? The mean difference over runs paired by seed, its bootstrap interval, and p by flipping signs"
     if not isinstance(level, numbers.Real) or not 0 < level < 1: raise ValueError(f"level must be between 0 and 1, got {level=}")
     one, other = (scores_of(runs, name, metric, epoch) for name in (a, b))
-    if alone := one.keys() ^ other.keys(): raise ValueError(f"{a!r} and {b!r} must have the same seeds, to be paired; only one of them has seed {min(alone)!r}")
+    order = lambda seed: (isinstance(seed, str), seed) # numbers before names
+    if alone := one.keys() ^ other.keys(): raise ValueError(f"{a!r} and {b!r} must have the same seeds, to be paired; only one of them has seed {min(alone, key=order)!r}")
     if len(one) < 5: raise ValueError(f"{a!r} and {b!r} must have at least 5 seeds in common, got n={len(one)}")
-    seeds = sorted(one)
+    seeds = sorted(one, key=order)
     x, y = np.array([(one[seed], other[seed]) for seed in seeds], float).T
     if lost := [seed for seed, fine in zip(seeds, np.isfinite(x) & np.isfinite(y)) if not fine]: raise ValueError(f"{metric} must be finite in every run of {a!r} and {b!r}; {len(lost)} of {len(x)} diverged, such as seed {lost[0]!r}")
     low, high = mean_interval(x - y, level)

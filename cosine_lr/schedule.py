@@ -45,7 +45,7 @@ class Schedule:
     _shapes = {} # every subclass by name, for `from_json`
     positive = () # names of fields that must be above 0
 
-    def __init_subclass__(cls): Schedule._shapes[cls.__name__] = cls
+    def __init_subclass__(cls): Schedule._shapes[_shape_name(cls)] = cls
     def __post_init__(self):
         for f in fields(self):
             x = finite_number(f.name, getattr(self, f.name))
@@ -104,9 +104,14 @@ class Schedule:
         return translate(_tree(self), library, total_steps)
 
 # %% ../nbs/00_schedule.ipynb #tree
+def _shape_name(cls):
+    "A shape's name in a tree; one from elsewhere bears its module, so that no other is taken for one of ours"
+    ours = cls.__module__.split('.')[0] == Schedule.__module__.split('.')[0]
+    return cls.__name__ if ours else f'{cls.__module__}.{cls.__qualname__}'
+
 def _tree(x):
     "A schedule as plain data: `{name: {field: tree}}`"
-    if isinstance(x, Schedule): return {type(x).__name__: {f.name: _tree(getattr(x, f.name)) for f in fields(x)}}
+    if isinstance(x, Schedule): return {_shape_name(type(x)): {f.name: _tree(getattr(x, f.name)) for f in fields(x)}}
     return [_tree(y) for y in x] if isinstance(x, tuple) else x
 
 def _grow(tree):
@@ -152,6 +157,7 @@ class Ramp(Schedule):
     def formula(self, t):
         w = self.weight(t)
         return self.start*w + self.end*(1-w)
+del Schedule._shapes['Ramp'] # no schedule by itself, so none to be read
 
 class linear(Ramp):
     "A straight line from `start` to `end`"
@@ -207,7 +213,8 @@ class join(Schedule):
         if isinstance(t, float):
             i = bisect_right(self.at, t + 1e-12)
             return self.scheds[i].formula(max((t - edges[i]) / (edges[i+1] - edges[i]), 0.))
-        value, nudged = 0*t, t + max(1e-12, 2*(torch if isinstance(t, torch.Tensor) else np).finfo(t.dtype).eps)
+        lib = torch if isinstance(t, torch.Tensor) else np
+        value, nudged = lib.full_like(t, math.nan), t + max(1e-12, 2*lib.finfo(t.dtype).eps)
         for sched, lo, hi in zip(self.scheds, edges, edges[1:]):
             here = (lo <= nudged) & (nudged < hi) if hi < 1 else lo <= nudged
             value[here] = sched.formula(((t[here] - lo) / (hi - lo)).clip(0, 1))
@@ -276,7 +283,12 @@ def _separate(field, groups):
         seen.update(map(id, own))
         group[field] = own if isinstance(old, tuple) else own[0]
 
+def _is_rate(x):
+    "Is it one finite number, at least 0?"
+    try: return hasattr(x, '__float__') and 0 <= float(x) < math.inf
+    except (TypeError, ValueError, ArithmeticError, RuntimeError): return False # several numbers; one too large
+
 def _check_values(field, sched):
     if isinstance(sched, type) or not callable(sched): raise ValueError(f"{field} must be a schedule, a function of pos, got {sched!r}; a fixed value is constant(…)")
     for pos in np.linspace(0, 1, 101).tolist() if field == 'lr' else ():
-        if not hasattr(value := sched(pos), '__float__') or not 0 <= value < np.inf: raise ValueError(f"lr must be a finite number, at least 0, all the way; {sched!r} gives {value!r} at {pos=}")
+        if not _is_rate(value := sched(pos)): raise ValueError(f"lr must be a finite number, at least 0, all the way; {sched!r} gives {value!r} at {pos=}")

@@ -32,6 +32,7 @@ class KnotSpace:
         if not (isinstance(self.peak, tuple) and len(self.peak) == 2 and 0 < self.peak[0] < self.peak[1] < math.inf): raise ValueError(f"peak must be a pair of learning rates, 0 < low < high, got peak={self.peak!r}")
         for name in ('floor', 'shortest'):
             if not 0 < getattr(self, name) < 1: raise ValueError(f"{name} must be a share between 0 and 1, got {name}={getattr(self, name)!r}")
+        if self.shortest < (least := 1e-4*self.knots): raise ValueError(f"shortest must be at least {least:.2g} for {self.knots} knots, so that four digits tell them apart, got shortest={self.shortest!r}")
 
     @property
     def bounds(self): # {name: (low, high)}, in the order of a point
@@ -157,12 +158,12 @@ class ScheduleSearch:
 
     @np.errstate(invalid='ignore') # where a run diverged
     def __repr__(self):
-        head = '| method | trained | loss in the search | on fresh seeds | gain over cosine in the search → on fresh seeds | test loss (mean ± sd) | test gain over cosine (95 %) |'
+        head = '| method | trained | loss in the search | on fresh seeds | gain over cosine in the search / on fresh seeds | test loss (mean ± sd) | test gain over cosine (95 %) |'
         rows = [head, '|---|---|---|---|---|---|---|']
         for m, test in self.test.items():
             gain, (low, high) = self.gain(m)
             versus = '' if m == 'cosine' else f'{gain:+.4f} ({low:+.4f} to {high:+.4f})'
-            kept = '' if m == 'cosine' else '{:+.4f} → {:+.4f}'.format(*self.gains(m))
+            kept = '' if m == 'cosine' else '{:+.4f} / {:+.4f}'.format(*self.gains(m))
             rows.append(f'| {m} | {self.evaluations[m]} | {self.seen[m]:.4f} | {self.fresh[m].mean():.4f} | {kept} | {test.mean():.4f} ± {test.std(ddof=1):.4f} | {versus} |')
         return '\n'.join(rows)
     def _repr_markdown_(self): return repr(self)

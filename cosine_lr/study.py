@@ -118,10 +118,9 @@ def _hushed():
 
 def _url(storage):
     "The address of a database, given as such or as a path of an SQLite file"
-    if not str(storage): raise ValueError("storage must be a path, or a URL such as postgresql://user@host/name; got ''") # SQLite would keep it in memory
-    if '://' not in str(storage): return URL.create('sqlite', database=str(storage))
-    try: url = make_url(str(storage))
+    try: url = make_url(str(storage)) if '://' in str(storage) else URL.create('sqlite', database=str(storage))
     except (SQLAlchemyError, ValueError) as e: raise ValueError("storage must be a path, or a URL such as postgresql://user@host/name; this one cannot be read") from e
+    if url.get_backend_name() == 'sqlite' and url.database in (None, '', ':memory:'): raise ValueError(f"storage must be a path, or a URL such as postgresql://user@host/name; got {str(storage)!r}, which is in memory: nobody else can open it")
     return url.set(drivername='postgresql+psycopg') if url.drivername == 'postgresql' else url
 
 def printable(storage):

@@ -31,6 +31,7 @@ class _Clock:
             raise ValueError(f"total_steps must be a whole number of steps, at least 1, got total_steps={self.total_steps!r}")
         position(0, 1, self.end, self.after)
         if not isinstance(self.since, numbers.Integral): raise ValueError(f"since must be a whole number of steps, got since={self.since!r}")
+        for name in ('total_steps', 'since'): object.__setattr__(self, name, int(getattr(self, name))) # no NumPy number: they are saved
         object.__setattr__(self, 'length', max(self.total_steps - self.since - (self.end == 'closed'), 1))
         if self.since and self.after == 'repeat': raise ValueError("after='repeat' has no end to resume towards: choose 'hold' or 'raise'")
 
@@ -146,7 +147,7 @@ class ScheduleLR(LRScheduler):
         self._functions = {field: _function(given) for field, given in self.scheds.items()}
         if last_epoch >= 0: # torch's base class asks for it then; to us it means nothing
             for group in optimizer.param_groups: group.setdefault('initial_lr', _plain(group['lr']))
-        super().__init__(optimizer, last_epoch)
+        super().__init__(optimizer, int(last_epoch))
 
     @property
     def total_steps(self): return self._clock.total_steps
@@ -169,8 +170,8 @@ class ScheduleLR(LRScheduler):
         self._step_count += 1
 
     def _update_lr(self, epoch=None): # torch's `SequentialLR` calls this, with 0, at a milestone
-        step = self.last_epoch + 1 if epoch is None else epoch
         if epoch is not None and not (isinstance(epoch, numbers.Integral) and epoch >= 0): raise ValueError(f"epoch must be a whole number of steps, at least 0, got {epoch=}")
+        step = self.last_epoch + 1 if epoch is None else int(epoch)
         self._put(self.at(step))
         self.last_epoch = step
 
@@ -190,7 +191,7 @@ class ScheduleLR(LRScheduler):
         "Go on where `state_dict` stopped and write its values; where its plan is another, as `on_resume` says"
         old, changed = _compared(self, state_dict)
         clock, cooling = _resumed(self.on_resume, state_dict, old, self._clock, changed)
-        groups, step = self.optimizer.param_groups, state_dict['last_epoch']
+        groups, step = self.optimizer.param_groups, int(state_dict['last_epoch'])
         if cooling and set(cooling) != set(self.scheds): raise ValueError(f"a cooldown starts from the state's values: it has {sorted(cooling)}, the scheduler {sorted(self.scheds)}")
         for given in (state_dict['values'], cooling or {}):
             for field, each in given.items():

@@ -6,6 +6,7 @@
 __all__ = ['translate', 'overlay']
 
 # %% ../nbs/translate.ipynb #imports
+import math
 import numbers
 import numpy as np
 from .plot import label_lines, new_axes
@@ -31,9 +32,9 @@ def _expression(tree, t='t'):
     if name == '_Combined': return f"({_expression(fields['a'], t)}) {fields['op']} ({_expression(fields['b'], t)})"
     if name == 'join':
         edges = [0., *fields['at'], 1.]
-        pieces = [f"({_expression(s, f'(({t} - {lo})/({hi} - {lo}))')})" for s, lo, hi in zip(fields['scheds'], edges, edges[1:])]
-        return ' else '.join([*(f"{piece} if {t} < {hi}" for piece, hi in zip(pieces, edges[1:-1])), pieces[-1]])
-    if name not in _FORMULAS: raise ValueError(f"there is no formula for the shape {name!r}; choose from {sorted(_FORMULAS)}")
+        pieces = [f"({_expression(s, f'max(({t} - {lo})/({hi} - {lo}), 0.)')})" for s, lo, hi in zip(fields['scheds'], edges, edges[1:])]
+        return ' else '.join([*(f"{piece} if {t} + 1e-12 < {hi}" for piece, hi in zip(pieces, edges[1:-1])), pieces[-1]])
+    if name not in _FORMULAS: raise ValueError(f"the shape {name!r}, only for {sorted(_FORMULAS)}")
     return _FORMULAS[name].format(t=t, **fields)
 
 def _torch(tree, total):
@@ -82,6 +83,9 @@ def _optax(tree, total):
 def _warmup_decay(tree, total):
     "(start of the warm-up, its steps, peak, names of what follows, the pieces that follow)"
     pieces = _pieces(tree, total)
+    for (*_, a), (*_, b) in zip(pieces, pieces[1:]):
+        before, behind = a.get('value', a.get('end')), b.get('value', b.get('start'))
+        if not math.isclose(before, behind): raise ValueError(f"a jump, from {before:g} to {behind:g}")
     climbs = len(pieces) > 1 and pieces[0][0] == 'linear' and pieces[0][2]['end'] > pieces[0][2]['start']
     (_, warm, v), rest = (pieces[0], pieces[1:]) if climbs else ((None, 0, {'start': None}), pieces)
     peak = rest[0][2].get('value', rest[0][2].get('start'))
@@ -145,7 +149,7 @@ def overlay(
 ): # (axes, largest difference, the step where it is)
     "Draw another library's schedule over ours and name the largest difference"
     if not isinstance(total_steps, numbers.Integral) or total_steps < 1: raise ValueError(f"total_steps must be a whole number, at least 1, got {total_steps=}")
-    if not callable(sched): raise ValueError(f"sched must be a schedule or a function of progress, got {sched!r:.60}")
+    if isinstance(sched, type) or not callable(sched): raise ValueError(f"sched must be a schedule or a function of progress, got {sched!r:.60}")
     if not callable(other) and not hasattr(other, 'optimizer'): raise ValueError(f"other must be a torch-style scheduler or a function of the step, got {other!r:.60}")
     theirs = []
     for step in range(total_steps):

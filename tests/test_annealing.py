@@ -108,7 +108,7 @@ def test_a_verdict_by_hand():
     assert np.allclose(found.gains('annealing'), (.3, .1)) and np.allclose(found.fresh['annealing'], .4 + np.arange(10)/1000)
     gain, (low, high) = found.gain('annealing')
     assert np.allclose([gain, low, high], .1) and np.allclose(found.gain('cosine', 'annealing')[0], -.1)
-    assert str(found).splitlines()[-1].startswith('| annealing | 3 | 0.2000 | 0.4045 | +0.3000 → +0.1000 | 0.3745 ± 0.0030 | +0.1000 (')
+    assert str(found).splitlines()[-1].startswith('| annealing | 3 | 0.2000 | 0.4045 | +0.3000 / +0.1000 | 0.3745 ± 0.0030 | +0.1000 (')
 
 
 def test_a_run_that_diverged_makes_a_gain_unsure():
@@ -117,7 +117,7 @@ def test_a_run_that_diverged_makes_a_gain_unsure():
     assert search.gain('annealing') == (-math.inf, (-math.inf, math.inf))
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        assert '| -inf → -inf | inf ± nan | -inf (-inf to +inf) |' in repr(search)
+        assert '| -inf / -inf | inf ± nan | -inf (-inf to +inf) |' in repr(search)
 
 
 def test_a_point_of_a_schedule_is_within_the_space():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cosine_lr import *
 from cosine_lr.learner import Learner
 from cosine_lr.lint import lint_schedule
+from cosine_lr.schedule import Ramp, bind_fields
 
 settings.register_profile('project', deadline=None, derandomize=True, max_examples=150)
 settings.load_profile('project')
@@ -31,6 +32,7 @@ def joins(scheds):
 schedules = st.recursive(shapes, lambda s: joins(s) | st.builds(lambda a, b: a + b, s, s | value) | st.builds(lambda a, b: a * b, value | s, s), max_leaves=6)
 positions = st.lists(st.floats(0, 1), min_size=1, max_size=20)
 GRID = np.linspace(0, 1, 301)
+exported = cosine()
 
 
 @given(schedules)
@@ -47,6 +49,8 @@ def test_floats_arrays_and_tensors_agree(s, positions):
     ours = s(torch.tensor(positions, dtype=torch.float64))
     assert ours.dtype == torch.float64 and np.abs(ours.numpy() - one_by_one).max() <= 1e-9*scale
     assert s(np.float32(positions[0:1])).dtype == np.float32
+    assert np.shape(zero_d := s(np.array(positions[0]))) == () and abs(zero_d - one_by_one[0]) <= 1e-9*scale
+    assert np.isnan(s(np.array([math.nan]))).all() and s(torch.tensor([math.nan])).isnan().all()
 
 
 @given(schedules, st.floats(0, 1e6))
@@ -79,6 +83,23 @@ def test_nested_joins_are_flat_joins(a, b, c, x, y):
 def test_the_ends_are_where_they_are_said_to_be(s, total):
     assert s(position(total-1, total, end='closed')) == s(1.) and s(position(total-1, total)) == s((total-1)/total)
     assert s(position(total, total)) == s(1.) and s(position(total, total, after='repeat')) == s(0.)
+
+
+def test_a_shape_of_ones_own_is_not_taken_for_ours():
+    class cosine(Ramp):
+        def weight(self, t): return (1-t)**3
+    ours, own = Schedule.from_json(exported.to_json()), cosine()
+    assert ours(.25) == exported(.25) != own(.25) == Schedule.from_json(own.to_json())(.25)
+    with pytest.raises(ValueError, match='no words for the shape .*cosine'): own.to('torch', 10)
+    class cosine(Ramp): # the cell is run again
+        def weight(self, t): return (1-t)**2
+    assert Schedule.from_json(own.to_json())(.5) == .25
+
+
+@pytest.mark.parametrize('lr', [torch.tensor([.1, .2]), np.array([.1, .2]), '.1', .1j, -1., math.inf, 10**400],
+                         ids=['tensor', 'array', 'text', 'complex', 'negative', 'infinite', 'huge'])
+def test_a_rate_is_one_number(lr):
+    with pytest.raises(ValueError, match='lr must be a finite number'): bind_fields(torch.optim.SGD([torch.zeros(1)]), dict(lr=lambda pos: lr))
 
 
 @given(st.integers(1, 10), st.integers(1, 12), st.integers(2, 5))
@@ -129,7 +150,8 @@ def test_nonsense_in_a_binder(scheds, end):
     except ValueError: pass
 
 
-@pytest.mark.parametrize('sched', [0.1*warmup_cosine(), one_cycle(), wsd(), restarts(3, growth=2), noam(), 1 - 0.5*rex(), tanh()*k_decay()])
+@pytest.mark.parametrize('sched', [0.1*warmup_cosine(), one_cycle(), wsd(), restarts(3, growth=2), noam(), 1 - 0.5*rex(), tanh()*k_decay(),
+                                   multistep(at=[.1 + .2]), join([linear(0, 1), join([cosine(), one_minus_sqrt()], at=[.5])], at=[.2])])
 def test_the_torch_translation_is_the_same_function(sched):
     opt, steps = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=.1), 70
     scope = dict(optimizer=opt)

@@ -1,0 +1,47 @@
+"""What a loop does with callbacks, data and schedules of somebody else's making."""
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader
+
+from cosine_lr import Accuracy, DataLoaders, Learner, MetricsCB, NaNGuardCB, RecorderCB, ScheduleCB, digits_dls, predict
+
+
+def learner(*cbs, **kw): return Learner(nn.Linear(64, 10), digits_dls(), F.cross_entropy, cbs=cbs, **kw)
+def silent(line): pass
+
+
+@pytest.mark.parametrize('opt_func', [torch.optim.SGD, lambda params, lr: torch.optim.SGD(params, lr=torch.tensor(lr))], ids=['number', 'tensor'])
+def test_the_table_shows_the_rate_that_was_used(opt_func):
+    scores, rec = MetricsCB(log=silent), RecorderCB()
+    with pytest.warns(UserWarning): # the schedule shoots up again past its end, too
+        learner(NaNGuardCB(log=silent, limit=3., times=1), ScheduleCB(lr=lambda pos: 50. if .3 < pos < .36 or pos > 1 else .1), scores, rec, opt_func=opt_func).fit(2)
+    assert [row['lr'] for row in scores.rows] == [rec['lr'][-1]]*2 and rec['lr'][-1] < .06
+
+
+def test_a_schedule_need_not_be_hashable():
+    @dataclass
+    class Falling:
+        peak: float
+        def __call__(self, pos): return self.peak*(1-pos)
+    rec = RecorderCB()
+    learner(ScheduleCB(lr=Falling(.1)), rec).fit(1)
+    assert rec['lr'][0] == .1
+
+
+def test_rows_without_targets_are_no_batch():
+    x = torch.cat([x for x, _ in digits_dls().valid])
+    bare = DataLoader(x, batch_size=64)
+    for run in (partial(predict, learner(), bare), Learner(nn.Linear(64, 10), DataLoaders(bare, bare)).fit):
+        with pytest.raises(TypeError, match='a batch must be a list or tuple, inputs first, got Tensor'): run()
+
+
+def test_a_model_with_two_outputs_has_no_accuracy():
+    class Two(nn.Linear):
+        def forward(self, x): return super().forward(x), x
+    learn = Learner(Two(64, 10), digits_dls(), lambda preds, targ: F.cross_entropy(preds[0], targ), cbs=[MetricsCB(Accuracy(), log=silent)])
+    with pytest.raises(TypeError, match='preds must be a tensor .*, got tuple'): learn.fit()
