@@ -9,7 +9,6 @@ __all__ = ['Fleet']
 import math
 import os
 import re
-import zipfile
 from dataclasses import dataclass
 import numpy as np
 from .plot import label_lines, new_axes
@@ -110,8 +109,6 @@ class Fleet(_Shown):
     def load(cls, path): # a file that `save` wrote; nothing in it is executed
         "Read a fleet back"
         try:
-            with zipfile.ZipFile(path) as file:
-                if bad := file.testzip(): raise ValueError(f"{bad} in it is damaged")
             with np.load(path, allow_pickle=False) as file: arrays = dict(file)
             names, formulas, seeds, losses = (arrays.pop(name) for name in ('schedules', 'formulas', 'seeds', 'losses'))
         except OSError: raise # no file, or none that may be read
