@@ -42,12 +42,13 @@ def hand_step(validate=False):
 
 def products(members):
     "Seconds that the five matrix products of a step take on their own, for one run: what is left when all else costs nothing"
-    x, hidden, back, w1, w2, dz = (torch.rand(members, *shape) for shape in ((BATCH, 64), (BATCH, 64), (BATCH, 64), (64, 64), (10, 64), (BATCH, 10)))
-    out, times = {shape: torch.empty(members, *shape) for shape in ((BATCH, 64), (BATCH, 10), (64, 64), (10, 64))}, max(5, 5000//members)
+    x, w1, hidden, w2, dz, back = (torch.rand(members, *shape) for shape in ((BATCH, 64), (64, 64), (64, BATCH), (10, 64), (10, BATCH), (64, BATCH)))
+    pairs = (w1, x.mT), (w2, hidden), (dz, hidden.mT), (w2.mT, dz), (back, x)
+    out, times = {shape: torch.empty(members, *shape) for shape in ((64, BATCH), (10, BATCH), (10, 64))}, max(5, 5000//members)
     def turn(k):
         start = WALL()
         for _ in range(times):
-            for a, b in ((x, w1.mT), (hidden, w2.mT), (dz.mT, hidden), (dz, w2), (back.mT, x)): torch.bmm(a, b, out=out[a.shape[1], b.shape[2]])
+            for a, b in pairs: torch.bmm(a, b, out=out[a.shape[1], b.shape[2]])
         return (WALL() - start)/times/members, {}
     return turn
 

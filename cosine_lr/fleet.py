@@ -23,9 +23,22 @@ from .stacked import member_columns, stack_models, stacked_optimizer
 
 # %% ../nbs/08_fleet.ipynb #gradients
 def _cross_entropy(scores, targ):
-    "`F.cross_entropy`, from operations that stay fast for a few classes and many rows"
-    z = scores - scores.detach().amax(-1, keepdim=True)
-    return (z.exp().sum(-1).log() - z.gather(-1, targ.unsqueeze(-1)).squeeze(-1)).mean()
+    "`F.cross_entropy`, with the rows side by side in memory: fast for a few classes and many rows"
+    return -scores.t().log_softmax(0).gather(0, targ.unsqueeze(0)).mean()
+
+class _Linear(torch.nn.Linear):
+    "A linear layer, with the rows side by side in memory where they outnumber the outputs"
+    def forward(self, x):
+        if x.ndim != 2 or len(x) < self.out_features: return super().forward(x)
+        y = self.weight @ x.mT
+        return (y if self.bias is None else y + self.bias.unsqueeze(1)).mT
+    def _get_name(self): return 'Linear'
+
+def _skeleton(model):
+    "`model`, to be called with the members' tensors in place of its own"
+    for m in model.modules():
+        if type(m) is torch.nn.Linear and 'forward' not in vars(m): m.__class__ = _Linear
+    return model
 
 def _is_classes(preds, targ): return not targ.is_floating_point() and preds.ndim == targ.ndim + 1
 
@@ -263,7 +276,7 @@ def _plan(make_model, dls, scheds, seed, epochs, loss_func, opt_func, device, co
     valid = [part for batch in dls.valid for part in zip(*(t.to(device).split(max(sizes)) for t in batch))] # no larger than in training
     if not valid: raise ValueError("dls.valid must have at least one batch, it is empty")
     if loss_func is F.cross_entropy and any((y < 0).any() for _, *ys in [tensors, *valid] for y in ys): loss_func = partial(F.cross_entropy) # rows to ignore: the plain one, not ours
-    model, total = _build(make_model, seed).to(device), epochs*len(sizes)
+    model, total = _skeleton(_build(make_model, seed)).to(device), epochs*len(sizes)
     opt, rates = stacked_optimizer(opt_func, model, scheds, hyper, position(np.arange(total), total, end))
     step = _stepper(model, loss_func, opt, functional=bool(compile))
     if compile: step = torch.compile(step, dynamic=False, fullgraph=True)

@@ -60,7 +60,7 @@ def one_cycle(
     start=1/25, # first value, as a fraction of the peak
     end=1/25e4, # last value, as a fraction of the peak
 ): # a schedule with peak 1
-    "Half a cosine up, half a cosine down (Smith and Topin 2018, arXiv 1708.07120)"
+    "Half a cosine up, half a cosine down (Smith and Topin 2018, arXiv 1708.07120, §3)"
     return join([cosine(start, 1), cosine(1, end)], at=[_fraction('warm', warm)])
 
 def three_phase(
@@ -68,7 +68,7 @@ def three_phase(
     start=1/25, # first value, as a fraction of the peak, reached again at `2*warm`
     end=1/25e4, # last value, as a fraction of the peak
 ): # a schedule with peak 1
-    "Half a cosine up, down again, and further down (Smith and Topin 2018, arXiv 1708.07120)"
+    "Half a cosine up, down again, and further down (Smith and Topin 2018, arXiv 1708.07120, §3)"
     if not 0 < finite_number('warm', warm) < .5: raise ValueError(f"warm must be a fraction of training between 0 and a half, got {warm=}")
     return join([cosine(start, 1), cosine(1, start), cosine(start, end)], at=[warm, 2*warm])
 

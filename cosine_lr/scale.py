@@ -56,7 +56,7 @@ def _scale_grads(learn, factor):
 
 # %% ../nbs/12_scale.ipynb #grad-clip
 class GradClipCB(Callback):
-    "Scale the gradients down so that their joint norm is at most `max_norm` (arXiv 1211.5063)"
+    "Scale the gradients down so that their joint norm is at most `max_norm` (Pascanu et al. 2013, arXiv 1211.5063, algorithm 1)"
     order = 5 # the gradient is complete and unscaled
     def __init__(self, max_norm): # `norm` holds the norm before clipping, a 0-d tensor
         if not isinstance(max_norm, numbers.Real) or not max_norm > 0: raise ValueError(f"max_norm must be a number above 0, got {max_norm=}")
@@ -65,7 +65,7 @@ class GradClipCB(Callback):
 
 # %% ../nbs/12_scale.ipynb #mixed-precision
 class MixedPrecisionCB(Callback):
-    "Forward pass and loss in 16 bits; with float16, scaled gradients (arXiv 1710.03740)"
+    "Forward pass and loss in 16 bits; with float16, scaled gradients (Micikevicius et al. 2018, arXiv 1710.03740, §3.2)"
     order = -5 # the model is on its device; who looks at gradients comes later
     saved = ('scaler',)
     def __init__(self, dtype='bf16'): # 'bf16' or 'fp16'

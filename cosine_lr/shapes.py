@@ -12,11 +12,11 @@ from .schedule import Ramp, Schedule, finite_number, join, linear, math_for
 
 # %% ../nbs/shapes.ipynb #shapes
 class one_minus_sqrt(Ramp):
-    "`1 - sqrt(t)` from `start` to `end`: a fast cooldown with a long tail (arXiv 2405.18392)"
+    "`1 - sqrt(t)` from `start` to `end`: a fast cooldown with a long tail (Hägele et al. 2024, arXiv 2405.18392, §3)"
     def weight(self, t): return 1 - t**.5
 
 class rex(Ramp):
-    "`(1-t)/(1-t/2)` from `start` to `end`: above a straight line, steepest at the end (arXiv 2107.04197)"
+    "`(1-t)/(1-t/2)` from `start` to `end`: above a straight line, steepest at the end (arXiv 2107.04197, §4.1)"
     def weight(self, t): return (1 - t) / (1 - t/2)
 
 @dataclass(frozen=True, repr=False)

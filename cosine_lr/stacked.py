@@ -38,7 +38,7 @@ class StackedSGD:
         "Change `p` and `slots` in place"
         if self.decays: g = torch.addcmul(g, p, decay)
         for buf in slots:
-            buf.mul_(momentum).add_(g)
+            torch.addcmul(g, buf, momentum, out=buf)
             g = torch.addcmul(g, buf, momentum) if self.nesterov else buf
         p.addcmul_(g, lr)
 
