@@ -20,15 +20,16 @@ def fleet(scheds, seeds, epochs, compile, task=None):
     return run_fleet(mlp, DataLoaders(task.train, task.valid), scheds, seeds=seeds, epochs=epochs, opt_func=SGD, compile=compile, quiet=True)
 
 
-def fleet_step(members, compile, epochs=4, validate=False):
-    "Seconds for a step of one run of up to 8 rival schedules with common seeds; the first epoch, with set-up and compiling, is not counted"
+def fleet_step(members, compile, epochs=5, validate=False):
+    "Seconds for a step of one run of up to 8 rival schedules with common seeds: what all epochs but the first take, so set-up and compiling do not count"
     rivals = min(8, members)
-    seeds = members//rivals
     def turn(k):
-        task = Task(mlp, k, epochs=epochs, clock=WALL, validate=validate)
-        fleet([peak*cosine() for peak in PEAKS[::8][:rivals]], seeds, epochs, compile, task)
-        begins = np.array(task.rows.ticks[-epochs*seeds:]).reshape(epochs, seeds)[:, 0] # each seed's rows are drawn in turn
-        return float(begins[-1] - begins[1])/(epochs - 2)/task.steps/members, {}
+        def seconds(epochs):
+            task = Task(mlp, k, epochs=epochs, clock=WALL, validate=validate)
+            start = WALL()
+            fleet([peak*cosine() for peak in PEAKS[::8][:rivals]], members//rivals, epochs, compile, task)
+            return (WALL() - start)/task.steps
+        return (seconds(epochs) - seconds(1))/(epochs - 1)/members, {}
     return turn
 
 

@@ -201,6 +201,8 @@ def _member_bytes(model, x, slots):
     weights = sum(t.nbytes for t in [*model.parameters(), *model.buffers()])
     return (5 + slots)*weights + 2*(sum(saved) + x.nbytes)
 
+_CACHE = 2**25 # bytes that a processor keeps at hand, about
+
 def _free_bytes(device):
     "Half of the memory that is free on `device` now"
     if device.type == 'cuda': return torch.cuda.mem_get_info(device)[0] // 2
@@ -208,9 +210,11 @@ def _free_bytes(device):
     except (AttributeError, ValueError, OSError): return 2**31 # Windows, macOS
 
 def _parts(schedules, seeds, at_once):
-    "Blocks of at most `at_once` pairs (schedule, seed); rivals with one seed stay together where they can"
+    "Blocks of at most `at_once` pairs (schedule, seed); rivals with one seed stay together, and blocks are equally large, where they can"
     pairs = [(k, seed) for seed in seeds for k in range(schedules)]
-    size = max(1, at_once // schedules * schedules if at_once >= schedules else at_once)
+    unit = schedules if at_once >= schedules else 1
+    most = max(1, at_once // unit)
+    size = unit * next((n for n in range(most, most//2, -1) if len(pairs) % (n*unit) == 0), most)
     return [pairs[i:i+size] for i in range(0, len(pairs), size)]
 
 def _train_all(plan, todo, quiet):
@@ -305,5 +309,6 @@ def run_fleet(
     with torch.random.fork_rng(devices=[device] if device.type == 'cuda' else []), _many_variants() if compile else nullcontext():
         plan, rates = _plan(make_model, dls, scheds, seeds[0], epochs, loss_func, opt_func, device, compile, end, hyper)
         each = _member_bytes(plan.model, plan.tensors[0][:max(plan.sizes)], plan.opt.slots)
-        todo = _parts(len(scheds), seeds, int((max_bytes or _free_bytes(device)) // each))
+        room = min(max_bytes or _free_bytes(device), _CACHE if compile and device.type == 'cpu' else math.inf)
+        todo = _parts(len(scheds), seeds, int(room // each))
         return _collect(plan, rates, scheds, seeds, _train_all(plan, todo, quiet))

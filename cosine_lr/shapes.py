@@ -21,7 +21,7 @@ class rex(Ramp):
 
 @dataclass(frozen=True, repr=False)
 class k_decay(Ramp):
-    "A cosine in `t**k` from `start` to `end`: k above 1 stays high for longer (arXiv 2004.05909)"
+    "A cosine in `t**k` from `start` to `end`: k above 1 stays high for longer (timm's `k_decay`, named after arXiv 2004.05909)"
     k: float = 2
     positive = ('k',)
     def weight(self, t): return (1 + math_for(t).cos(math.pi*t**self.k)) / 2
