@@ -35,7 +35,7 @@ class _Linear(torch.nn.Linear):
     def _get_name(self): return 'Linear'
 
 def _skeleton(model):
-    "`model`, to be called with the members' tensors in place of its own"
+    "`model`, for calls with the members' tensors in place of its own: its linear layers lay rows side by side"
     for m in model.modules():
         if type(m) is torch.nn.Linear: m.__class__ = _Linear
     return model

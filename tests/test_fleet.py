@@ -182,31 +182,6 @@ def test_a_fleet_larger_than_its_memory_trains_in_parts():
     assert 400*each > 4*60 and real < 2*60
 
 
-# --- layout ---
-
-def test_linear_layers_lay_rows_side_by_side_and_compiled_blocks_fit_a_cache(monkeypatch):
-    class Planned(Exception): pass
-    def stop(plan, todo, quiet): raise Planned(plan.model, [len(members) for members in todo])
-    monkeypatch.setattr(fleet, '_train_all', stop)
-    sizes = {}
-    for compile in (False, True):
-        with pytest.raises(Planned) as planned: train(lr={str(k): k*cosine() for k in range(1, 9)}, seeds=64, compile=compile)
-        model, sizes[compile] = planned.value.args
-        assert type(model[0]) is type(model[2]) is fleet._Linear
-    assert sizes == {False: [512], True: [128]*4}
-
-
-def test_a_layer_with_a_forward_of_its_own_keeps_it():
-    def doubled():
-        layer = nn.Linear(64, 10)
-        layer.forward = lambda x: 2*nn.functional.linear(x, layer.weight, layer.bias)
-        return layer
-    torch.manual_seed(0)
-    learn = Learner(doubled(), digits_dls(seed=0), nn.functional.cross_entropy, cbs=[ScheduleCB(lr=.1*cosine()), rec := RecorderCB()])
-    learn.fit(1)
-    assert np.allclose(train(doubled, seeds=[0]).losses[0, 0], rec['loss'], rtol=1e-4)
-
-
 # --- wrong calls ---
 
 def test_momentum_that_rests_is_refused(): # torch leaves the buffer alone, so a run would not be a `Learner`'s
