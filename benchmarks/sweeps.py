@@ -20,7 +20,7 @@ def fleet(scheds, seeds, epochs, compile, task=None):
     return run_fleet(mlp, DataLoaders(task.train, task.valid), scheds, seeds=seeds, epochs=epochs, opt_func=SGD, compile=compile, quiet=True)
 
 
-def fleet_step(members, compile, epochs=5, validate=False):
+def fleet_step(members, compile, epochs=25, validate=False): # a fleet is traced from the seventh epoch on
     "Seconds for a step of one run of up to 8 rival schedules with common seeds: what all epochs but the first take, so set-up and compiling do not count"
     rivals = min(8, members)
     def turn(k):

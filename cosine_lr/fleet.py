@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset, default_collate, default
 from .runs import Fleet
 from .schedule import position
 from .stacked import member_columns, stack_models, stacked_optimizer
+from .tracing import traceable, traced
 
 # %% ../nbs/08_fleet.ipynb #gradients
 def _cross_entropy(scores, targ):
@@ -154,7 +155,7 @@ class _Plan:
     opt: object # the stacked optimizer
     epochs: int
     sizes: list # rows of each batch of an epoch
-    step: object # what `_stepper` gives, compiled or not
+    step: object # what `_stepper` gives, or that compiled or traced
 
 # %% ../nbs/08_fleet.ipynb #block
 class _Block:
@@ -280,10 +281,11 @@ def _plan(make_model, dls, scheds, seed, epochs, loss_func, opt_func, device, co
     valid = [part for batch in dls.valid for part in zip(*(t.to(device).split(max(sizes)) for t in batch))] # no larger than in training
     if not valid: raise ValueError("dls.valid must have at least one batch, it is empty")
     if loss_func is F.cross_entropy and any((y < 0).any() for _, *ys in [tensors, *valid] for y in ys): loss_func = partial(F.cross_entropy) # rows to ignore: the plain one, not ours
-    model, total = _skeleton(_build(make_model, seed)).to(device), epochs*len(sizes)
+    model, total = _build(make_model, seed).to(device), epochs*len(sizes)
     opt, rates = stacked_optimizer(opt_func, model, scheds, hyper, position(np.arange(total), total, end))
-    step = _stepper(model, loss_func, opt, functional=bool(compile))
+    fixed, step = traceable(model, loss_func), _stepper(_skeleton(model), loss_func, opt, functional=bool(compile))
     if compile: step = torch.compile(step, dynamic=False, fullgraph=True)
+    elif fixed: step = traced(step)
     return _Plan(make_model, model, dls.train, tensors, valid, loss_func, opt, epochs, sizes, step), rates
 
 # %% ../nbs/08_fleet.ipynb #run-fleet

@@ -1,4 +1,5 @@
 """A fleet's promises that a notebook is no place to test: compiled steps, memory, progress, hostile losses and models."""
+import copy
 import subprocess
 import sys
 import zipfile
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from cosine_lr import DataLoaders, Fleet, Learner, RecorderCB, ScheduleCB, constant, cosine, digits_dls, fleet, join, linear, run_fleet, tensor_loader
+from cosine_lr import DataLoaders, Fleet, Learner, RecorderCB, ScheduleCB, constant, cosine, digits_dls, fleet, join, linear, run_fleet, tensor_loader, tracing
 
 pytestmark = pytest.mark.slow
 
@@ -96,6 +97,80 @@ def test_a_layer_with_a_forward_of_its_own_keeps_it():
     learn = Learner(doubled(), digits_dls(seed=0), nn.functional.cross_entropy, cbs=[ScheduleCB(lr=.1*cosine()), rec := RecorderCB()])
     learn.fit(1)
     assert np.allclose(train(doubled, seeds=[0]).losses[0, 0], rec['loss'], rtol=1e-4)
+
+
+# --- tracing ---
+
+def traced_and_plain(monkeypatch, make_model, *args, after=2, **kwargs):
+    "A fleet that is traced from the second batch of a shape on, the same as it is, and the shapes that were recorded"
+    recorded, make_fx = [], tracing.make_fx
+    def watched(step, **options):
+        record = make_fx(step, **options)
+        return lambda *args: recorded.append(tuple(args[-1].shape)) or record(*args)
+    with monkeypatch.context() as patch:
+        patch.setattr(tracing, 'make_fx', watched)
+        patch.setattr(fleet, 'traced', partial(tracing.traced, after=after))
+        traced = train(make_model, *args, **kwargs)
+        patch.setattr(fleet, 'traced', lambda step: step)
+        plain = train(make_model, *args, **kwargs)
+    return traced, plain, recorded
+
+
+def same(a, b): return np.array_equal(a.losses, b.losses, equal_nan=True) and all(np.array_equal(v, b.values[name], equal_nan=True) for name, v in a.values.items())
+
+
+AS_IMAGE, AS_SEQUENCE = nn.Unflatten(1, (1, 8, 8)), nn.Unflatten(1, (8, 8))
+
+
+@pytest.mark.parametrize('layers', [
+    [nn.Linear(64, 64), layer] for layer in (
+        nn.ReLU(inplace=True), nn.GELU(), nn.SELU(), nn.PReLU(), nn.Tanh(), nn.Softplus(), nn.Hardswish(), nn.Softmax(1), nn.GLU(), nn.Threshold(.1, 0), nn.Dropout(.5), nn.AlphaDropout(.3),
+        nn.BatchNorm1d(64), nn.BatchNorm1d(64, track_running_stats=False), nn.LayerNorm(64), nn.RMSNorm(64), nn.GroupNorm(4, 64), nn.Linear(64, 8, bias=False), nn.Identity())
+] + [
+    [AS_IMAGE, layer] for layer in (
+        nn.Conv2d(1, 4, 3), nn.Conv2d(1, 4, 3, padding=1, padding_mode='circular'), nn.ConvTranspose2d(1, 4, 3), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveMaxPool2d(2),
+        nn.BatchNorm2d(1), nn.InstanceNorm2d(1, affine=True), nn.Dropout2d(.5), nn.Upsample(scale_factor=2), nn.Unfold(3))
+] + [[AS_SEQUENCE, nn.Conv1d(8, 4, 3)], [AS_SEQUENCE, nn.MaxPool1d(2)]], ids=lambda layers: str(layers[1]).partition('(')[0])
+def test_a_traced_fleet_is_the_same_to_the_last_bit(monkeypatch, layers):
+    with torch.no_grad(): features = nn.Sequential(*layers, nn.Flatten())(torch.zeros(2, 64)).shape[1]
+    model = lambda: nn.Sequential(*copy.deepcopy(layers), nn.Flatten(), nn.Linear(features, 10))
+    traced, plain, recorded = traced_and_plain(monkeypatch, model, [.1*cosine(), 1e30*constant()], epochs=2, opt_func=SGD)  # half of the runs diverge
+    assert same(traced, plain) and recorded == [(4, 64), (4, 54)]
+
+
+@pytest.mark.parametrize('loss_func', [nn.CrossEntropyLoss(weight=torch.rand(10)), partial(nn.functional.cross_entropy, label_smoothing=.1), nn.functional.nll_loss])
+@pytest.mark.parametrize('opt_func', [partial(torch.optim.SGD, momentum=.9, nesterov=True, weight_decay=1e-3), torch.optim.Adam, torch.optim.AdamW])
+def test_losses_and_optimizers_are_traced(monkeypatch, loss_func, opt_func):
+    traced, plain, recorded = traced_and_plain(monkeypatch, normed, loss_func=loss_func, opt_func=opt_func, epochs=2)
+    assert same(traced, plain) and recorded == [(2, 64), (2, 54)]
+
+
+def test_blocks_share_recordings(monkeypatch):
+    traced, plain, recorded = traced_and_plain(monkeypatch, mlp, seeds=7, max_bytes=500_000, epochs=2)
+    assert same(traced, plain) and len(recorded) == len(set(recorded)) and {shape[1] for shape in recorded} == {64, 54}
+
+
+def test_what_is_not_torchs_own_runs_in_python_at_every_step(monkeypatch):
+    class Counting(nn.Module):
+        calls = 0
+        def forward(self, x):
+            Counting.calls += self.training
+            return x
+    def ce(preds, y):
+        ce.calls += 1
+        return nn.functional.cross_entropy(preds, y)
+    ce.calls = 0
+    for made, loss_func in ((lambda: nn.Sequential(Counting(), mlp()), nn.functional.cross_entropy), (mlp, ce)):
+        traced, plain, recorded = traced_and_plain(monkeypatch, made, loss_func=loss_func, epochs=2)
+        assert same(traced, plain) and not recorded
+    assert Counting.calls >= 2*2*17 and ce.calls >= 2*2*17
+
+
+def test_a_fleet_is_recorded_after_a_hundred_steps(monkeypatch):
+    *_, recorded = traced_and_plain(monkeypatch, mlp, after=100, epochs=6)
+    assert not recorded
+    *_, recorded = traced_and_plain(monkeypatch, mlp, after=100, epochs=7)
+    assert recorded == [(2, 64)]
 
 
 # --- wrong calls ---
