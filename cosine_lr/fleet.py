@@ -31,8 +31,8 @@ class _Linear(torch.nn.Linear):
     "A linear layer, with the rows side by side in memory where they outnumber the outputs"
     def forward(self, x):
         if x.ndim != 2 or len(x) < self.out_features: return super().forward(x)
-        y = self.weight @ x.mT
-        return (y if self.bias is None else y + self.bias.unsqueeze(1)).mT
+        y = (self.weight @ x.mT).mT
+        return y if self.bias is None else y + self.bias
     def _get_name(self): return 'Linear'
 
 def _skeleton(model):
@@ -71,8 +71,8 @@ class _Orders:
         self.generator, self.sampler = loader.generator, loader.sampler if loader.batch_sampler is None else loader.batch_sampler
         self.states = [torch.Generator().manual_seed(seed).get_state() for seed in seeds]
 
-    def epoch(self):
-        "The next epoch: for each batch its rows [seeds, bs]"
+    def epoch(self, which=None): # for each member the index of its seed; one member a seed, if None
+        "The next epoch: for each batch its rows [members, bs]"
         own, orders = self.generator.get_state(), []
         try:
             for i, state in enumerate(self.states):
@@ -82,7 +82,8 @@ class _Orders:
                 orders.append([torch.as_tensor(rows) for rows in batches])
                 self.states[i] = self.generator.get_state()
         finally: self.generator.set_state(own)
-        return torch.stack([torch.cat(rows) for rows in orders]).split([len(rows) for rows in orders[0]], 1)
+        rows = torch.stack([torch.cat(rows) for rows in orders])
+        return (rows if which is None else rows.to(which.device)[which]).split([len(rows) for rows in orders[0]], 1)
 
 def _tensors(loader):
     "The tensors behind a loader, once it is sure that a fleet gets its batches from them"
@@ -187,8 +188,7 @@ def _train(block, bar):
     plan, losses, scores = block.plan, [], []
     for _ in range(plan.epochs):
         plan.model.train()
-        for rows in block.orders.epoch():
-            rows = rows.to(block.which.device)[block.which]
+        for rows in block.orders.epoch(block.which):
             losses.append(plan.step(block.params, block.others, block.slots, block.columns[len(losses)], plan.tensors, rows))
             bar.update(len(rows))
         scores.append(_validate(plan.model, plan.loss_func, plan.valid, {**block.params, **block.others}))
