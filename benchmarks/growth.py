@@ -95,6 +95,6 @@ def run(rounds):
             'callbacks': curve(crowd, (0, *CALLBACKS), rounds, 'callbacks'),
             'steps': curve(long, LENGTHS, max(3, rounds//6), 'steps')}
     torch.set_num_threads(2)
-    fleets = {f'{n}{", compiled" if compile else ""}': fleet_step(n, compile) for n in FLEETS for compile in (False, True)}
+    fleets = {f'{n}{", compiled" if compile else ""}': fleet_step(n, compile, epochs=25) for n in FLEETS for compile in (False, True)}
     fleets |= {f'{n}, products': products(n) for n in FLEETS}
     return done | {'fleet': measure({'by hand': hand_step(), **fleets}, max(5, rounds//3), 'growth, fleet')}

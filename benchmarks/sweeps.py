@@ -20,8 +20,8 @@ def fleet(scheds, seeds, epochs, compile, task=None):
     return run_fleet(mlp, DataLoaders(task.train, task.valid), scheds, seeds=seeds, epochs=epochs, opt_func=SGD, compile=compile, quiet=True)
 
 
-def fleet_step(members, compile, epochs=25, validate=False): # a fleet is traced from the seventh epoch on
-    "Seconds for a step of one run of up to 8 rival schedules with common seeds: what all epochs but the first take, so set-up and compiling do not count"
+def fleet_step(members, compile, epochs=50, validate=False):
+    "Seconds for a step of one run of up to 8 rival schedules with common seeds: what all epochs but the first take, so set-up and compiling do not count, but tracing does"
     rivals = min(8, members)
     def turn(k):
         def seconds(epochs):

@@ -274,6 +274,8 @@ def _seeds(seeds):
     if not fine or len(set(seeds)) < len(seeds): raise ValueError(f"seeds must be a count, or a list of different whole numbers, at least one, got seeds={given!r}")
     return [int(seed) for seed in seeds]
 
+_OFTEN = 200 # steps that save about as much as it takes to trace one
+
 def _plan(make_model, dls, scheds, seed, epochs, loss_func, opt_func, device, compile, end, hyper):
     "The plan of a fleet, and its learning rates [steps, schedules]"
     tensors, sizes = [t.to(device) for t in _tensors(dls.train)], [rows.shape[1] for rows in _Orders(dls.train, [0]).epoch()]
@@ -285,7 +287,7 @@ def _plan(make_model, dls, scheds, seed, epochs, loss_func, opt_func, device, co
     opt, rates = stacked_optimizer(opt_func, model, scheds, hyper, position(np.arange(total), total, end))
     fixed, step = traceable(model, loss_func), _stepper(_skeleton(model), loss_func, opt, functional=bool(compile))
     if compile: step = torch.compile(step, dynamic=False, fullgraph=True)
-    elif fixed: step = traced(step)
+    elif fixed: step = traced(step, {n for n in sizes if epochs*sizes.count(n) >= _OFTEN})
     return _Plan(make_model, model, dls.train, tensors, valid, loss_func, opt, epochs, sizes, step), rates
 
 # %% ../nbs/08_fleet.ipynb #run-fleet

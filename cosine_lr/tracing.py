@@ -6,7 +6,6 @@
 __all__ = ['traceable', 'traced']
 
 # %% ../nbs/tracing.ipynb #imports
-from collections import Counter
 from functools import partial
 import torch
 import torch.nn.functional as F
@@ -28,14 +27,14 @@ def traceable(
 
 # %% ../nbs/tracing.ipynb #traced
 def traced(
-    step, # a function of tensors, and lists and dictionaries of them, that only calls torch; it may change them. The shape of the last tells those of the others
-    after=100, # when the last argument has come with some shape as often as this, the step is recorded for that shape
+    step, # a function of tensors, or lists and dictionaries of them, that only calls torch and may change them; the last argument is as large as the batch: [members, bs, …]
+    often, # sizes bs that come often enough for a recording to pay
 ): # a function that does the same
-    "`step`, which is recorded in time, and then replayed without Python's share of the work"
-    calls, records = Counter(), {}
+    "`step`, recorded when a size of `often` first comes, and then replayed without Python's share of the work"
+    records = {}
     def replay(*args):
         shape = args[-1].shape
-        calls[shape] += 1
-        if calls[shape] == after: records[shape] = make_fx(step, tracing_mode='fake', _allow_non_fake_inputs=True)(*args)
-        return records.get(shape, step)(*args)
+        if shape[1] not in often: return step(*args)
+        if shape not in records: records[shape] = make_fx(step, tracing_mode='fake', _allow_non_fake_inputs=True)(*args)
+        return records[shape](*args)
     return replay

@@ -101,17 +101,17 @@ def test_a_layer_with_a_forward_of_its_own_keeps_it():
 
 # --- tracing ---
 
-def traced_and_plain(monkeypatch, make_model, *args, after=2, **kwargs):
-    "A fleet that is traced from the second batch of a shape on, the same as it is, and the shapes that were recorded"
+def traced_and_plain(monkeypatch, make_model, *args, often=1, **kwargs):
+    "A fleet that is traced where a size of batch comes so often, the same as it is, and the shapes that were recorded"
     recorded, make_fx = [], tracing.make_fx
     def watched(step, **options):
         record = make_fx(step, **options)
         return lambda *args: recorded.append(tuple(args[-1].shape)) or record(*args)
     with monkeypatch.context() as patch:
         patch.setattr(tracing, 'make_fx', watched)
-        patch.setattr(fleet, 'traced', partial(tracing.traced, after=after))
+        patch.setattr(fleet, '_OFTEN', often)
         traced = train(make_model, *args, **kwargs)
-        patch.setattr(fleet, 'traced', lambda step: step)
+        patch.setattr(fleet, 'traced', lambda step, often: step)
         plain = train(make_model, *args, **kwargs)
     return traced, plain, recorded
 
@@ -166,10 +166,10 @@ def test_what_is_not_torchs_own_runs_in_python_at_every_step(monkeypatch):
     assert Counting.calls >= 2*2*17 and ce.calls >= 2*2*17
 
 
-def test_a_fleet_is_recorded_after_a_hundred_steps(monkeypatch):
-    *_, recorded = traced_and_plain(monkeypatch, mlp, after=100, epochs=6)
+def test_a_size_of_batch_is_recorded_where_it_comes_often(monkeypatch):
+    *_, recorded = traced_and_plain(monkeypatch, mlp, often=200, epochs=12)  # 16 full batches an epoch
     assert not recorded
-    *_, recorded = traced_and_plain(monkeypatch, mlp, after=100, epochs=7)
+    *_, recorded = traced_and_plain(monkeypatch, mlp, often=200, epochs=13)
     assert recorded == [(2, 64)]
 
 
