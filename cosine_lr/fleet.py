@@ -71,8 +71,8 @@ class _Orders:
         self.generator, self.sampler = loader.generator, loader.sampler if loader.batch_sampler is None else loader.batch_sampler
         self.states = [torch.Generator().manual_seed(seed).get_state() for seed in seeds]
 
-    def epoch(self, which=None): # for each member the index of its seed; one member a seed, if None
-        "The next epoch: for each batch its rows [members, bs]"
+    def epoch(self):
+        "The next epoch: for each batch its rows [seeds, bs]"
         own, orders = self.generator.get_state(), []
         try:
             for i, state in enumerate(self.states):
@@ -82,8 +82,7 @@ class _Orders:
                 orders.append([torch.as_tensor(rows) for rows in batches])
                 self.states[i] = self.generator.get_state()
         finally: self.generator.set_state(own)
-        rows = torch.stack([torch.cat(rows) for rows in orders])
-        return (rows if which is None else rows.to(which.device)[which]).split([len(rows) for rows in orders[0]], 1)
+        return torch.stack([torch.cat(rows) for rows in orders]).split([len(rows) for rows in orders[0]], 1)
 
 def _tensors(loader):
     "The tensors behind a loader, once it is sure that a fleet gets its batches from them"
@@ -188,7 +187,8 @@ def _train(block, bar):
     plan, losses, scores = block.plan, [], []
     for _ in range(plan.epochs):
         plan.model.train()
-        for rows in block.orders.epoch(block.which):
+        for rows in block.orders.epoch():
+            rows = rows.to(block.which.device).index_select(0, block.which)
             losses.append(plan.step(block.params, block.others, block.slots, block.columns[len(losses)], plan.tensors, rows))
             bar.update(len(rows))
         scores.append(_validate(plan.model, plan.loss_func, plan.valid, {**block.params, **block.others}))
