@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset, default_collate, default
 from .runs import Fleet
 from .schedule import position
 from .stacked import member_columns, stack_models, stacked_optimizer
-from .tracing import traceable, traced
+from .tracing import compiled, traceable, traced
 
 # %% ../nbs/08_fleet.ipynb #gradients
 def _cross_entropy(scores, targ):
@@ -50,10 +50,13 @@ def _loss(loss_func, preds, ys):
     return loss
 
 def _gradients(model, loss_func, params, others, x, ys, functional=False):
-    "Gradients of every member's own loss, and the losses [members]: those of a sum whose terms share no parameter"
+    "Gradients of every member's own loss, and the losses [members]: those of a sum whose terms share no parameter; `x` and `ys` have a batch for each group of rivals, [groups, bs, …]"
     def total(params, others):
         one = lambda p, o, x, *ys: (_loss(loss_func, functional_call(model, {**p, **o}, (x,)), ys), o)
-        losses, others = vmap(one, randomness='different')(params, others, x, *ys)
+        rivals = vmap(one, in_dims=(0, 0, *[None]*(1+len(ys))), randomness='different')
+        params, others = ({name: t.unflatten(0, (len(x), -1)) for name, t in ts.items()} for ts in (params, others))
+        losses, others = vmap(rivals, randomness='different')(params, others, x, *ys)
+        losses, others = losses.flatten(), {name: t.flatten(0, 1) for name, t in others.items()}
         return losses.sum(), (losses.detach(), others)
     if functional: # what torch.compile can look through
         grads, (_, (losses, new)) = grad_and_value(total, has_aux=True)(params, others)
@@ -96,7 +99,7 @@ def _tensors(loader):
 # %% ../nbs/08_fleet.ipynb #step
 def _stepper(model, loss_func, opt, functional):
     "A function that trains all members one step"
-    def step(params, others, slots, columns, tensors, rows): # this step's columns [columns, members] and rows [members, bs]
+    def step(params, others, slots, columns, tensors, rows): # this step's columns [columns, members] and rows [groups, bs]
         x, *ys = [t.index_select(0, rows.flatten()).unflatten(0, rows.shape) for t in tensors]
         grads, losses = _gradients(model, loss_func, params, others, x, ys, functional)
         columns = columns + 0*losses # NaN for a member whose loss is not finite
@@ -156,25 +159,28 @@ class _Plan:
     epochs: int
     sizes: list # rows of each batch of an epoch
     step: object # what `_stepper` gives, or that compiled or traced
+    compile: bool # whether it is compiled
 
 # %% ../nbs/08_fleet.ipynb #block
 class _Block:
     "Members, pairs (schedule, seed), that train at once, and all that training them changes"
     def __init__(self, plan, members):
         schedules, seeds = zip(*members)
-        own, device = sorted(set(seeds)), plan.tensors[0].device
+        own, device = list(dict.fromkeys(seeds)), plan.tensors[0].device
         self.plan, self.orders = plan, _Orders(plan.loader, own)
-        self.which = torch.tensor([own.index(seed) for seed in seeds], device=device)
-        params, self.others = stack_models([_build(plan.make_model, seed) for seed in own], self.which, device)
+        which = [own.index(seed) for seed in seeds]
+        every_seed_as_often = which == [i for i in range(len(own)) for _ in range(len(which)//len(own))]
+        self.groups = torch.tensor(range(len(own)) if every_seed_as_often else which, device=device) # the order that each group of rivals trains in
+        params, self.others = stack_models([_build(plan.make_model, seed) for seed in own], torch.tensor(which, device=device), device)
         grads = self.trial(params)
         like = lambda g, p: torch.empty_strided(p.shape, g.stride(), dtype=p.dtype, device=device).copy_(p)
-        self.params = {name: like(grads[name], p) for name, p in params.items()} # in the memory layout of their gradients
+        self.params = params if plan.compile else {name: like(grads[name], p) for name, p in params.items()} # in the memory layout of their gradients
         self.slots = {name: [torch.zeros_like(p) for _ in range(plan.opt.slots)] for name, p in self.params.items()}
         self.columns = member_columns(plan.opt, schedules, next(iter(params.values())))
 
     def trial(self, params):
         "Gradients for the first rows of the data; changes nothing"
-        x, *ys = [t[:max(self.plan.sizes)].expand(len(self.which), *[-1]*t.ndim) for t in self.plan.tensors]
+        x, *ys = [t[:max(self.plan.sizes)].expand(len(self.groups), *[-1]*t.ndim) for t in self.plan.tensors]
         others = {name: t.clone() for name, t in self.others.items()}
         with _blame(self.plan.model.train()): grads = _gradients(self.plan.model, self.plan.loss_func, params, others, x, ys)[0]
         unused = [name for name, g in grads.items() if g is None]
@@ -188,9 +194,9 @@ def _train(block, bar):
     for _ in range(plan.epochs):
         plan.model.train()
         for rows in block.orders.epoch():
-            rows = rows.to(block.which.device).index_select(0, block.which)
+            rows = rows.to(block.groups.device).index_select(0, block.groups)
             losses.append(plan.step(block.params, block.others, block.slots, block.columns[len(losses)], plan.tensors, rows))
-            bar.update(len(rows))
+            bar.update(block.columns.shape[-1])
         scores.append(_validate(plan.model, plan.loss_func, plan.valid, {**block.params, **block.others}))
     return [t.cpu().numpy() for t in (torch.stack(losses), *torch.stack(scores, 1))]
 
@@ -286,9 +292,9 @@ def _plan(make_model, dls, scheds, seed, epochs, loss_func, opt_func, device, co
     model, total = _build(make_model, seed).to(device), epochs*len(sizes)
     opt, rates = stacked_optimizer(opt_func, model, scheds, hyper, position(np.arange(total), total, end))
     fixed, step = traceable(model, loss_func), _stepper(_skeleton(model), loss_func, opt, functional=bool(compile))
-    if compile: step = torch.compile(step, dynamic=False, fullgraph=True)
+    if compile: step = compiled(step, device)
     elif fixed: step = traced(step, {n for n in sizes if epochs*sizes.count(n) >= _OFTEN})
-    return _Plan(make_model, model, dls.train, tensors, valid, loss_func, opt, epochs, sizes, step), rates
+    return _Plan(make_model, model, dls.train, tensors, valid, loss_func, opt, epochs, sizes, step, bool(compile)), rates
 
 # %% ../nbs/08_fleet.ipynb #run-fleet
 def run_fleet(

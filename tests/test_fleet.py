@@ -23,8 +23,8 @@ def mlp(): return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
 def normed(): return nn.Sequential(nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))
 
 
-def train(make_model=mlp, lr=.1*cosine(), seeds=2, **kwargs):
-    return run_fleet(make_model, digits_dls(), lr, seeds=seeds, quiet=True, **kwargs)
+def train(make_model=mlp, lr=.1*cosine(), seeds=2, bs=64, **kwargs):
+    return run_fleet(make_model, digits_dls(bs=bs), lr, seeds=seeds, quiet=True, **kwargs)
 
 
 # --- compile=True ---
@@ -72,6 +72,50 @@ def test_fields_are_scheduled_like_the_learning_rate():
     scheduled = train(opt_func=torch.optim.AdamW, betas=(constant(.9), .95), weight_decay=constant(.05))
     moving = train(opt_func=torch.optim.AdamW, betas=(cosine(.95, .85), .95), weight_decay=linear(.1, 0))
     assert np.array_equal(fixed.losses, scheduled.losses) and not np.allclose(fixed.losses, moving.losses, rtol=1e-3)
+
+def test_a_compiled_step_transposes_no_numbers(monkeypatch):
+    def written():
+        torch._dynamo.reset()
+        with torch._inductor.utils.fresh_cache(): return ''.join(torch._inductor.utils.run_and_get_code(lambda: train(lr=[.1*cosine(), .1*constant()], bs=77, compile=True))[1])  # batches of one size, larger than a layer is wide
+    assert 'transpose_mxn' not in written()
+    monkeypatch.setattr(tracing, '_pin', lambda graph: None)
+    assert 'transpose_mxn' in written()  # which is what it would do by itself
+
+
+def test_a_compiled_step_looks_at_numbers_only_where_it_has_been():
+    given = {'times': 2}
+    step = tracing.compiled(lambda x: given['times']*x, torch.device('cpu'))
+    assert step(torch.ones(3)).sum() == 6
+    given['times'] = 5
+    assert step(torch.ones(3)).sum() == 6 and step(torch.ones(4)).sum() == 20  # a shape that is new: everything is checked
+
+
+def test_compiled_models_that_differ_in_a_number_do_not_share_a_program():
+    def leaky(slope): return lambda: nn.Sequential(nn.Linear(64, 16), nn.LeakyReLU(slope), nn.Linear(16, 10))
+    for slope in (.01, .5, .01, .5):
+        plain, compiled = (train(leaky(slope), bs=77, compile=compile) for compile in (False, True))
+        assert np.allclose(plain.losses, compiled.losses, rtol=1e-4)
+
+
+@pytest.mark.parametrize('layers', [
+    [nn.Linear(64, 64), nn.BatchNorm1d(64), nn.GELU()], [nn.Linear(64, 99), nn.LayerNorm(99), nn.ReLU()], [nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2)],
+    [nn.Unflatten(1, (8, 8)), nn.Linear(8, 8), nn.Tanh()]], ids=['norm', 'wide', 'convolution', 'sequence'])
+def test_compiled_rivals_train_as_they_do_uncompiled(layers):
+    with torch.no_grad(): features = nn.Sequential(*copy.deepcopy(layers), nn.Flatten())(torch.zeros(2, 64)).shape[1]
+    model = lambda: nn.Sequential(*copy.deepcopy(layers), nn.Flatten(), nn.Linear(features, 10))
+    plain, compiled = (train(model, [.05*cosine(), .02*constant(), .01*cosine()], seeds=[4, 2], bs=77, opt_func=SGD, compile=compile) for compile in (False, True))
+    assert np.allclose(plain.losses, compiled.losses, rtol=1e-3)
+
+
+# --- rivals ---
+
+@pytest.mark.parametrize('at_once', [1, 2, 3, 4, 6])
+def test_rivals_in_blocks_of_any_size_train_the_same(monkeypatch, at_once):
+    scheds = [.1*cosine(), .1*constant(), .03*cosine()]
+    whole = train(normed, scheds, seeds=[5, 2], epochs=2, opt_func=SGD)
+    parts = fleet._parts
+    monkeypatch.setattr(fleet, '_parts', lambda schedules, seeds, _: (lambda pairs: [pairs[i:i+at_once] for i in range(0, 6, at_once)])(sum(parts(schedules, seeds, 10**6), [])))
+    assert np.allclose(train(normed, scheds, seeds=[5, 2], epochs=2, opt_func=SGD).losses, whole.losses, rtol=1e-5)
 
 
 # --- layout ---
@@ -135,7 +179,7 @@ def test_a_traced_fleet_is_the_same_to_the_last_bit(monkeypatch, layers):
     with torch.no_grad(): features = nn.Sequential(*layers, nn.Flatten())(torch.zeros(2, 64)).shape[1]
     model = lambda: nn.Sequential(*copy.deepcopy(layers), nn.Flatten(), nn.Linear(features, 10))
     traced, plain, recorded = traced_and_plain(monkeypatch, model, [.1*cosine(), 1e30*constant()], epochs=2, opt_func=SGD)  # half of the runs diverge
-    assert same(traced, plain) and recorded == [(4, 64), (4, 54)]
+    assert same(traced, plain) and recorded == [(2, 64), (2, 54)]  # rivals share a batch
 
 
 @pytest.mark.parametrize('loss_func', [nn.CrossEntropyLoss(weight=torch.rand(10)), partial(nn.functional.cross_entropy, label_smoothing=.1), nn.functional.nll_loss])
