@@ -53,9 +53,11 @@ def _gradients(model, loss_func, params, others, x, ys, functional=False):
     "Gradients of every member's own loss, and the losses [members]: those of a sum whose terms share no parameter; `x` and `ys` have a batch for each group of rivals, [groups, bs, …]"
     def total(params, others):
         one = lambda p, o, x, *ys: (_loss(loss_func, functional_call(model, {**p, **o}, (x,)), ys), o)
-        rivals = vmap(one, in_dims=(0, 0, *[None]*(1+len(ys))), randomness='different')
+        rivals = vmap(one, in_dims=(0, 0, None, *[0]*len(ys)), randomness='different')
         params, others = ({name: t.unflatten(0, (len(x), -1)) for name, t in ts.items()} for ts in (params, others))
-        losses, others = vmap(rivals, randomness='different')(params, others, x, *ys)
+        n = next(iter(params.values())).shape[1]
+        targs = [y.unsqueeze(1).expand(-1, n, *[-1]*(y.ndim-1)) for y in ys] # one for each rival: not every loss of torch may be given fewer
+        losses, others = vmap(rivals, randomness='different')(params, others, x, *targs)
         losses, others = losses.flatten(), {name: t.flatten(0, 1) for name, t in others.items()}
         return losses.sum(), (losses.detach(), others)
     if functional: # what torch.compile can look through

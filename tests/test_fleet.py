@@ -27,6 +27,9 @@ def train(make_model=mlp, lr=.1*cosine(), seeds=2, bs=64, **kwargs):
     return run_fleet(make_model, digits_dls(bs=bs), lr, seeds=seeds, quiet=True, **kwargs)
 
 
+AS_IMAGE, AS_SEQUENCE = nn.Unflatten(1, (1, 8, 8)), nn.Unflatten(1, (8, 8))
+
+
 # --- compile=True ---
 
 def test_a_compiled_step_is_one_graph_and_is_compiled_once():
@@ -109,6 +112,34 @@ def test_compiled_rivals_train_as_they_do_uncompiled(layers):
 
 # --- rivals ---
 
+def apart(monkeypatch, *args, **kwargs):
+    "A fleet each of whose members trains alone"
+    with monkeypatch.context() as patch:
+        patch.setattr(fleet, '_parts', lambda schedules, seeds, at_once: [[(k, seed)] for seed in seeds for k in range(schedules)])
+        return run_fleet(*args, quiet=True, **kwargs).losses
+
+
+@pytest.mark.parametrize('layers', [[layer] for layer in (
+    nn.Identity(), nn.PReLU(), nn.PReLU(64), nn.BatchNorm1d(64), nn.BatchNorm1d(64, affine=False), nn.LayerNorm(64), nn.RMSNorm(64), nn.GroupNorm(4, 64), nn.Softmax(1))
+] + [[AS_IMAGE, layer] for layer in (
+    nn.Conv2d(1, 4, 3), nn.Conv2d(1, 4, 3, padding=1, padding_mode='circular'), nn.ConvTranspose2d(1, 4, 3), nn.BatchNorm2d(1), nn.InstanceNorm2d(1, affine=True), nn.MaxPool2d(2))
+] + [[AS_SEQUENCE, layer] for layer in (nn.Conv1d(8, 4, 3), nn.Linear(8, 3), nn.TransformerEncoderLayer(8, 2, 16, dropout=0, batch_first=True))], ids=lambda layers: str(layers[-1]).partition('(')[0])
+def test_layers_that_see_a_shared_batch_train_as_they_do_apart(monkeypatch, layers):
+    with torch.no_grad(): features = nn.Sequential(*layers, nn.Flatten())(torch.zeros(2, 64)).shape[1]
+    model = lambda: nn.Sequential(*copy.deepcopy(layers), nn.Flatten(), nn.Linear(features, 10))
+    args = model, digits_dls(bs=154), [.05*cosine(), .02*constant()], [4, 2]  # as many rivals as groups: dimensions taken for each other would go unnoticed
+    assert np.allclose(run_fleet(*args, quiet=True).losses, apart(monkeypatch, *args), rtol=1e-4)
+
+
+@pytest.mark.parametrize('name', ['cross_entropy', 'mse_loss', 'l1_loss', 'smooth_l1_loss', 'huber_loss', 'binary_cross_entropy_with_logits', 'soft_margin_loss', 'multi_margin_loss', 'nll_loss', 'poisson_nll_loss'])
+@pytest.mark.parametrize('schedules', [2, 3])
+def test_losses_of_rivals_that_share_a_batch_are_as_apart(monkeypatch, name, schedules):
+    x, y = torch.rand(96, 8), torch.randint(4, (96,)) if name in ('cross_entropy', 'multi_margin_loss', 'nll_loss') else torch.rand(96, 4).round()
+    loss = getattr(nn.functional, name)
+    args = lambda: nn.Linear(8, 4), DataLoaders(tensor_loader(x, y, bs=32, seed=0), [(x, y)]), [.05*cosine(), .02*constant(), .01*cosine()][:schedules], [4, 2]
+    assert np.allclose(run_fleet(*args, loss_func=loss, quiet=True).losses, apart(monkeypatch, *args, loss_func=loss), rtol=1e-4)
+
+
 @pytest.mark.parametrize('at_once', [1, 2, 3, 4, 6])
 def test_rivals_in_blocks_of_any_size_train_the_same(monkeypatch, at_once):
     scheds = [.1*cosine(), .1*constant(), .03*cosine()]
@@ -161,9 +192,6 @@ def traced_and_plain(monkeypatch, make_model, *args, often=1, **kwargs):
 
 
 def same(a, b): return np.array_equal(a.losses, b.losses, equal_nan=True) and all(np.array_equal(v, b.values[name], equal_nan=True) for name, v in a.values.items())
-
-
-AS_IMAGE, AS_SEQUENCE = nn.Unflatten(1, (1, 8, 8)), nn.Unflatten(1, (8, 8))
 
 
 @pytest.mark.parametrize('layers', [
