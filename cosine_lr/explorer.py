@@ -125,8 +125,9 @@ def explore_peaks(
     low, high = np.nanmin(every), np.nanmax(every)
     def draw(peak):
         runs = fleets[peak]
-        ax = runs.plot(metric, title=f'Peak {peak:g}: {metric.replace("_", " ")}, mean ± sd of {len(runs.seeds)} seeds')
+        ax = new_axes('epoch', metric)
+        ax.set_ylim(low - .03*(high - low), high + .03*(high - low)) # before labels find their places
+        runs.plot(metric, ax, f'Peak {peak:g}: {metric.replace("_", " ")}, mean ± sd of {len(runs.seeds)} seeds')
         ax.xaxis.get_major_locator().set_params(integer=True) # whole epochs
-        ax.set_ylim(low - .03*(high - low), high + .03*(high - low))
         return ax, {'at the end': '\n'.join(f"{row['schedule']}: {row[metric][0]:.4f} ± {row[metric][1]:.4f}, {row['n']} runs, {row['diverged']} diverged" for row in runs.table())}
     return _Panel(draw, dict(peak=_ipywidgets().SelectionSlider(options=[(f'{p:g}', p) for p in peaks], value=peak, description='peak')))

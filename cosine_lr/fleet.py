@@ -28,7 +28,7 @@ def _cross_entropy(scores, targ):
     return -scores.t().log_softmax(0).gather(0, targ.unsqueeze(0)).mean()
 
 class _Linear(torch.nn.Linear):
-    "A linear layer, with the rows side by side in memory where they outnumber the outputs"
+    "A linear layer, with the rows side by side in memory where there are at least as many as outputs"
     def forward(self, x):
         if x.ndim != 2 or len(x) < self.out_features: return super().forward(x)
         y = (self.weight @ x.mT).mT
@@ -314,7 +314,7 @@ def run_fleet(
     quiet=False, # no progress bar
     **hyper, # schedules or numbers for other fields of the optimizer, e.g. momentum=cosine(.95, .85)
 ): # a `Fleet`
-    "Train every schedule with every seed, all at once; a run equals a `Learner`'s with the same seed, batches and schedule"
+    "Train every schedule with every seed, all at once; a run equals a `Learner`'s with the same seed, batches and schedule, but for rounding"
     scheds, seeds, device = _named(lr), _seeds(seeds), torch.device(device)
     if not _whole(epochs) or epochs < 1: raise ValueError(f"epochs must be a whole number, at least 1, got {epochs=}")
     if max_bytes is not None and not (isinstance(max_bytes, numbers.Real) and max_bytes > 0): raise ValueError(f"max_bytes must be above 0, or None, got {max_bytes=}")
