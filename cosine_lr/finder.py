@@ -11,6 +11,7 @@ import csv
 import math
 import numbers
 import random
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -28,6 +29,7 @@ from .schedule import cosine, exponential, linear, write_field
 # %% ../nbs/06_finder.ipynb #lrfinder-cb
 class LRFinderCB(Callback):
     "Multiply the learning rate by `lr_mult` each batch until the loss is twice its minimum (range test: Smith 2017, §3.3)"
+    for_real = True
     def __init__(
         self,
         lr_mult=1.3, # growth of the learning rate from one batch to the next
@@ -63,11 +65,11 @@ class LRFinderCB(Callback):
 # %% ../nbs/06_finder.ipynb #sweep
 class _Sweep(Callback):
     "Record rate and loss of each update; stop when the smoothed loss is `diverged` times its minimum or a loss is not finite"
-    def __init__(self, valid, diverged, smoothing): self.valid, self.diverged, self.smoothing, self.hook = valid, diverged, smoothing, None
+    def __init__(self, batches, valid, diverged, smoothing): self.batches, self.valid, self.diverged, self.smoothing, self.hook = batches, valid, diverged, smoothing, None
 
     def before_fit(self, learn):
         self.lrs, self.losses, self.smooth, self.low, self.end = [], [], [], math.inf, None
-        self.updated, self.total, self.rows, self.sum, self.weight = False, 0., 0, 0., 0.
+        self.updated, self.total, self.rows, self.sum, self.weight, self.left = False, 0., 0, 0., 0., self.batches
         self.hook = learn.opt.register_step_pre_hook(self._note_update)
 
     def _note_update(self, *_): self.updated = True
@@ -89,8 +91,10 @@ class _Sweep(Callback):
     def after_epoch(self, learn):
         if not learn.training: self._record(learn)
 
+    def cleanup_batch(self, learn): self.left -= learn.training # one whose step was left out counts too
+
     def after_fit(self, learn):
-        if learn.step == learn.total: self.end = 'climbed'
+        if not self.left: self.end = 'climbed'
 
     def cleanup_fit(self, learn):
         if self.hook: self.hook.remove()
@@ -112,13 +116,16 @@ class _Sweep(Callback):
 _STATEFUL = (torch.nn.Module, torch.optim.Optimizer, torch.amp.GradScaler)
 
 def _remember(x, seen): # `seen`: {id: object}, what has been remembered already
-    "Functions that put `x` back, and every tensor, list and dictionary inside it"
+    "Functions that put `x` back, and every tensor, array and collection inside it"
     if isinstance(x, _STATEFUL): x = vars(x)
-    if id(x) in seen or not isinstance(x, (torch.Tensor, dict, list, tuple)): return
+    if id(x) in seen or not isinstance(x, (torch.Tensor, np.ndarray, dict, list, tuple, set, deque)): return
     seen[id(x)] = x
     if isinstance(x, torch.Tensor):
         inner = [x.grad] if x.is_leaf else []
         yield partial(_put_tensor, x, x.data, x.data.clone(), x.requires_grad, *inner)
+    elif isinstance(x, np.ndarray):
+        inner = []
+        yield partial(np.copyto, x, x.copy())
     else:
         inner = list(x.values() if isinstance(x, dict) else x)
         if not isinstance(x, tuple): yield partial(_put_items, x, copy.copy(x))
@@ -131,7 +138,7 @@ def _put_tensor(x, memory, old, trained, *grad): # `grad`: of a leaf alone
 
 def _put_items(x, old):
     x.clear()
-    x.update(old) if isinstance(x, dict) else x.extend(old)
+    x.extend(old) if isinstance(x, (list, deque)) else x.update(old)
 
 # %% ../nbs/06_finder.ipynb #random
 def _streams(owner):
@@ -144,7 +151,9 @@ def _streams(owner):
         elif isinstance(x, np.random.Generator): yield partial(setattr, x.bit_generator, 'state', x.bit_generator.state)
         elif isinstance(x, np.random.RandomState): yield partial(x.set_state, x.get_state())
         elif isinstance(x, random.Random): yield partial(x.setstate, x.getstate())
-        elif name in ('sampler', 'batch_sampler', 'dataset'): yield from _streams(x)
+        elif name in ('sampler', 'batch_sampler', 'dataset'):
+            yield from _streams(x)
+            if hasattr(x, '__dict__'): yield partial(_put_items, vars(x), dict(vars(x))) # a count of epochs, say
 
 def _global_streams():
     yield partial(random.setstate, random.getstate())
@@ -174,7 +183,7 @@ def _no_trace(learn):
 
 def _copies(learn, cbs):
     "Copies of callbacks that share the learner, its model and its data with the originals"
-    shared = {id(x): x for x in (learn, learn.model, learn.dls, *learn.model.parameters())}
+    shared = {id(x): x for x in (learn, learn.dls, learn.dls.train, getattr(learn.dls, 'valid', None), *learn.model.modules(), *learn.model.parameters(), *learn.model.buffers())}
     try: return copy.deepcopy(cbs, shared)
     except TypeError as e: raise TypeError(f"lr_find runs copies of learn.cbs, and one of {[type(cb).__name__ for cb in cbs]} cannot be copied ({e}): leave it out") from e
 
@@ -277,7 +286,7 @@ def _climb(learn, cbs, sweep, ladder, batches, steps):
     "Fit once along the ladder, under copies of `cbs`"
     learn.cbs, learn.dls = _copies(learn, cbs), SimpleNamespace(train=_Feed(batches, 1 if sweep.valid else steps), valid=getattr(learn.dls, 'valid', None))
     learn.fit(steps if sweep.valid else 1, valid=sweep.valid, cbs=[ladder, sweep])
-    if sweep.end is None: raise ValueError(f"learn.cbs must let the sweep run: one of {[type(cb).__name__ for cb in cbs]} ended it after {learn.step} of {learn.total} batches")
+    if sweep.end is None: raise ValueError(f"learn.cbs must let the sweep run: one of {[type(cb).__name__ for cb in cbs]} ended it after {steps - sweep.left} of {steps} batches")
     if sweep.end == 'climbed' and len(sweep.losses) < 10: raise ValueError(f"steps must give at least 10 updates of the optimizer, and {steps=} batches gave {len(sweep.losses)}")
 
 def lr_find(
@@ -295,7 +304,7 @@ def lr_find(
     _check(learn, start, stop, steps, sweeps, ladder, diverged, smoothing)
     steps = int(steps)
     cbs = [cb for cb in learn.cbs if not cb.for_real and not isinstance(cb, (MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB))]
-    done, batches = [_Sweep(valid, diverged, smoothing) for _ in range(sweeps)], _endless(learn.dls.train)
+    done, batches = [_Sweep(steps, valid, diverged, smoothing) for _ in range(sweeps)], _endless(learn.dls.train)
     with _no_trace(learn) as (opt, rewind):
         top = max(float(g['lr']) for g in opt.param_groups)
         each = [(float(g['lr'])/top if top else 1) * ladder(start, stop) for g in opt.param_groups]

@@ -6,6 +6,7 @@
 __all__ = ['run_fleet']
 
 # %% ../nbs/08_fleet.ipynb #imports
+import copy
 import math
 import numbers
 import os
@@ -25,7 +26,7 @@ from .tracing import compiled, traceable, traced
 # %% ../nbs/08_fleet.ipynb #gradients
 def _cross_entropy(scores, targ):
     "`F.cross_entropy`, with the rows side by side in memory: fast for a few classes and many rows"
-    return -scores.t().log_softmax(0).gather(0, targ.unsqueeze(0)).mean()
+    return -scores.t().log_softmax(0).gather(0, targ.long().unsqueeze(0)).mean()
 
 class _Linear(torch.nn.Linear):
     "A linear layer, with the rows side by side in memory where there are at least as many as outputs"
@@ -41,7 +42,7 @@ def _skeleton(model):
         if type(m) is torch.nn.Linear: m.__class__ = _Linear
     return model
 
-def _is_classes(preds, targ): return not targ.is_floating_point() and preds.ndim == targ.ndim + 1
+def _is_classes(preds, targ): return not targ.is_floating_point() and preds.ndim == targ.ndim + 1 and preds.shape[1] > 1
 
 def _loss(loss_func, preds, ys):
     plain = loss_func is F.cross_entropy and preds.ndim == 2 and _is_classes(preds, ys[0])
@@ -52,12 +53,15 @@ def _loss(loss_func, preds, ys):
 def _gradients(model, loss_func, params, others, x, ys, functional=False):
     "Gradients of every member's own loss, and the losses [members]: those of a sum whose terms share no parameter; `x` and `ys` have a batch for each group of rivals, [groups, bs, …]"
     def total(params, others):
-        one = lambda p, o, x, *ys: (_loss(loss_func, functional_call(model, {**p, **o}, (x,)), ys), o)
+        def one(p, o, x, *ys):
+            state = {**p, **o}
+            loss = _loss(loss_func, functional_call(model, state, (x,)), ys)
+            return loss, {name: state[name].detach() for name in o} # a buffer is changed in place, or another takes its place
         rivals = vmap(one, in_dims=(0, 0, None, *[0]*len(ys)), randomness='different')
         params, others = ({name: t.unflatten(0, (len(x), -1)) for name, t in ts.items()} for ts in (params, others))
         n = next(iter(params.values())).shape[1]
         targs = [y.unsqueeze(1).expand(-1, n, *[-1]*(y.ndim-1)) for y in ys] # one for each rival: not every loss of torch may be given fewer
-        losses, others = vmap(rivals, randomness='different')(params, others, x, *targs)
+        losses, others = vmap(rivals, randomness='different')(params, others, x.clone() if functional else x, *targs) # a layer may work in place, on what is made in here
         losses, others = losses.flatten(), {name: t.flatten(0, 1) for name, t in others.items()}
         return losses.sum(), (losses.detach(), others)
     if functional: # what torch.compile can look through
@@ -91,12 +95,23 @@ class _Orders:
 
 def _tensors(loader):
     "The tensors behind a loader, once it is sure that a fleet gets its batches from them"
-    if not isinstance(loader, DataLoader) or not isinstance(loader.dataset, TensorDataset): raise ValueError(f"dls.train must be a DataLoader over a TensorDataset, such as tensor_loader gives, got {loader!r:.60}")
+    if not isinstance(loader, DataLoader) or type(loader.dataset) is not TensorDataset: raise ValueError(f"dls.train must be a DataLoader over a TensorDataset, such as tensor_loader gives, got {type(loader).__name__}{f' over {type(loader.dataset).__name__}' if hasattr(loader, 'dataset') else ''}")
     if loader.collate_fn not in (default_convert, default_collate): raise ValueError("dls.train must not have a collate_fn of its own: a fleet takes rows straight from the tensors")
     if loader.generator is None: raise ValueError("dls.train must have a generator, for the seed to set its order")
+    if not len(loader): raise ValueError("dls.train must have at least one batch, it is empty")
     first, again = (_Orders(loader, [0]).epoch() for _ in range(2))
     if not all(map(torch.equal, first, again)): raise ValueError("dls.train must take its order from its generator, and gives another one for the same seed")
+    if not _gives_rows(loader, first[0][0]): raise ValueError(f"dls.train must give rows of its tensors as they are, and {type(loader).__name__} changes them: a fleet takes rows straight from the tensors")
     return loader.dataset.tensors
+
+def _gives_rows(loader, rows): # of the first batch for the seed 0
+    "Whether the first batch of a loader with an `__iter__` of its own is what stands in its tensors"
+    if type(loader) is DataLoader: return True
+    own, tensors = loader.generator.get_state(), loader.dataset.tensors
+    loader.generator.manual_seed(0)
+    try: batch = next(iter(loader))
+    finally: loader.generator.set_state(own)
+    return len(batch) == len(tensors) and all(torch.equal(got.nan_to_num(), t[rows].nan_to_num()) for got, t in zip(batch, tensors))
 
 # %% ../nbs/08_fleet.ipynb #step
 def _stepper(model, loss_func, opt, functional):
@@ -109,19 +124,20 @@ def _stepper(model, loss_func, opt, functional):
         return losses # [members]
     return step
 
-def _hits(preds, targ):
-    "The share of rows whose highest score is the target's; NaN where targets are not classes"
-    if not _is_classes(preds, targ): return preds.new_tensor(math.nan)
-    return (preds.argmax(1) == targ).to(preds.dtype).mean()
+def _hits(preds, ys):
+    "The share of rows whose highest score is the target's; NaN where there are no scores of classes"
+    if not ys or not isinstance(preds, torch.Tensor) or not _is_classes(preds, ys[0]): return torch.tensor(math.nan)
+    return (preds.argmax(1) == ys[0]).to(preds.dtype).mean()
 
 @torch.no_grad()
 def _validate(model, loss_func, batches, state):
     "Mean loss and accuracy of each member over all rows: [2, members]"
     model.eval()
     def one(state, x, *ys):
-        preds = functional_call(model, state, (x,))
-        return torch.stack([_loss(loss_func, preds, ys), _hits(preds, ys[0])])
-    total = sum(len(x) * vmap(lambda state: one(state, x, *ys))(state) for x, *ys in batches)
+        preds = functional_call(model, state, (x.clone(),)) # a layer may work in place
+        loss = _loss(loss_func, preds, ys)
+        return torch.stack([loss, _hits(preds, ys).to(loss)])
+    total = sum(len(x) * vmap(lambda state: one(state, x, *ys), randomness='different')(state) for x, *ys in batches)
     return total.mT / sum(len(x) for x, *_ in batches)
 
 # %% ../nbs/08_fleet.ipynb #plan
@@ -134,7 +150,7 @@ def _blame(model):
     try: yield
     except Exception as e:
         if not inside: raise
-        layer = f"layer {inside[-1]!r}, {model.get_submodule(inside[-1])}," if inside[-1] else f"{type(model).__name__}"
+        layer = f"layer {inside[-1]!r}, {model.get_submodule(inside[-1])}," if inside[-1] else model._get_name()
         raise ValueError(f"{layer} cannot be trained in a fleet: {e}") from e
     finally:
         for hook in hooks: hook.remove()
@@ -147,6 +163,12 @@ def _build(make_model, seed):
     if torch.initial_seed() != seed: raise ValueError("make_model must not set a seed itself: every run would start from the same weights")
     if not isinstance(model, torch.nn.Module): raise TypeError(f"make_model must return a torch.nn.Module, got {model!r:.60}")
     return model
+
+def _to_change(make_model, seed):
+    "A model that may be changed: a copy, where it has layers that `make_model` did not make"
+    model, again = _build(make_model, seed), _build(make_model, seed)
+    if model is again: raise ValueError("make_model must make a new model at each call, and gave one twice: its weights would be those of every seed")
+    return model if set(model.modules()).isdisjoint(again.modules()) else copy.deepcopy(model)
 
 @dataclass
 class _Plan:
@@ -182,7 +204,7 @@ class _Block:
 
     def trial(self, params):
         "Gradients for the first rows of the data; changes nothing"
-        x, *ys = [t[:max(self.plan.sizes)].expand(len(self.groups), *[-1]*t.ndim) for t in self.plan.tensors]
+        x, *ys = [t[:max(self.plan.sizes)].repeat(len(self.groups), *[1]*t.ndim) for t in self.plan.tensors]
         others = {name: t.clone() for name, t in self.others.items()}
         with _blame(self.plan.model.train()): grads = _gradients(self.plan.model, self.plan.loss_func, params, others, x, ys)[0]
         unused = [name for name, g in grads.items() if g is None]
@@ -200,13 +222,13 @@ def _train(block, bar):
             losses.append(plan.step(block.params, block.others, block.slots, block.columns[len(losses)], plan.tensors, rows))
             bar.update(block.columns.shape[-1])
         scores.append(_validate(plan.model, plan.loss_func, plan.valid, {**block.params, **block.others}))
-    return [t.cpu().numpy() for t in (torch.stack(losses), *torch.stack(scores, 1))]
+    return [t.cpu().double().numpy() for t in (torch.stack(losses), *torch.stack(scores, 1))]
 
 # %% ../nbs/08_fleet.ipynb #memory
 def _member_bytes(model, x, slots):
     "Roughly what one member needs: weights, gradients, optimizer state and update, and twice what backward keeps of a batch `x`"
     saved = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.nbytes) or t, lambda t: t), _blame(model.train()): model(x)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.nbytes) or t, lambda t: t), _blame(model.train()): model(x.clone())
     weights = sum(t.nbytes for t in [*model.parameters(), *model.buffers()])
     return (5 + slots)*weights + 2*(sum(saved) + x.nbytes)
 
@@ -222,7 +244,7 @@ def _parts(schedules, seeds, at_once):
     "Blocks of at most `at_once` pairs (schedule, seed); rivals with one seed stay together, and blocks are equally large, where they can"
     pairs = [(k, seed) for seed in seeds for k in range(schedules)]
     unit = schedules if at_once >= schedules else 1
-    most = max(1, at_once // unit)
+    most = max(1, min(at_once, len(pairs)) // unit)
     size = unit * next((n for n in range(most, most//2, -1) if len(pairs) % (n*unit) == 0), most)
     return [pairs[i:i+size] for i in range(0, len(pairs), size)]
 
@@ -288,10 +310,13 @@ def _plan(make_model, dls, scheds, seed, epochs, loss_func, opt_func, device, co
     "The plan of a fleet, and its learning rates [steps, schedules]"
     tensors, sizes = [t.to(device) for t in _tensors(dls.train)], [rows.shape[1] for rows in _Orders(dls.train, [0]).epoch()]
     if not hasattr(dls.valid, '__iter__'): raise ValueError(f"dls.valid must be a loader, got {dls.valid!r:.60}")
-    valid = [part for batch in dls.valid for part in zip(*(t.to(device).split(max(sizes)) for t in batch))] # no larger than in training
+    batches = list(dls.valid)
+    if odd := [b for b in batches if not isinstance(b, (tuple, list))]: raise ValueError(f"dls.valid must give batches [x, *targets], got {type(odd[0]).__name__}")
+    valid = [part for batch in batches for part in zip(*(t.to(device).split(max(sizes)) for t in batch))] # no larger than in training
     if not valid: raise ValueError("dls.valid must have at least one batch, it is empty")
     if loss_func is F.cross_entropy and any((y < 0).any() for _, *ys in [tensors, *valid] for y in ys): loss_func = partial(F.cross_entropy) # rows to ignore: the plain one, not ours
-    model, total = _build(make_model, seed).to(device), epochs*len(sizes)
+    model, total = _to_change(make_model, seed).to(device), epochs*len(sizes)
+    if not any(p.requires_grad for p in model.parameters()): raise ValueError("make_model must make a model with something to train, and all of its parameters are frozen, or it has none")
     opt, rates = stacked_optimizer(opt_func, model, scheds, hyper, position(np.arange(total), total, end))
     fixed, step = traceable(model, loss_func), _stepper(_skeleton(model), loss_func, opt, functional=bool(compile))
     if compile: step = compiled(step, device)
@@ -317,7 +342,7 @@ def run_fleet(
     "Train every schedule with every seed, all at once; a run equals a `Learner`'s with the same seed, batches and schedule, but for rounding"
     scheds, seeds, device = _named(lr), _seeds(seeds), torch.device(device)
     if not _whole(epochs) or epochs < 1: raise ValueError(f"epochs must be a whole number, at least 1, got {epochs=}")
-    if max_bytes is not None and not (isinstance(max_bytes, numbers.Real) and max_bytes > 0): raise ValueError(f"max_bytes must be above 0, or None, got {max_bytes=}")
+    if max_bytes is not None and not (isinstance(max_bytes, numbers.Real) and 0 < max_bytes < math.inf): raise ValueError(f"max_bytes must be a finite number above 0, or None, got {max_bytes=}")
     with torch.random.fork_rng(devices=[device] if device.type == 'cuda' else []), _many_variants() if compile else nullcontext():
         plan, rates = _plan(make_model, dls, scheds, seeds[0], epochs, loss_func, opt_func, device, compile, end, hyper)
         each = _member_bytes(plan.model, plan.tensors[0][:max(plan.sizes)], plan.opt.slots)

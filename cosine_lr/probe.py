@@ -79,8 +79,10 @@ def lr_probe(
     "Train at every rate with every seed, all at once, and rank the rates by the validation loss they reach"
     lrs = _check_lrs(np.geomspace(1e-4, 10, 16) if lrs is None else lrs)
     if not isinstance(steps, numbers.Integral) or steps < 1: raise ValueError(f"steps must be a whole number, at least 1, got {steps=}")
-    epochs = -(-steps // len(dls.train))
-    runs = run_fleet(make_model, dls, {repr(float(lr)): float(lr)*shape for lr in lrs}, seeds, epochs, loss_func, opt_func, **fleet)
+    epochs = -(-steps // max(len(dls.train), 1))
+    if not callable(shape): raise ValueError(f"shape must be a schedule, a function of pos, got {shape!r}")
+    scaled = lambda lr: lambda pos: lr*shape(pos)
+    runs = run_fleet(make_model, dls, {repr(float(lr)): scaled(float(lr)) for lr in lrs}, seeds, epochs, loss_func, opt_func, **fleet)
     return LRProbe(lrs, runs.values['valid_loss'][:, :, -1], epochs*len(dls.train))
 
 def _check_lrs(lrs):

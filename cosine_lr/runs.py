@@ -37,6 +37,7 @@ class _Records:
     values: dict # train_loss, valid_loss, accuracy and lr: each an array [schedules, seeds, epochs], NaN from where a run diverged
     losses: np.ndarray # training loss of each step [schedules, seeds, steps]
 
+    def __contains__(self, name): return name in self.schedules
     def __len__(self): return len(self.schedules) * len(self.seeds)
     def __repr__(self): return f"{type(self).__name__}({len(self.schedules)} schedules × {len(self.seeds)} seeds, {self.losses.shape[2]} steps, {len(self.diverged)} of {len(self)} runs diverged)"
 
@@ -47,9 +48,10 @@ class _Records:
         return [(name, seed, int(bad[k, s].argmax())) for k, name in enumerate(self.schedules) for s, seed in enumerate(self.seeds) if bad[k, s].any()]
 
     def __getitem__(self, name): # a name, or a schedule, or a word of several names, such as 'cosine'
-        "The runs of the schedule with that name; where there is none, of all whose name holds it as a word"
+        "The runs of the schedule with that name, or of that schedule; where there is none, of all whose name holds it as a word"
+        if not isinstance(name, str) and not callable(name): raise TypeError(f"runs must be asked for by a name, or a schedule, got {name!r}")
         name, names = str(name), list(self.schedules)
-        keep = [name] if name in names else [n for n in names if re.search(rf'(?<!\w){re.escape(name)}(?!\w)', n)]
+        keep = [n for n in names if n == name] or [n for n, text in self.schedules.items() if text == name] or [n for n in names if name and re.search(rf'(?<![\w.]){re.escape(name)}(?![\w.])', n)]
         if not keep: raise KeyError(f"no schedule is called {name!r}; choose from {names}")
         at = [names.index(n) for n in keep]
         return type(self)({n: self.schedules[n] for n in keep}, self.seeds, {m: v[at] for m, v in self.values.items()}, self.losses[at])

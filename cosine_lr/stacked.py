@@ -18,7 +18,9 @@ def stack_models(
     "The tensors of all members, stacked"
     params, others = {}, {}
     named = [dict([*model.named_parameters(), *model.named_buffers()]) for model in models]
+    if odd := set().union(*named) - set.intersection(*map(set, named)): raise ValueError(f"models must be of one architecture, and {min(odd)!r} is not in all of them")
     for name, first in named[0].items():
+        if any(t[name]._backward_hooks or getattr(t[name], '_post_accumulate_grad_hooks', None) for t in named): raise ValueError(f"{name!r} must have no hook of its own: stacked, it would not be called")
         try: stacked = torch.stack([tensors[name].detach() for tensors in named])
         except Exception as e: raise ValueError(f"{name!r} cannot be stacked: {e}") from e
         (params if first.requires_grad else others)[name] = stacked.to(device)[which]
@@ -64,21 +66,26 @@ class StackedAdam:
 
 # %% ../nbs/stacked.ipynb #values
 def _values(field, value, pos):
-    "A number, a schedule, or a pair of them, at every `pos`: [steps, 1]"
+    "A number or a schedule, or for `betas` a pair of them, at every `pos`: [steps, 1]"
     try: value = value(pos) if callable(value) else value
-    except TypeError as e: raise ValueError(f"{field} must take an array of progress, as schedules do; {getattr(value, '__name__', value)!r} does not: {e}") from e
-    if isinstance(value, tuple): return tuple(_values(field, v, pos) for v in value)
+    except (TypeError, ValueError, RuntimeError) as e: raise ValueError(f"{field} must take an array of progress, as schedules do; {getattr(value, '__name__', value)!r} does not: {e}") from e
+    if field == 'betas':
+        if not isinstance(value, (tuple, list)) or len(value) != 2: raise ValueError(f"betas must be a pair of numbers or schedules, got {value!r:.60}")
+        return tuple(_values(f'betas[{i}]', v, pos) for i, v in enumerate(value))
     try: value = np.broadcast_to(np.asarray(value, float), pos.shape)
-    except (ValueError, TypeError) as e: raise ValueError(f"{field} must be a number, a schedule or a pair of them, got {value!r:.60}") from e
+    except (ValueError, TypeError) as e: raise ValueError(f"{field} must be a number or a schedule, got {value!r:.60}") from e
     if not np.isfinite(value).all(): raise ValueError(f"{field} must be a finite number all the way, got {value}")
+    odd = value[(value < 0) | (value >= (1 if field.startswith('betas') else np.inf))]
+    if len(odd): raise ValueError(f"{field} must be at least 0{', and below 1,' if field.startswith('betas') else ''} all the way, got {odd[0]}")
     return value[:, None]
 
 # %% ../nbs/stacked.ipynb #kind
-def _kind(opt):
+def _kind(opt, model):
     "The stacked counterpart of a torch optimizer, and its options"
     kind = {torch.optim.SGD: StackedSGD, torch.optim.Adam: StackedAdam, torch.optim.AdamW: StackedAdam}.get(type(opt))
     if kind is None: raise ValueError(f"opt_func must make an SGD, Adam or AdamW of torch.optim, got {type(opt).__name__}")
     if len(opt.param_groups) > 1: raise ValueError(f"opt_func must make one param group, got {len(opt.param_groups)}")
+    if missed := [name for name, p in model.named_parameters() if p.requires_grad and not any(p is q for q in opt.param_groups[0]['params'])]: raise ValueError(f"opt_func must take all that the model trains, and leaves out {missed[0]!r}: freeze it with requires_grad_(False)")
     group = {'decoupled_weight_decay': type(opt) is torch.optim.AdamW, **opt.param_groups[0]}
     for option in kind.off:
         if group[option]: raise ValueError(f"{type(opt).__name__} in a fleet has no {option}, got {option}={group[option]!r}")
@@ -93,11 +100,10 @@ def stacked_optimizer(
     pos, # progress at each step [steps]
 ): # a `StackedSGD` or `StackedAdam`, and the learning rates [steps, schedules]
     "The stacked counterpart of what `opt_func` makes"
-    kind, group = _kind(opt_func(model.parameters(), lr=0.1))
+    kind, group = _kind(opt_func(model.parameters(), lr=0.1), model)
     if unknown := hyper.keys() - set(kind.fields[1:]): raise ValueError(f"{min(unknown)!r} is no field to schedule here; choose from {list(kind.fields)}")
     values = {field: _values(field, hyper.get(field, group[field]), pos) for field in kind.fields[1:]}
     values['lr'] = np.concatenate([_values('lr', sched, pos) for sched in scheds.values()], 1)
-    if values['lr'].min() < 0: raise ValueError(f"lr must be at least 0 all the way, got {values['lr'].min()}")
     return kind(group, values), values['lr']
 
 # %% ../nbs/stacked.ipynb #columns

@@ -1,5 +1,6 @@
 """`lr_find` leaves no trace, whichever way it ends: the model, its optimizer, every random stream and a later training run are the same to the last bit."""
 import random
+from collections import deque
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
-from cosine_lr import Callback, CancelFitException, DataLoaders, Learner, RecorderCB, digits_dls, lr_find
+from cosine_lr import Callback, CancelBatchException, CancelFitException, CancelStepException, DataLoaders, Learner, LRFinderCB, MixedPrecisionCB, RecorderCB, digits_dls, lr_find
 
 pytestmark = pytest.mark.slow
 
@@ -351,3 +352,66 @@ def test_a_callback_that_fails_early_is_the_one_that_is_named():
 def test_numbers_of_numpy_and_loaders_without_validation_will_do():
     found = lr_find(Learner(nn.Linear(64, 10), SimpleNamespace(train=digits_dls().train), F.cross_entropy), steps=np.int64(20), sweeps=np.int64(1))
     assert found.losses.shape[0] == 1 and 'LRFind' in repr(found)
+
+
+class Skip(Callback):
+    "Leaves out one step, or one batch"
+    def __init__(self, event, error): self.event, self.error, self.visits = event, error, 0
+    def visit(self, event):
+        self.visits += event == self.event
+        if event == self.event and self.visits == 3: raise self.error
+    def before_batch(self, learn): self.visit('before_batch')
+    def after_backward(self, learn): self.visit('after_backward')
+
+
+@pytest.mark.parametrize('valid', [False, True])
+@pytest.mark.parametrize('cb', [lambda: Skip('after_backward', CancelStepException), lambda: Skip('before_batch', CancelBatchException), lambda: MixedPrecisionCB('fp16'), LRFinderCB], ids=['step', 'batch', 'fp16', 'finder'])
+def test_a_sweep_goes_on_where_a_step_is_left_out(cb, valid):
+    learn = toy([cb()])
+    learn.loss_func = lambda preds, y: 100*F.cross_entropy(preds.float(), y)  # in half precision, the first scales are too large
+    found = lr_find(learn, steps=30, sweeps=2, stop=1e-4, valid=valid)
+    assert found.ends == ['climbed']*2 and found.losses.shape[1] > 20
+
+
+def test_callbacks_see_the_learners_layers_and_loaders():
+    seen = []
+    class Watch(Callback):
+        def __init__(self, learn): self.layer, self.loader, self.mean = learn.model[1], learn.dls.train, learn.model[1].running_mean
+        def before_batch(self, learn): seen.append(self.layer is learn.model[1] and self.mean is learn.model[1].running_mean and self.loader is train)
+    learn = toy()
+    learn.model = nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3))
+    train = learn.dls.train
+    learn.cbs.append(Watch(learn))
+    lr_find(learn, steps=10, sweeps=1)
+    assert seen == [True]*10
+
+
+class Diary(nn.Linear):
+    "Keeps a record in all kinds of containers"
+    def __init__(self):
+        super().__init__(6, 3)
+        self.count, self.last, self.sizes, self.notes = np.zeros(2), deque([0], maxlen=3), {1}, dict(seen=[np.ones(1)])
+    def forward(self, x):
+        self.count += 1
+        self.last.append(len(x))
+        self.sizes.add(len(x))
+        self.notes['seen'][0] *= 2
+        return super().forward(x)
+
+
+class ByEpoch(torch.utils.data.Sampler):
+    epoch = 0
+    def __len__(self): return 96
+    def __iter__(self):
+        self.epoch += 1
+        return iter(torch.randperm(96, generator=torch.Generator().manual_seed(self.epoch)).tolist())
+
+
+def test_what_layers_and_samplers_count_is_put_back():
+    learn = toy()
+    learn.model = Diary()
+    learn.dls.train = DataLoader(learn.dls.train.dataset, 16, sampler=ByEpoch())
+    lr_find(learn, steps=20, sweeps=2)
+    model = learn.model
+    assert learn.dls.train.sampler.epoch == 0
+    assert (model.count == 0).all() and list(model.last) == [0] and model.last.maxlen == 3 and model.sizes == {1} and model.notes['seen'][0] == 1

@@ -247,6 +247,97 @@ def test_a_size_of_batch_is_recorded_where_it_comes_often(monkeypatch):
     assert recorded == [(2, 64)]
 
 
+# --- models, data and losses as users write them ---
+
+class Running(nn.Module):
+    "A running mean, changed in place or replaced by another tensor"
+    def __init__(self, replace):
+        super().__init__()
+        self.replace, self.layer = replace, nn.Linear(64, 10)
+        self.register_buffer('mean', torch.zeros(64))
+
+    def forward(self, x):
+        if self.training:
+            mean = .9*self.mean + x.detach().mean(0)
+            if self.replace: self.mean = mean
+            else: self.mean.copy_(mean)
+        return self.layer(x - self.mean)
+
+
+class Scaling(nn.Module):
+    "Works on its input in place"
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+    def forward(self, x): return self.layer(x.mul_(2).sub_(1))
+
+
+def as_alone(make_model, got, loss_func=nn.functional.cross_entropy, seed=0):
+    torch.manual_seed(seed)
+    learn = Learner(make_model(), digits_dls(seed=seed), loss_func, cbs=[ScheduleCB(lr=.1*cosine()), rec := RecorderCB()])
+    learn.fit(2, valid=False)
+    return np.allclose(got.losses[0, seed], rec['loss'], rtol=1e-3)
+
+
+@pytest.mark.parametrize('compile', [False, True])
+@pytest.mark.parametrize('make_model', [partial(Running, True), partial(Running, False), Scaling, lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Linear(64, 10))], ids=['replaced', 'changed', 'in place', 'relu'])
+def test_buffers_and_layers_that_work_in_place(make_model, compile):
+    dls = digits_dls()
+    before = [t.clone() for dl in (dls.train, dls.valid) for t in dl.dataset.tensors]
+    got = run_fleet(make_model, dls, {'a': .1*cosine(), 'b': .2*cosine()}, seeds=2, epochs=2, quiet=True, compile=compile)
+    assert all(map(torch.equal, before, [t for dl in (dls.train, dls.valid) for t in dl.dataset.tensors]))
+    assert as_alone(make_model, got) and as_alone(make_model, got, seed=1)
+
+
+def test_a_validation_batch_is_the_same_in_every_epoch():
+    got = train(Scaling, lr=constant(0), epochs=3).values['valid_loss']
+    assert np.allclose(got, got[..., :1])
+
+
+def test_layers_that_make_model_shares_stay_as_they_were():
+    shared = nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8)).requires_grad_(False)
+    mean = shared[1].running_mean.clone()
+    train(lambda: nn.Sequential(shared, nn.Linear(8, 10)))
+    assert type(shared[0]) is nn.Linear and shared.training and torch.equal(shared[1].running_mean, mean)
+
+
+def noisy(): return nn.Sequential(nn.Linear(64, 10), Noise())
+
+
+class Noise(nn.Module):
+    def forward(self, x): return x + .1*torch.randn_like(x)
+
+
+class Pair(nn.Linear):
+    def forward(self, x): return super().forward(x), x
+
+
+def test_what_a_learner_trains_a_fleet_trains():
+    pixels = torch.rand(64, 64)
+    unlabelled = DataLoaders(tensor_loader(pixels, bs=16, seed=0), tensor_loader(pixels, bs=32))
+    assert np.isfinite(train(noisy).values['valid_loss']).all()
+    got = train(partial(Pair, 64, 10), loss_func=lambda preds, y: nn.functional.cross_entropy(preds[0], y) + preds[1].mean())
+    assert np.isfinite(got.losses).all() and 'accuracy' not in got.values
+    assert np.isfinite(run_fleet(lambda: nn.Linear(64, 3), unlabelled, .1*cosine(), seeds=2, loss_func=lambda preds: preds.square().mean(), quiet=True).losses).all()
+    halves = DataLoaders(*(tensor_loader(x.bfloat16(), y.to(torch.uint8), bs=64, seed=0) for x, y in (dl.dataset.tensors for dl in (digits_dls().train, digits_dls().valid))))
+    assert np.isfinite(run_fleet(lambda: nn.Linear(64, 10).bfloat16(), halves, .1*cosine(), seeds=2, quiet=True).losses).all()
+    one = train(lambda: nn.Linear(64, 1), loss_func=lambda preds, y: nn.functional.binary_cross_entropy_with_logits(preds[:, 0], (y > 4).float()))
+    assert 'accuracy' not in one.values  # the only column is always the highest
+
+
+def test_a_small_model_starts_at_once():
+    assert [len(part) for part in fleet._parts(3, range(4), 10**15)] == [12]
+
+
+def test_runs_are_found_by_name_schedule_or_word():
+    runs = train(lr=[.5*cosine(), .1*constant()])
+    with pytest.raises(KeyError, match='no schedule is called'): runs[5*cosine()]
+    with pytest.raises(KeyError): runs['']
+    with pytest.raises(TypeError, match='by a name, or a schedule, got 0'): runs[0]
+    assert list(runs['cosine'].schedules) == list(runs[.5*cosine()].schedules) == ['0.5 * cosine(1, 0)'] and '0.5 * cosine(1, 0)' in runs and 'cosine' not in runs
+    assert list(train(lr=dict(mine=.5*cosine()))[.5*cosine()].schedules) == ['mine']
+
+
 # --- wrong calls ---
 
 @pytest.mark.parametrize('wrong, says', [
@@ -356,10 +447,55 @@ class HalfUsed(nn.Linear):
 
 
 @pytest.mark.parametrize('wrong, words', [
-    (dict(lr=[cosine(), cosine()]), 'name of its own'), (dict(lr={1: cosine(), '1': linear()}), 'name of its own'), (dict(max_bytes='1G'), 'max_bytes must be above 0'),
+    (dict(lr=[cosine(), cosine()]), 'name of its own'), (dict(lr={1: cosine(), '1': linear()}), 'name of its own'), (dict(max_bytes='1G'), 'max_bytes must be a finite number above 0'), (dict(max_bytes=float('inf')), 'max_bytes must be a finite number above 0'),
     (dict(make_model=HalfUsed), "'spare.weight' takes no part"), (dict(loss_func=lambda preds, y: 1.), 'loss_func must return a 0-d tensor, got 1.0')])
 def test_wrong_calls_say_what_is_wrong(wrong, words):
     with pytest.raises(ValueError, match=words): train(**wrong)
+
+
+class Noisy(torch.utils.data.TensorDataset):
+    def __getitem__(self, i): return [t + 1 for t in super().__getitem__(i)]
+
+
+class Halving(torch.utils.data.DataLoader):
+    def __iter__(self): return ([x/2, y] for x, y in super().__iter__())
+
+
+def loaders(kind, dataset):
+    train = digits_dls().train.dataset.tensors
+    return DataLoaders(kind(dataset(*train), 64, shuffle=True, generator=torch.Generator()), digits_dls().valid)
+
+
+@pytest.mark.parametrize('make_dls, words', [
+    (lambda: loaders(torch.utils.data.DataLoader, Noisy), 'a DataLoader over a TensorDataset'), (lambda: loaders(Halving, torch.utils.data.TensorDataset), 'Halving changes them'),
+    (lambda: DataLoaders(torch.utils.data.DataLoader(digits_dls().train.dataset, 2000, shuffle=True, drop_last=True, generator=torch.Generator()), digits_dls().valid), 'at least one batch'),
+    (lambda: DataLoaders(digits_dls().train, [dict(x=torch.rand(4, 64))]), 'batches .x, .targets., got dict')])
+def test_data_that_a_fleet_would_not_see_are_refused(make_dls, words):
+    with pytest.raises(ValueError, match=words): run_fleet(mlp, make_dls(), .1*cosine(), seeds=2, quiet=True)
+
+
+def hooked():
+    model = mlp()
+    model[0].weight.register_hook(lambda g: g.clamp(-.01, .01))
+    return model
+
+
+def deeper(): return nn.Sequential(*[nn.Linear(64, 64) for _ in range(1 + torch.initial_seed())])
+
+
+@pytest.mark.parametrize('wrong, words', [
+    (dict(opt_func=lambda params, lr: torch.optim.SGD(list(params)[2:], lr=lr)), "leaves out '0.weight'"), (dict(make_model=hooked), "'0.weight' must have no hook"),
+    (dict(make_model=deeper), "'1.bias' is not in all"), (dict(make_model=lambda model=mlp(): model), 'a new model at each call'), (dict(make_model=lambda: mlp().requires_grad_(False)), 'all of its parameters are frozen')])
+def test_what_a_fleet_would_leave_out_is_refused(wrong, words):
+    with pytest.raises(ValueError, match=words): train(**wrong)
+
+
+def test_an_optimizer_of_all_that_is_trained_will_do():
+    def half():
+        model = mlp()
+        model[0].requires_grad_(False)
+        return model
+    train(half, opt_func=lambda params, lr: torch.optim.SGD([p for p in params if p.requires_grad], lr=lr))
 
 
 def test_without_a_valid_loader_a_fleet_says_so():
