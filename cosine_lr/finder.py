@@ -125,7 +125,7 @@ def _remember(x, seen): # `seen`: {id: object}, what has been remembered already
         yield partial(_put_tensor, x, x.data, x.data.clone(), x.requires_grad, *inner)
     elif isinstance(x, np.ndarray):
         inner = []
-        yield partial(np.copyto, x, x.copy())
+        if x.flags.writeable: yield partial(np.copyto, x, x.copy())
     else:
         inner = list(x.values() if isinstance(x, dict) else x)
         if not isinstance(x, tuple): yield partial(_put_items, x, copy.copy(x))

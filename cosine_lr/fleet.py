@@ -111,7 +111,8 @@ def _gives_rows(loader, rows): # of the first batch for the seed 0
     loader.generator.manual_seed(0)
     try: batch = next(iter(loader))
     finally: loader.generator.set_state(own)
-    return len(batch) == len(tensors) and all(torch.equal(got.nan_to_num(), t[rows].nan_to_num()) for got, t in zip(batch, tensors))
+    same = lambda got, t: isinstance(got, torch.Tensor) and got.dtype == t.dtype and torch.equal(got.to(t.device).nan_to_num(), t[rows].nan_to_num())
+    return len(batch) == len(tensors) and all(map(same, batch, tensors))
 
 # %% ../nbs/08_fleet.ipynb #step
 def _stepper(model, loss_func, opt, functional):
@@ -204,7 +205,7 @@ class _Block:
 
     def trial(self, params):
         "Gradients for the first rows of the data; changes nothing"
-        x, *ys = [t[:max(self.plan.sizes)].repeat(len(self.groups), *[1]*t.ndim) for t in self.plan.tensors]
+        x, *ys = [t[:max(self.plan.sizes)].repeat(len(self.groups), *[1]*t.ndim) for t in self.plan.tensors] # copies: a layer may work in place
         others = {name: t.clone() for name, t in self.others.items()}
         with _blame(self.plan.model.train()): grads = _gradients(self.plan.model, self.plan.loss_func, params, others, x, ys)[0]
         unused = [name for name, g in grads.items() if g is None]

@@ -75,8 +75,9 @@ def _values(field, value, pos):
     try: value = np.broadcast_to(np.asarray(value, float), pos.shape)
     except (ValueError, TypeError) as e: raise ValueError(f"{field} must be a number or a schedule, got {value!r:.60}") from e
     if not np.isfinite(value).all(): raise ValueError(f"{field} must be a finite number all the way, got {value}")
-    odd = value[(value < 0) | (value >= (1 if field.startswith('betas') else np.inf))]
-    if len(odd): raise ValueError(f"{field} must be at least 0{', and below 1,' if field.startswith('betas') else ''} all the way, got {odd[0]}")
+    limit, words = (1, ' and below 1') if field.startswith('betas') else (np.inf, '')
+    odd = value[(value < 0) | (value >= limit)]
+    if len(odd): raise ValueError(f"{field} must be at least 0{words} all the way, got {odd[0]}")
     return value[:, None]
 
 # %% ../nbs/stacked.ipynb #kind
