@@ -9,7 +9,8 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from cosine_lr import Accuracy, CompileCB, DataLoaders, Learner, MetricsCB, ProgressCB, RecorderCB, ScheduleCB
+from cosine_lr import Accuracy, DataLoaders, Learner, MetricsCB, ProgressCB, RecorderCB, ScheduleCB
+from cosine_lr.run import CompileCB
 
 from .measure import PROCESSOR, check_equal_work, measure
 from .task import BATCH, PEAK, SCHED, SGD, Task, cnn, mlp

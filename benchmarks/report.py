@@ -3,7 +3,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from cosine_lr.plot import label_lines, new_axes, png
+from cosine_lr.view.plot import label_lines, new_axes, png
 
 from .growth import CALLBACKS
 from .loops import CONVOLUTIONS, HAND, PEERS

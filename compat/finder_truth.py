@@ -33,7 +33,7 @@ def tasks():
     "What the notebook's cells define."
     cells = {cell['id']: ''.join(cell['source']) for cell in json.loads((ROOT/'nbs/probe.ipynb').read_text(encoding='utf-8'))['cells']}
     scope = {}
-    exec('from cosine_lr.probe import lr_probe\n' + '\n'.join(cells[name] for name in ('imports', 'test-imports', 'tasks')), scope)
+    exec('from cosine_lr.lab.probe import lr_probe\n' + '\n'.join(cells[name] for name in ('imports', 'test-imports', 'tasks')), scope)
     return scope
 
 

@@ -6,7 +6,8 @@ import signal
 
 import torch
 import torch.nn.functional as F
-from cosine_lr import Accuracy, AccelerateCB, Callback, CheckpointCB, GradAccumCB, Learner, MetricsCB, RecorderCB, ScheduleCB, cosine, digits_dls
+from cosine_lr import Accuracy, Callback, CheckpointCB, Learner, MetricsCB, RecorderCB, ScheduleCB, cosine, digits_dls
+from cosine_lr.run import AccelerateCB, GradAccumCB
 from torch import nn
 
 

@@ -97,7 +97,8 @@ def test_another_number_of_processes(tmp_path):
 
 ENGINE = """
 import torch
-from cosine_lr import AccelerateCB, Learner, digits_dls
+from cosine_lr.run import AccelerateCB
+from cosine_lr import Learner, digits_dls
 learn = Learner(torch.nn.Linear(64, 10), digits_dls(), torch.nn.functional.cross_entropy, cbs=[AccelerateCB(cpu=True, {})])
 learn.fit(1)
 x = torch.randn(3, 64)

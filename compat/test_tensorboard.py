@@ -1,6 +1,7 @@
 """What TensorBoardCB writes, TensorBoard reads back."""
 import torch.nn.functional as F
-from cosine_lr import Accuracy, Learner, MetricsCB, RecorderCB, ScheduleCB, TensorBoardCB, cosine, digits_dls
+from cosine_lr import Accuracy, Learner, MetricsCB, RecorderCB, ScheduleCB, cosine, digits_dls
+from cosine_lr.run import TensorBoardCB
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 

@@ -13,7 +13,8 @@ for name in ('torchvision', 'torchvision.ops', 'torchvision.ops.misc', 'torchvis
 import jax
 import pytest
 import torch
-from cosine_lr import constant, cosine, exponential, flat_cos, join, linear, polynomial, position, rex, restarts, warmup_cosine, wsd
+from cosine_lr import constant, cosine, exponential, flat_cos, join, linear, polynomial, position, restarts, warmup_cosine, wsd
+from cosine_lr.shapes import rex
 
 jax.config.update('jax_enable_x64', True)
 T = 200

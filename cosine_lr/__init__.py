@@ -2,58 +2,38 @@
 
 __version__ = "0.1.0"
 
-from .schedule import Ramp, Schedule, constant, cosine, exponential, join, linear, polynomial, position, bind_fields, write_field
-from .recipes import flat_cos, multistep, noisy, one_cycle, restarts, three_phase, triangular, warmup, warmup_cosine, wsd
-from .shapes import inverse_sqrt, k_decay, noam, one_minus_sqrt, rex, tanh
-from .explorer import dial, explore, explore_peaks
-from .lint import Finding, lint_schedule
-from .translate import overlay
-from .data import DataLoaders, digits_dls, fashion_dls, tensor_loader
-from .metric import Accuracy, Metric, classes
-from .learner import Callback, CancelBatchException, CancelEpochException, CancelFitException, CancelStepException, Learner, MomentumCB, MomentumLearner, TrainCB, TrainLearner
-from .callback import CallbackList, DeviceCB, MetricsCB, ProgressCB, RecorderCB, ScheduleCB, Seconds, SingleBatchCB, to_cpu
-from .rules import Advice, agree
-from .finder import LRFind, LRFinderCB, lr_find
-from .post import coded_factor, four_figures, printed_factor
-from .torch_lr import ScheduleLR
-from .runs import Fleet
-from .fleet import run_fleet
-from .paired import Comparison, compare, holm
-from .trial import Regime, rivals, run_regime, run_trial
-from .probe import LRProbe, lr_probe
-from .checkpoint import CheckpointCB
-from .scale import AccelerateCB, EMACB, GradAccumCB, GradClipCB, MixedPrecisionCB, TimerCB
-from .guards import CSVLoggerCB, EarlyStopCB, NaNGuardCB, TensorBoardCB
-from .finetune import FreezeCB, predict, split_params
-from .fast import CompileCB
-from .annealing import Annealed, Annealer, anneal, metropolis, nearby, temperature_for
-from .quadratic import NoisyQuadratic, best_peak, best_rates, simulate
-from .search import KnotSpace, ScheduleSearch, near_point, point_of, random_point, search_schedule, searcher
+# Made by tools/facade.py from the modules' own `__all__`.
+from importlib import import_module
 
-__all__ = [
-    'Ramp', 'Schedule', 'constant', 'cosine', 'exponential', 'join', 'linear', 'polynomial', 'position', 'bind_fields', 'write_field',
-    'flat_cos', 'multistep', 'noisy', 'one_cycle', 'restarts', 'three_phase', 'triangular', 'warmup', 'warmup_cosine', 'wsd',
-    'inverse_sqrt', 'k_decay', 'noam', 'one_minus_sqrt', 'rex', 'tanh',
-    'dial', 'explore', 'explore_peaks',
-    'Finding', 'lint_schedule', 'overlay',
-    'DataLoaders', 'digits_dls', 'fashion_dls', 'tensor_loader',
-    'Accuracy', 'Metric', 'classes',
-    'Callback', 'CancelBatchException', 'CancelEpochException', 'CancelFitException', 'CancelStepException', 'Learner', 'MomentumCB', 'MomentumLearner', 'TrainCB', 'TrainLearner',
-    'CallbackList', 'DeviceCB', 'MetricsCB', 'ProgressCB', 'RecorderCB', 'ScheduleCB', 'Seconds', 'SingleBatchCB', 'to_cpu',
-    'Advice', 'agree',
-    'LRFind', 'LRFinderCB', 'lr_find',
-    'coded_factor', 'four_figures', 'printed_factor',
-    'ScheduleLR',
-    'Fleet', 'run_fleet',
-    'Comparison', 'compare', 'holm',
-    'Regime', 'rivals', 'run_regime', 'run_trial',
-    'LRProbe', 'lr_probe',
-    'CheckpointCB',
-    'AccelerateCB', 'EMACB', 'GradAccumCB', 'GradClipCB', 'MixedPrecisionCB', 'TimerCB',
-    'CSVLoggerCB', 'EarlyStopCB', 'NaNGuardCB', 'TensorBoardCB',
-    'FreezeCB', 'predict', 'split_params',
-    'CompileCB',
-    'Annealed', 'Annealer', 'anneal', 'metropolis', 'nearby', 'temperature_for',
-    'NoisyQuadratic', 'best_peak', 'best_rates', 'simulate',
-    'KnotSpace', 'ScheduleSearch', 'near_point', 'point_of', 'random_point', 'search_schedule', 'searcher',
-]
+def attach(package: str, rooms: dict) -> tuple: # `rooms`: {module: its names}
+    "`__getattr__`, `__dir__` and `__all__` of a package whose names are imported when they are first used"
+    home = {name: room for room, names in rooms.items() for name in names.split()}
+    parts = {room.split('.')[0] for room in rooms}
+    def __getattr__(name):
+        if name in home: return getattr(import_module(f'{package}.{home[name]}'), name)
+        if name in parts: return import_module(f'{package}.{name}')
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    return __getattr__, lambda: [*home, *parts], [*home]
+
+__getattr__, __dir__, __all__ = attach(__name__, {
+    'schedule': 'Schedule Ramp linear cosine polynomial exponential constant join position write_field '
+                'bind_fields',
+    'recipes': 'warmup warmup_cosine wsd flat_cos one_cycle three_phase restarts triangular multistep '
+               'noisy',
+    'data': 'tensor_loader DataLoaders digits_dls fashion_dls',
+    'metric': 'Metric classes Accuracy',
+    'learner': 'CancelStepException CancelBatchException CancelEpochException CancelFitException '
+               'Callback TrainCB Learner MomentumCB TrainLearner MomentumLearner',
+    'callback': 'to_cpu ScheduleCB RecorderCB MetricsCB Seconds CallbackList DeviceCB SingleBatchCB '
+                'ProgressCB',
+    'finder': 'LRFinderCB LRFind lr_find',
+    'post': 'printed_factor coded_factor four_figures',
+    'lab.fleet': 'run_fleet',
+    'lab.paired': 'compare',
+    'lab.trial': 'run_trial',
+    'lab.annealing': 'anneal',
+    'lab.search': 'search_schedule',
+    'run.torch_lr': 'ScheduleLR',
+    'run.checkpoint': 'CheckpointCB',
+    'view': '',
+})

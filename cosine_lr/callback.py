@@ -12,9 +12,9 @@ import warnings
 import numpy as np
 import torch
 from .learner import Callback, CancelFitException
-from .lint import lint_schedule
+from .view.lint import lint_schedule
 from .metric import Metric, classes, fetched, kept
-from .plot import new_axes
+from .view.plot import new_axes
 from .schedule import bind_fields, position, write_field
 
 # %% ../nbs/05_callback.ipynb #to-cpu

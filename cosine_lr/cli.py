@@ -21,12 +21,12 @@ from .callback import MetricsCB, ProgressCB, RecorderCB, ScheduleCB, Seconds
 from .data import digits_dls
 from .learner import Callback, Learner
 from .metric import Accuracy
-from .plot import png
+from .view.plot import png
 from .post import four_figures
 from .recipes import flat_cos, one_cycle, restarts, warmup_cosine, wsd
 from .schedule import constant, cosine, exponential, linear
-from .trial import run_trial
-from .search import KnotSpace, search_schedule
+from .lab.trial import run_trial
+from .lab.search import KnotSpace, search_schedule
 
 # %% ../nbs/cli.ipynb #models
 _MODELS = {'single layer': lambda: nn.Linear(64, 10), 'MLP': lambda: nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))}
@@ -158,7 +158,7 @@ def _search(argv):
     "`cosine_lr search`: prints the schedule found as a line of code, and the table; returns the exit status"
     opts = (parser := _search_parser()).parse_args(argv)
     try:
-        from cosine_lr.study import finished_trials, printable
+        from cosine_lr.lab.study import finished_trials, printable
         if (done := finished_trials(opts.storage, opts.name)) and not opts.resume:
             parser.error(f'argument --storage: {printable(opts.storage)} holds a search called {opts.name!r} with {done} trials: continue it with --resume, or give another --name')
         _make_writable(parser, opts.out, 'search.md', 'search.png')

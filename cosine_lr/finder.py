@@ -22,7 +22,7 @@ import torch
 from torch.utils.data import DataLoader
 from .callback import MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB
 from .learner import Callback, CancelEpochException, CancelFitException, Learner, _check_fit
-from .plot import new_axes
+from .view.plot import new_axes
 from .rules import FACTORS, RULES, Advice, Advised, agree, refusal
 from .schedule import cosine, exponential, linear, write_field
 

@@ -7,7 +7,7 @@ __all__ = ['printed_factor', 'coded_factor', 'four_figures']
 
 # %% ../nbs/07_post.ipynb #imports
 import numpy as np
-from .plot import label_lines, new_axes
+from .view.plot import label_lines, new_axes
 
 # %% ../nbs/07_post.ipynb #factors
 def printed_factor(

@@ -14,9 +14,9 @@ from bisect import bisect_right
 from dataclasses import dataclass, fields
 import numpy as np
 import torch
-from .lint import lint_schedule
-from .plot import new_axes, png
-from .translate import translate
+from .view.lint import lint_schedule
+from .view.plot import new_axes, png
+from .view.translate import translate
 
 # %% ../nbs/00_schedule.ipynb #helpers
 def finite_number(name, x):

@@ -6,9 +6,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from cosine_lr import Annealer, KnotSpace, ScheduleSearch, anneal, constant, cosine, nearby, point_of, search_schedule, searcher, temperature_for
+from cosine_lr.lab import Annealer, KnotSpace, ScheduleSearch, nearby, point_of, searcher, temperature_for
+from cosine_lr import anneal, constant, cosine, search_schedule
 from cosine_lr.data import DataLoaders, digits_dls
-from cosine_lr.search import _judge
+from cosine_lr.lab.search import _judge
 
 
 def step(x, rng): return x + rng.gauss(0, 1)

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
-from cosine_lr import Callback, CancelBatchException, CancelFitException, CancelStepException, DataLoaders, Learner, LRFinderCB, MixedPrecisionCB, RecorderCB, digits_dls, lr_find
+from cosine_lr import Callback, CancelBatchException, CancelFitException, CancelStepException, DataLoaders, Learner, LRFinderCB, RecorderCB, digits_dls, lr_find
+from cosine_lr.run import MixedPrecisionCB
 
 pytestmark = pytest.mark.slow
 

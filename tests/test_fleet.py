@@ -336,7 +336,7 @@ def test_noise_data_without_targets_and_narrow_numbers_are_no_obstacle():
 
 
 def test_a_small_model_starts_at_once():
-    code = 'from cosine_lr.fleet import _parts; assert [len(part) for part in _parts(3, range(4), 10**15)] == [12]'
+    code = 'from cosine_lr.lab.fleet import _parts; assert [len(part) for part in _parts(3, range(4), 10**15)] == [12]'
     subprocess.run([sys.executable, '-c', code], check=True, timeout=120)
 
 

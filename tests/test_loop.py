@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
 
-from cosine_lr import Accuracy, DataLoaders, Learner, MetricsCB, NaNGuardCB, RecorderCB, ScheduleCB, digits_dls, predict
+from cosine_lr import Accuracy, DataLoaders, Learner, MetricsCB, RecorderCB, ScheduleCB, digits_dls
+from cosine_lr.run import NaNGuardCB, predict
 
 
 def learner(*cbs, **kw): return Learner(nn.Linear(64, 10), digits_dls(), F.cross_entropy, cbs=cbs, **kw)

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from torch import nn
 
-from cosine_lr import (AccelerateCB, Callback, CheckpointCB, CompileCB, CSVLoggerCB, EarlyStopCB, EMACB, FreezeCB, GradAccumCB, Learner, MetricsCB, MixedPrecisionCB, NaNGuardCB,
-                       RecorderCB, ScheduleCB, TensorBoardCB, TrainCB, cosine, digits_dls, lr_find, predict, split_params)
+from cosine_lr.run import AccelerateCB, CompileCB, CSVLoggerCB, EarlyStopCB, EMACB, FreezeCB, GradAccumCB, MixedPrecisionCB, NaNGuardCB, TensorBoardCB, predict, split_params
+from cosine_lr import Callback, CheckpointCB, Learner, MetricsCB, RecorderCB, ScheduleCB, TrainCB, cosine, digits_dls, lr_find
 from cosine_lr.data import DataLoaders
 from cosine_lr.learner import CancelBatchException, CancelEpochException
 

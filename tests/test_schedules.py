@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cosine_lr import *
 from cosine_lr.learner import Learner
-from cosine_lr.lint import lint_schedule
+from cosine_lr.view.lint import lint_schedule
 from cosine_lr.schedule import Ramp, bind_fields
 
 settings.register_profile('project', deadline=None, derandomize=True, max_examples=150)

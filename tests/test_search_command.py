@@ -5,9 +5,10 @@ from itertools import count
 import pytest
 
 optuna = pytest.importorskip('optuna', reason="needs the extra: pip install 'cosine_lr[search]'")
-from cosine_lr import KnotSpace, exponential, join, run_fleet  # noqa: E402
+from cosine_lr.lab import KnotSpace
+from cosine_lr import exponential, join, run_fleet  # noqa: E402
 from cosine_lr.cli import main  # noqa: E402
-from cosine_lr.study import finished_trials  # noqa: E402
+from cosine_lr.lab.study import finished_trials  # noqa: E402
 
 pytestmark = pytest.mark.slow
 BUDGET, METHODS = 41, ('annealing', 'random', 'tpe')
@@ -39,7 +40,7 @@ def test_interrupted_it_keeps_what_is_finished_and_goes_on(search, folder, capsy
     def fleet(*args, **kwargs):
         if next(calls) == 30: raise KeyboardInterrupt                                   # two calls tune the cosine, 28 are trials
         return run_fleet(*args, **kwargs)
-    monkeypatch.setattr('cosine_lr.search.run_fleet', fleet)
+    monkeypatch.setattr('cosine_lr.lab.search.run_fleet', fleet)
     assert search('--quiet') == 130 and 'continue with --resume' in capsys.readouterr().out
     assert finished(folder) == [28, 0, 0] and not list((folder/'out').iterdir())
     monkeypatch.undo()

@@ -19,14 +19,14 @@ import pytest
 optuna = pytest.importorskip('optuna', reason="needs the extra: pip install 'cosine_lr[search]'") if not os.environ.get('CI') else __import__('optuna')
 from cosine_lr.data import digits_dls  # noqa: E402
 from cosine_lr.schedule import cosine  # noqa: E402
-from cosine_lr.search import KnotSpace, _in_study, search_schedule  # noqa: E402
-from cosine_lr.study import SimulatedAnnealingSampler, finished_trials, make_sampler, new_study, printable, work  # noqa: E402
+from cosine_lr.lab.search import KnotSpace, _in_study, search_schedule  # noqa: E402
+from cosine_lr.lab.study import SimulatedAnnealingSampler, finished_trials, make_sampler, new_study, printable, work  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
 WORKER = '''
 import os, sys, time
-from cosine_lr.study import SimulatedAnnealingSampler, new_study, work
+from cosine_lr.lab.study import SimulatedAnnealingSampler, new_study, work
 storage, budget, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 print('ready', flush=True)
 input()

@@ -107,19 +107,19 @@ def test_a_notebook_that_was_not_executed(repo):
 
 
 def test_modules_out_of_step(repo):
-    edit(repo/'cosine_lr/plot.py', 'return 1', 'return 2')
+    edit(repo/'cosine_lr/view/plot.py', 'return 1', 'return 2')
     (repo/'cosine_lr/stray.py').touch()
-    assert [line.split(':')[0] for line in checks.export(repo)] == ['cosine_lr/stray.py', 'cosine_lr/plot.py']
+    assert [line.split(':')[0] for line in checks.export(repo)] == ['cosine_lr/stray.py', 'cosine_lr/view/plot.py']
 
 
 def test_an_export_that_nbdev_would_skip_in_silence(repo, monkeypatch):
     monkeypatch.setenv('IN_TEST', '1')
-    edit(repo/'cosine_lr/plot.py', 'return 1', 'return 2')
+    edit(repo/'cosine_lr/view/plot.py', 'return 1', 'return 2')
     assert len(checks.export(repo)) == 1
 
 
 def test_an_undefined_name(repo):
-    edit(repo/'cosine_lr/plot.py', 'return 1', 'return missing')
+    edit(repo/'cosine_lr/view/plot.py', 'return 1', 'return missing')
     assert any('undefined name' in line for line in checks.names(repo))
 
 
@@ -129,13 +129,13 @@ def test_an_undefined_name(repo):
 ])
 def test_a_forbidden_arrow(repo, source):
     (repo/'cosine_lr/schedule.py').touch()
-    (repo/'cosine_lr/plot.py').write_text(source, encoding='utf-8')
+    (repo/'cosine_lr/view/plot.py').write_text(source, encoding='utf-8')
     assert [line.split(': ')[1] for line in checks.arrows(repo)] == ['plot may not import schedule']
 
 
 def test_arrows_to_and_from_the_unknown(repo):
     (repo/'cosine_lr/stray.py').touch()
-    (repo/'cosine_lr/plot.py').write_text('from . import one\nfrom .gone import two', encoding='utf-8')
+    (repo/'cosine_lr/view/plot.py').write_text('from . import one\nfrom .gone import two', encoding='utf-8')
     assert len(checks.arrows(repo)) == 3
 
 
@@ -304,7 +304,7 @@ def test_a_widget_in_a_committed_notebook(repo):
 
 
 def test_the_explorer_names_what_it_lacks(monkeypatch):
-    from cosine_lr import explore
+    from cosine_lr.view import explore
     monkeypatch.setitem(sys.modules, 'ipywidgets', None)
     with pytest.raises(ImportError, match=r"pip install 'cosine_lr\[explore\]'"): explore()
 

@@ -4,9 +4,9 @@ import pytest
 from scipy import stats
 
 from cosine_lr import cosine, digits_dls, trial
-from cosine_lr.paired import holm
-from cosine_lr.runs import Fleet
-from cosine_lr.trial import Regime
+from cosine_lr.lab.paired import holm
+from cosine_lr.lab.runs import Fleet
+from cosine_lr.lab.trial import Regime
 
 NAMES = list(trial.rivals())
 

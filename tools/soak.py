@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cosine_lr import (Accuracy, Callback, CheckpointCB, CSVLoggerCB, DeviceCB, EarlyStopCB, EMACB, FreezeCB, GradAccumCB, GradClipCB, Learner, MetricsCB,
-                       MixedPrecisionCB, NaNGuardCB, ProgressCB, RecorderCB, ScheduleCB, TensorBoardCB, TimerCB, cosine, digits_dls)
+from cosine_lr import Accuracy, Callback, CheckpointCB, DeviceCB, Learner, MetricsCB, ProgressCB, RecorderCB, ScheduleCB, cosine, digits_dls
+from cosine_lr.run import CSVLoggerCB, EarlyStopCB, EMACB, FreezeCB, GradAccumCB, GradClipCB, MixedPrecisionCB, NaNGuardCB, TensorBoardCB, TimerCB
 
 REST = 20                                                              # bytes a batch
 

@@ -15,6 +15,7 @@ import time
 from configparser import ConfigParser
 from pathlib import Path
 
+import facade
 import readme
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,44 +27,49 @@ WIDGET_AS_TEXT = re.compile(r'Error displaying widget|Loading widget|^(HBox|VBox
 
 # Which of our modules each of our modules may import.
 ARROWS = {
-    'plot': set(),
-    'lint': set(),
-    'translate': {'plot'},
-    'schedule': {'lint', 'plot', 'translate'},
+    'schedule': {'view.lint', 'view.plot', 'view.translate'},
     'shapes': {'schedule'},
     'recipes': {'schedule'},
     'data': set(),
     'metric': set(),
     'learner': set(),
-    'callback': {'learner', 'lint', 'metric', 'plot', 'schedule'},
+    'callback': {'learner', 'metric', 'schedule', 'view.lint', 'view.plot'},
     'rules': set(),
-    'finder': {'callback', 'learner', 'plot', 'rules', 'schedule'},
-    'probe': {'fleet', 'plot', 'rules', 'schedule'},
-    'post': {'finder', 'schedule', 'plot', 'callback'},
-    'torch_lr': {'plot', 'schedule'},
-    'runs': {'plot'},
-    'stacked': set(),
-    'tracing': set(),
-    'fleet': {'runs', 'schedule', 'stacked', 'tracing'},
-    'paired': {'runs'},
-    'trial': {'data', 'fleet', 'paired', 'plot', 'post', 'recipes', 'runs', 'schedule'},
-    'checkpoint': {'callback', 'learner', 'schedule', 'torch_lr'},
-    'scale': {'callback', 'learner'},
-    'guards': {'callback', 'checkpoint', 'learner', 'schedule'},
-    'finetune': {'callback', 'learner'},
-    'fast': {'callback', 'learner'},
-    'annealing': {'plot', 'schedule'},
-    'quadratic': {'schedule'},
-    'study': {'annealing', 'schedule'},
-    'search': {'annealing', 'data', 'fleet', 'paired', 'plot', 'schedule', 'study'},
-    'explorer': {'plot', 'recipes', 'schedule'},
+    'finder': {'callback', 'learner', 'rules', 'schedule', 'view.plot'},
+    'post': {'callback', 'finder', 'schedule', 'view.plot'},
+    'view.plot': set(),
+    'view.lint': set(),
+    'view.translate': {'view.plot'},
+    'view.explorer': {'recipes', 'schedule', 'view.plot'},
+    'run.torch_lr': {'schedule', 'view.plot'},
+    'run.checkpoint': {'callback', 'learner', 'run.torch_lr', 'schedule'},
+    'run.scale': {'callback', 'learner'},
+    'run.guards': {'callback', 'learner', 'run.checkpoint', 'schedule'},
+    'run.finetune': {'callback', 'learner'},
+    'run.fast': {'callback', 'learner'},
+    'lab.probe': {'lab.fleet', 'rules', 'schedule', 'view.plot'},
+    'lab.runs': {'view.plot'},
+    'lab.stacked': set(),
+    'lab.tracing': set(),
+    'lab.fleet': {'lab.runs', 'lab.stacked', 'lab.tracing', 'schedule'},
+    'lab.paired': {'lab.runs'},
+    'lab.trial': {'data', 'lab.fleet', 'lab.paired', 'lab.runs', 'post', 'recipes', 'schedule', 'view.plot'},
+    'lab.annealing': {'schedule', 'view.plot'},
+    'lab.quadratic': {'schedule'},
+    'lab.study': {'lab.annealing', 'schedule'},
+    'lab.search': {'data', 'lab.annealing', 'lab.fleet', 'lab.paired', 'lab.study', 'schedule', 'view.plot'},
+    'view': {'__init__'},
+    'run': {'__init__'},
+    'lab': {'__init__'},
     'cli': ANY,
-    '__init__': ANY,
+    '__init__': set(),
 }
 
 
 def notebooks(root):
-    return sorted(path for path in (root/'nbs').glob('*.ipynb') if not path.name.startswith('_'))
+    base = root/'nbs'
+    return sorted(path for path in base.rglob('*.ipynb')
+                  if not any(part[0] in '_.' for part in path.relative_to(base).parts))
 
 
 def modules(root):
@@ -105,7 +111,7 @@ def clean(root):
         _, failed = output_of('nbdev_clean', root=copy)
         faults += failed
         faults += [f'{path.name}: not clean; run nbdev_clean' for path in notebooks(root)
-                   if (copy/'nbs'/path.name).read_bytes() != path.read_bytes()]
+                   if (copy/path.relative_to(root)).read_bytes() != path.read_bytes()]
     return faults
 
 
@@ -133,7 +139,7 @@ def export(root):
     with tempfile.TemporaryDirectory() as tmp:
         copy_tree(root, copy := Path(tmp))
         for path in (copy/PACKAGE).rglob('*.py'):
-            if path != copy/PACKAGE/'__init__.py': path.unlink()
+            if path.name != '__init__.py': path.unlink()
         text, faults = output_of('nbdev_export', root=copy)
         if faults: return faults
         there, fresh = ({path.relative_to(base).as_posix(): path.read_bytes() for path in (base/PACKAGE).rglob('*.py')}
@@ -144,6 +150,11 @@ def export(root):
                      for name in sorted(there.keys() & fresh) if there[name] != fresh[name]]
 
 
+def facade_in_step(root):
+    "The façade is made from the modules' own `__all__`"
+    return facade.faults(root)
+
+
 def names(root):
     "No undefined or unused names"
     text, failed = output_of('python', '-m', 'pyflakes', PACKAGE, root=root)
@@ -151,28 +162,40 @@ def names(root):
 
 
 def arrows(root):
-    "Modules import only what the design allows"
-    paths = {'.'.join(path.relative_to(root/PACKAGE).with_suffix('').parts): path for path in modules(root)}
+    "Modules import only what the design allows, and no other module's private names"
+    paths = {module_name(path.relative_to(root/PACKAGE)): path for path in modules(root)}
     faults = [f'{module}: not in the table of arrows in tools/test.py' for module in paths if module not in ARROWS]
     for module, path in paths.items():
-        allowed = ARROWS.get(module, set())
-        for target, line in own_imports(ast.parse(path.read_text(encoding='utf-8')), paths):
-            if target not in paths: faults.append(f'{path.name}:{line}: imports {PACKAGE}.{target}, which does not exist')
-            elif allowed is not ANY and target not in allowed: faults.append(f'{path.name}:{line}: {module} may not import {target}')
+        allowed, tree = ARROWS.get(module, set()), ast.parse(path.read_text(encoding='utf-8'))
+        for target, name, line in own_imports(tree, paths, package_of(path.relative_to(root/PACKAGE))):
+            where = f'{path.relative_to(root)}:{line}'
+            if target not in paths: faults.append(f'{where}: imports {PACKAGE}.{target}, which does not exist')
+            elif allowed is not ANY and target not in allowed: faults.append(f'{where}: {module} may not import {target}')
+            if name.startswith('_') and target != '__init__': faults.append(f'{where}: imports the private name {target}.{name}')
     return faults
 
 
-def own_imports(tree, known):
-    "Each import of a module of ours, wherever it stands, as (module, line)."
+def module_name(path):
+    "A path below the package as a dotted name; a package is named after its folder, the whole one '__init__'."
+    parts = path.with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' and len(parts) > 1 else parts)
+
+
+def package_of(path): return (PACKAGE, *path.parts[:-1])
+
+
+def own_imports(tree, known, package):
+    "Each import of a module of ours, wherever it stands, as (module, imported name, line)."
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import): targets = [alias.name for alias in node.names]
+        if isinstance(node, ast.Import): found = [(alias.name, '') for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = '.'.join(filter(None, [PACKAGE if node.level else '', node.module]))
-            targets = [f'{base}.{alias.name}' if f'{base}.{alias.name}'.removeprefix(PACKAGE + '.') in known else base
-                       for alias in node.names]
+            above = package[:len(package) + 1 - node.level] if node.level else ()
+            base = '.'.join([*above, *filter(None, [node.module])])
+            whole = {alias.name: f'{base}.{alias.name}' for alias in node.names}
+            found = [(path, '') if path.removeprefix(f'{PACKAGE}.') in known else (base, name) for name, path in whole.items()]
         else: continue
-        for target in targets:
-            if target.split('.')[0] == PACKAGE: yield target.removeprefix(PACKAGE).removeprefix('.') or '__init__', node.lineno
+        for target, name in found:
+            if target.split('.')[0] == PACKAGE: yield target.removeprefix(PACKAGE).removeprefix('.') or '__init__', name, node.lineno
 
 
 def readme_in_step(root):
@@ -236,7 +259,7 @@ def run_notebooks(root, workers, command='nbdev_test'):
     return {path.name for path in notebooks(root)} - reasons.keys(), reasons
 
 
-CHECKS = {'clean': clean, 'export': export, 'names': names, 'arrows': arrows, 'readme': readme_in_step, 'pytest': pytests, 'slow': slow_pytests}
+CHECKS = {'clean': clean, 'export': export, 'facade': facade_in_step, 'names': names, 'arrows': arrows, 'readme': readme_in_step, 'pytest': pytests, 'slow': slow_pytests}
 
 
 def attempt(check, root):

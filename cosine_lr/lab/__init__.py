@@ -1,0 +1,18 @@
+"""To find out: fleets of runs, paired trials, annealed search"""
+
+# Made by tools/facade.py from the modules' own `__all__`.
+from .. import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, {
+    'runs': 'Fleet',
+    'fleet': 'run_fleet',
+    'stacked': 'stack_models StackedSGD StackedAdam stacked_optimizer member_columns',
+    'tracing': 'traceable traced compiled',
+    'paired': 'Comparison compare holm',
+    'trial': 'rivals Regime run_regime run_trial',
+    'probe': 'LRProbe lr_probe',
+    'search': 'KnotSpace random_point near_point point_of searcher ScheduleSearch search_schedule',
+    'study': 'SimulatedAnnealingSampler printable make_sampler new_study finished_trials work',
+    'annealing': 'metropolis temperature_for Annealed Annealer anneal nearby',
+    'quadratic': 'NoisyQuadratic simulate best_rates best_peak',
+})

@@ -1,0 +1,13 @@
+"""When the run matters: other loops, checkpoints, guards, scale"""
+
+# Made by tools/facade.py from the modules' own `__all__`.
+from .. import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, {
+    'torch_lr': 'ScheduleLR',
+    'checkpoint': 'FORMAT CheckpointCB',
+    'guards': 'NaNGuardCB EarlyStopCB CSVLoggerCB TensorBoardCB',
+    'scale': 'GradAccumCB GradClipCB MixedPrecisionCB EMACB TimerCB AccelerateCB',
+    'fast': 'CompileCB',
+    'finetune': 'split_params FreezeCB predict',
+})

@@ -1,0 +1,11 @@
+"""To look at a schedule, and to say it elsewhere"""
+
+# Made by tools/facade.py from the modules' own `__all__`.
+from .. import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, {
+    'plot': 'new_axes label_lines png',
+    'lint': 'Finding lint_schedule',
+    'translate': 'translate overlay',
+    'explorer': 'dial explore explore_peaks',
+})

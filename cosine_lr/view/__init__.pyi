@@ -1,0 +1,12 @@
+# Made by tools/facade.py from the modules' own `__all__`.
+from .plot import new_axes as new_axes
+from .plot import label_lines as label_lines
+from .plot import png as png
+from .lint import Finding as Finding
+from .lint import lint_schedule as lint_schedule
+from .translate import translate as translate
+from .translate import overlay as overlay
+from .explorer import dial as dial
+from .explorer import explore as explore
+from .explorer import explore_peaks as explore_peaks
+__all__: list[str]
