@@ -60,8 +60,9 @@ def number(
 
 def whole(name: str, x: Any, least: int | None = None, most: int | None = None) -> int:
     "`x` as a plain whole number within its bounds"
-    fine = isinstance(x, numbers.Integral) and not isinstance(x, bool) and not _outside(x, None, least, None, most)
-    if not fine: refuse(name, x, f'a whole number{_limits(None, least, None, most)}')
+    bounds = None, least, None, most
+    fine = isinstance(x, numbers.Integral) and not isinstance(x, bool) and not _outside(x, *bounds)
+    if not fine: refuse(name, x, f'a whole number{_limits(*bounds)}')
     return int(x)
 
 # %% ../nbs/check.ipynb #kinds
@@ -78,9 +79,9 @@ def rate(name: str, x: Any) -> Any:
     return x
 
 def choice(name: str, x: Any, options: Sequence[str]) -> str:
-    "`x` itself, one of some words"
-    *most, last = map(repr, options)
-    if not isinstance(x, str) or x not in options: refuse(name, x, f"{', '.join(most)} or {last}" if most else last)
+    "`x` itself, one of several words"
+    *others, last = map(repr, options)
+    if not isinstance(x, str) or x not in options: refuse(name, x, f"{', '.join(others)} or {last}")
     return x
 
 def flag(name: str, x: Any) -> bool:
