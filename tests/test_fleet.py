@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from cosine_lr import DataLoaders, Fleet, Learner, RecorderCB, ScheduleCB, constant, cosine, digits_dls, fleet, join, linear, run_fleet, tensor_loader, tracing
+from cosine_lr import (DataLoaders, Learner, RecorderCB, ScheduleCB, constant, cosine, digits_dls, join, linear, run_fleet,
+                       tensor_loader)
+from cosine_lr.lab import Runs, fleet, tracing
 
 pytestmark = pytest.mark.slow
 
@@ -345,7 +347,7 @@ def test_runs_are_found_by_name_schedule_or_word():
     with pytest.raises(KeyError, match='no schedule is called'): runs[5*cosine()]
     with pytest.raises(KeyError): runs['']
     with pytest.raises(TypeError, match='by a name, or a schedule, got 0'): runs[0]
-    assert list(runs['cosine'].schedules) == list(runs[.5*cosine()].schedules) == ['0.5 * cosine(1, 0)'] and '0.5 * cosine(1, 0)' in runs and 'cosine' not in runs
+    assert list(runs['cosine'].schedules) == list(runs[.5*cosine()].schedules) == ['0.5 * cosine(1, 0)'] and '0.5 * cosine(1, 0)' in runs and 'cosine' in runs and 'sine' not in runs
     assert list(train(lr=dict(mine=.5*cosine()))[.5*cosine()].schedules) == ['mine']
 
 
@@ -521,7 +523,7 @@ def test_without_a_valid_loader_a_fleet_says_so():
 def test_a_damaged_file_is_no_fleet(tmp_path, cut):
     whole = train().save(tmp_path/'runs.npz') or (tmp_path/'runs.npz').read_bytes()
     (tmp_path/'runs.npz').write_bytes(whole[:int(cut*len(whole)) if cut == .5 else cut])
-    with pytest.raises(ValueError, match='no file that Fleet.save wrote'): Fleet.load(tmp_path/'runs.npz')
+    with pytest.raises(ValueError, match='no file that Runs.save wrote'): Runs.load(tmp_path/'runs.npz')
 
 
 def test_a_damaged_byte_is_found_or_does_not_matter(tmp_path):
@@ -531,8 +533,8 @@ def test_a_damaged_byte_is_found_or_does_not_matter(tmp_path):
     with zipfile.ZipFile(tmp_path/'runs.npz') as file: places = range(0, file.start_dir, 13) # in the arrays; their list at the end has no check sum
     for k in places:
         (tmp_path/'runs.npz').write_bytes(whole[:k] + bytes([whole[k] ^ 255]) + whole[k+1:])
-        try: again = Fleet.load(tmp_path/'runs.npz')
-        except ValueError as e: found += 'no file that Fleet.save wrote' in str(e)
+        try: again = Runs.load(tmp_path/'runs.npz')
+        except ValueError as e: found += 'no file that Runs.save wrote' in str(e)
         else: assert np.array_equal(again.losses, runs.losses) and again.values.keys() == runs.values.keys() and all(np.array_equal(again.values[m], v) for m, v in runs.values.items())
     assert found > len(places)/2
 

@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cosine_lr import cosine, digits_dls, trial
+from cosine_lr import cosine, digits_dls
+from cosine_lr.lab import trial
 from cosine_lr.lab.paired import holm
-from cosine_lr.lab.runs import Fleet
+from cosine_lr.lab.runs import Runs
 from cosine_lr.lab.trial import Regime
 
 NAMES = list(trial.rivals())
@@ -20,7 +21,7 @@ def made_up(monkeypatch, loss):
         luck = np.random.default_rng(0).normal(0, .01, (len(seeds), 1))
         measured = lambda split: np.stack([luck + loss(text.split(' @ ')[0], sched.a, split, regime) + np.zeros(regime.epochs) for text, sched in scheds.items()])
         values = {'train_loss': measured('running')} | {f'{split}_loss': measured(split), 'accuracy': 1 - 2*measured(split)}
-        return Fleet({name: repr(sched) for name, sched in scheds.items()}, seeds, values, values['train_loss'])
+        return Runs({name: repr(sched) for name, sched in scheds.items()}, seeds, values, values['train_loss'])
     monkeypatch.setattr(trial, 'run_regime', run_regime)
     return calls
 

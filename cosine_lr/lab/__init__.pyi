@@ -1,5 +1,5 @@
 # Made by tools/facade.py from the modules' own `__all__`.
-from .runs import Fleet as Fleet
+from .runs import Runs as Runs
 from .fleet import run_fleet as run_fleet
 from .stacked import stack_models as stack_models
 from .stacked import StackedSGD as StackedSGD

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call, grad_and_value, vmap
 from torch.utils.data import DataLoader, TensorDataset, default_collate, default_convert
-from .runs import Fleet
+from .runs import Runs
 from ..schedule import position
 from .stacked import member_columns, stack_models, stacked_optimizer
 from .tracing import compiled, traceable, traced
@@ -267,7 +267,7 @@ def _train_all(plan, todo, quiet):
 
 # %% ../../nbs/08_fleet.ipynb #collect
 def _collect(plan, rates, scheds, seeds, blocks):
-    "A `Fleet` from pairs (members, their arrays)"
+    "`Runs` from pairs (members, their arrays)"
     shape, sizes = (len(scheds), len(seeds)), plan.sizes
     losses, valid, accuracy = np.empty((*shape, len(rates))), *np.empty((2, *shape, plan.epochs))
     for members, arrays in blocks:
@@ -278,7 +278,7 @@ def _collect(plan, rates, scheds, seeds, blocks):
     ends = rates[len(sizes)-1::len(sizes)]
     values = dict(train_loss=train, valid_loss=valid, accuracy=accuracy, lr=np.broadcast_to(ends.T[:, None], lost.shape))
     values = {name: np.where(lost, np.nan, v) for name, v in values.items() if name != 'accuracy' or not np.isnan(accuracy).all()}
-    return Fleet({name: repr(s) for name, s in scheds.items()}, seeds, values, losses)
+    return Runs({name: repr(s) for name, s in scheds.items()}, seeds, values, losses)
 
 # %% ../../nbs/08_fleet.ipynb #plan-fleet
 def _named(lr):
@@ -339,7 +339,7 @@ def run_fleet(
     end='open', # where the last step stands, see `position`
     quiet=False, # no progress bar
     **hyper, # schedules or numbers for other fields of the optimizer, e.g. momentum=cosine(.95, .85)
-): # a `Fleet`
+): # `Runs`
     "Train every schedule with every seed, all at once; a run equals a `Learner`'s with the same seed, batches and schedule, but for rounding"
     scheds, seeds, device = _named(lr), _seeds(seeds), torch.device(device)
     if not _whole(epochs) or epochs < 1: raise ValueError(f"epochs must be a whole number, at least 1, got {epochs=}")

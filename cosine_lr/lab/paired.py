@@ -10,7 +10,7 @@ import math
 import numbers
 from dataclasses import dataclass
 import numpy as np
-from .runs import Fleet
+from .runs import Runs
 
 # %% ../../nbs/lab/paired.ipynb #interval
 def mean_interval(differences, level=.95): # [..., n] paired differences, or any numbers
@@ -53,10 +53,10 @@ class Comparison:
 # %% ../../nbs/lab/paired.ipynb #scores
 def scores_of(runs, name, metric, epoch):
     "{seed: score} of one schedule"
-    if not isinstance(runs, (Fleet, dict)): raise TypeError(f"runs must be a Fleet, or a dictionary {{name: {{seed: score}}}}, got {runs!r:.60}")
-    names = list(runs.schedules if isinstance(runs, Fleet) else runs)
+    if not isinstance(runs, (Runs, dict)): raise TypeError(f"runs must be Runs, or a dictionary {{name: {{seed: score}}}}, got {runs!r:.60}")
+    names = list(runs.schedules if isinstance(runs, Runs) else runs)
     if name not in names: raise ValueError(f"there is no schedule called {name!r}; choose from {names}")
-    if not isinstance(runs, Fleet):
+    if not isinstance(runs, Runs):
         if not isinstance(runs[name], dict): raise ValueError(f"runs[{name!r}] must be a dictionary {{seed: score}}, got {runs[name]!r:.60}")
         return runs[name]
     if metric not in runs.values: raise ValueError(f"metric must be one of {list(runs.values)}, got {metric=}")
@@ -66,11 +66,11 @@ def scores_of(runs, name, metric, epoch):
 
 # %% ../../nbs/lab/paired.ipynb #compare
 def compare(
-    runs, # a `Fleet`, or {name: {seed: score}} of runs made elsewhere
+    runs, # `Runs`, or {name: {seed: score}} of runs made elsewhere
     a, # name of a schedule
     b, # name of its rival
     metric='valid_loss', # what to compare; of runs made elsewhere, what their scores are called
-    epoch=-1, # the epoch of a `Fleet` to look at
+    epoch=-1, # the epoch of `Runs` to look at
     level=.95, # confidence of the interval
 ): # a `Comparison`
     "Is `a` different from `b`? The mean difference over runs paired by seed, its bootstrap interval, and p by flipping signs"

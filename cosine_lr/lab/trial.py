@@ -19,7 +19,7 @@ from .paired import compare, holm, mean_interval, scores_of
 from ..view.plot import label_lines, new_axes, png
 from ..post import coded_factor, printed_factor
 from ..recipes import multistep, one_cycle, wsd
-from .runs import Fleet
+from .runs import Runs
 from ..schedule import Schedule, constant, cosine, finite_number, linear
 
 # %% ../../nbs/09_trial.ipynb #rivals
@@ -87,16 +87,16 @@ def run_regime(
     scheds, # {name: schedule}
     seeds, # how many, from 0; or a list of seeds
     split='test', # what to measure after each epoch: 'train', 'valid' or 'test'
-): # a `Fleet` with values train_loss, {split}_loss, accuracy (on the split) and lr
+): # `Runs` with values train_loss, {split}_loss, accuracy (on the split) and lr
     "Train every schedule with every seed in one regime, and measure on one split"
     if not isinstance(regime, Regime): raise TypeError(f"regime must be a Regime, got {regime!r:.60}")
     runs = run_fleet(regime.model, regime.dls(split), scheds, seeds, regime.epochs, quiet=True)
     values = {'train_loss': runs.values['train_loss'], f'{split}_loss': runs.values['valid_loss'], **{m: runs.values[m] for m in ('accuracy', 'lr')}}
-    return Fleet(runs.schedules, runs.seeds, values, runs.losses)
+    return Runs(runs.schedules, runs.seeds, values, runs.losses)
 
 # %% ../../nbs/09_trial.ipynb #choose
 def _grid(regime, names, seeds, split, peaks):
-    "A `Fleet` with schedules 'name @ peak', for every name and every peak"
+    "`Runs` with schedules 'name @ peak', for every name and every peak"
     scheds = rivals()
     return run_regime(regime, {f'{name} @ {peak:.3g}': peak*scheds[name] for name in names for peak in peaks}, seeds, split)
 

@@ -111,12 +111,12 @@ def explore(
 
 # %% ../../nbs/view/explorer.ipynb #explore-peaks
 def explore_peaks(
-    fleets, # {peak: the `Fleet` of runs with it}, all with the same schedules, seeds and epochs
+    fleets, # {peak: the `Runs` with it}, all with the same schedules, seeds and epochs
     metric='accuracy', # what to show, e.g. 'valid_loss'
     peak=None, # the peak to begin with; the middle one, if None
 ): # a panel with one knob, `peak`
     "Drag the peak learning rate, and see the band of results move"
-    if not isinstance(fleets, dict) or not fleets: raise ValueError(f"fleets must be a dictionary with a Fleet for each peak, got {fleets!r:.60}")
+    if not isinstance(fleets, dict) or not fleets: raise ValueError(f"fleets must be a dictionary with Runs for each peak, got {fleets!r:.60}")
     if any(metric not in runs.values for runs in fleets.values()): raise ValueError(f"metric must be recorded in every fleet, got {metric=}")
     every = np.concatenate([runs.values[metric].ravel() for runs in fleets.values()])
     peaks = sorted(fleets)
