@@ -1,0 +1,23 @@
+"""What mypy and pyright must refuse: a line that a checker lets pass is reported, its `ignore` being unused."""
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from cosine_lr import Learner, ScheduleCB, ScheduleLR, cosine, digits_dls, join, linear, lr_find
+
+model = nn.Linear(64, 10)
+learn = Learner(model, digits_dls(), F.cross_entropy)
+opt = torch.optim.SGD(model.parameters(), lr=.1)
+
+learn.fit('three')  # type: ignore
+learn.fit(3, cbs='progress')  # type: ignore
+learn.fit(epochs=3)  # type: ignore
+Learner(model, digits_dls(), F.cross_entropy, lr='high')  # type: ignore
+join([linear(0, 1), cosine()], at=.1)  # type: ignore
+join([.1, .2], at=[.1])  # type: ignore
+cosine('high')  # type: ignore
+'high'*cosine()  # type: ignore
+ScheduleLR(opt, lr=.1*cosine())  # type: ignore
+ScheduleLR(opt, lr=.1*cosine(), total_steps='many')  # type: ignore
+ScheduleCB(lr=.1)  # type: ignore
+lr_find(learn).suggestion + 1  # type: ignore
