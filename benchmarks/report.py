@@ -203,9 +203,12 @@ def readme_table(report):
     if 'finders' in report:
         times = [ratio(report['finders']['mlp'], 'lr_find, one sweep', to)[1] for to in ('torch-lr-finder', 'fastai')]
         extras.append("`lr_find` takes {:.2f} of torch-lr-finder's time and {:.2f} of fastai's.".format(*times))
-    return '\n'.join(['## Beside its peers', "Processor's time of a training step, as a multiple of the loop one writes by hand over tensors in memory: digits, batch 64, validation after each epoch, one",
-                      f"thread; median [quartiles] of {about['rounds']} rounds.", '', table(['', *(names[model] for model in loops)], rows), '', *extras,
-                      f"Measured on {about['date']} on {about['cores']} cores ({about['machine']}) by `{REDO}`, which takes about {minutes:.0f} minutes and writes [the whole report](../benchmarks/report.md):",
+    intro = ['CPU time per step, relative to a hand-written in-memory loop (= 1): digits, batch 64, validation after each',
+             f"epoch, one thread; median [quartiles] of {about['rounds']} rounds."]
+    about_it = (f"Measured on {about['date']} on {about['cores']} cores ({about['machine']}) by `{REDO}`, which takes about "
+                f"{minutes:.0f} minutes and writes [the whole report](../benchmarks/report.md):")
+    rows = table(['', *(names[model] for model in loops)], rows)
+    return '\n'.join(['## Beside its peers', *intro, '', rows, '', *extras, about_it,
                       'what was kept and what was not, sweeps, how costs grow, imports and packages.'])
 
 
