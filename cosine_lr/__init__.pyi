@@ -7,9 +7,9 @@ from .schedule import polynomial as polynomial
 from .schedule import exponential as exponential
 from .schedule import constant as constant
 from .schedule import join as join
-from .schedule import position as position
-from .schedule import write_field as write_field
-from .schedule import bind_fields as bind_fields
+from .plan import position as position
+from .plan import write_field as write_field
+from .plan import bind_fields as bind_fields
 from .recipes import warmup as warmup
 from .recipes import warmup_cosine as warmup_cosine
 from .recipes import wsd as wsd

@@ -15,7 +15,7 @@ from .learner import Callback, CancelFitException
 from .view.lint import lint_schedule
 from .metric import Metric, classes, fetched, kept
 from .view.plot import new_axes
-from .schedule import bind_fields, position, write_field
+from .plan import bind_fields, position, write_field
 
 # %% ../nbs/05_callback.ipynb #to-cpu
 def _map_tensors(f, x):

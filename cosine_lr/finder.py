@@ -24,7 +24,8 @@ from .callback import MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatch
 from .learner import Callback, CancelEpochException, CancelFitException, Learner, _check_fit
 from .view.plot import new_axes
 from .rules import FACTORS, RULES, Advice, Advised, agree, refusal
-from .schedule import cosine, exponential, linear, write_field
+from .schedule import cosine, exponential, linear
+from .plan import write_field
 
 # %% ../nbs/06_finder.ipynb #lrfinder-cb
 class LRFinderCB(Callback):

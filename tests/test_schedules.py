@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from cosine_lr import *
 from cosine_lr.learner import Learner
 from cosine_lr.view.lint import lint_schedule
-from cosine_lr.schedule import Ramp, bind_fields
+from cosine_lr.plan import bind_fields
+from cosine_lr.schedule import Ramp
+from cosine_lr.shapes import *
 
 settings.register_profile('project', deadline=None, derandomize=True, max_examples=150)
 settings.load_profile('project')

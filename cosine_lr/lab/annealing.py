@@ -13,7 +13,8 @@ import random
 from dataclasses import dataclass, field
 import numpy as np
 from ..view.plot import new_axes
-from ..schedule import cosine, position
+from ..schedule import cosine
+from ..plan import position
 
 # %% ../../nbs/lab/annealing.ipynb #metropolis
 def metropolis(

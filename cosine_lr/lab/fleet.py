@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch.func import functional_call, grad_and_value, vmap
 from torch.utils.data import DataLoader, TensorDataset, default_collate, default_convert
 from .runs import Runs
-from ..schedule import position
+from ..plan import position
 from .stacked import member_columns, stack_models, stacked_optimizer
 from .tracing import compiled, traceable, traced
 

@@ -11,7 +11,7 @@ import numbers
 from dataclasses import dataclass
 import numpy as np
 import torch
-from ..schedule import position
+from ..plan import position
 
 # %% ../../nbs/lab/quadratic.ipynb #model
 def _squares(rates, curvature, noise, squares): # rates: an iterable of numbers, or of columns [n, 1]

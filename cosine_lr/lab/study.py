@@ -29,7 +29,8 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from .annealing import check_temperature, metropolis, nearby, temperature_for
-from ..schedule import cosine, position
+from ..schedule import cosine
+from ..plan import position
 
 # %% ../../nbs/lab/study.ipynb #neighbour
 def _neighbour(dist, value, rng):

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from ..callback import MetricsCB, ScheduleCB
 from ..learner import Callback, CancelBatchException, TrainCB
-from ..schedule import write_field
+from ..plan import write_field
 from .torch_lr import ScheduleLR
 
 # %% ../../nbs/run/checkpoint.ipynb #pack-list

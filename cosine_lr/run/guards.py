@@ -15,7 +15,7 @@ from pathlib import Path
 from ..callback import MetricsCB
 from .checkpoint import _rank, _set_opt, _set_saved
 from ..learner import Callback, CancelBatchException, CancelFitException
-from ..schedule import write_field
+from ..plan import write_field
 
 # %% ../../nbs/run/guards.ipynb #scores
 def _table(cb, learn):

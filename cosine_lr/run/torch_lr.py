@@ -14,7 +14,8 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from ..view.plot import new_axes
-from ..schedule import Schedule, bind_fields, linear, position, write_field
+from ..schedule import Schedule, linear
+from ..plan import bind_fields, position, write_field
 
 # %% ../../nbs/11_torch.ipynb #clock
 @dataclass(frozen=True)
