@@ -62,7 +62,7 @@ def ours(task, *cbs):
     learn = Learner(task.model, DataLoaders(task.train, task.valid), F.cross_entropy, PEAK, opt_func=SGD,
                     cbs=[ScheduleCB(lr=SCHED), RecorderCB(), scores, ProgressCB(file=io.StringIO()), *cbs])
     learn.fit(task.epochs)
-    return learn.step, scores.rows[-1]['accuracy']
+    return learn.steps, scores.rows[-1]['accuracy']
 
 
 def compiled(task): return ours(task, CompileCB())

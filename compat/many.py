@@ -15,7 +15,7 @@ class KillAt(Callback):
     order = 100
     def __init__(self, step): self.at = step
     def after_step(self, learn):
-        if learn.step == self.at and int(os.environ.get('RANK', 0)) == 1: os.kill(os.getpid(), signal.SIGKILL)
+        if learn.steps == self.at and int(os.environ.get('RANK', 0)) == 1: os.kill(os.getpid(), signal.SIGKILL)
 
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -35,7 +35,7 @@ if args.group > 1: cbs.append(GradAccumCB(args.group))
 model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
 learn = Learner(model, dls, F.cross_entropy, opt_func=lambda params, lr: torch.optim.SGD(params, lr=lr, momentum=.9))
 learn.fit(3, cbs=cbs)
-seen = dict(processes=many.engine.num_processes, loss=rec['loss'].tolist(), lr=rec['lr'].tolist(), rows=scores.rows, step=learn.step,
+seen = dict(processes=many.engine.num_processes, loss=rec['loss'].tolist(), lr=rec['lr'].tolist(), rows=scores.rows, step=learn.steps,
             weights=[p.tolist() for p in learn.model.parameters()])
 with open(f'{args.out}.{many.engine.process_index}', 'w', encoding='utf-8') as file: json.dump(seen, file)
 many.engine.wait_for_everyone()

@@ -60,7 +60,7 @@ class ScheduleCB(Callback):
 
     def before_batch(self, learn):
         if not learn.training: return
-        pos = learn.step / max(learn.total - (self.end == 'closed'), 1) # `position`, whose checks were made in `__init__`
+        pos = learn.steps / max(learn.total - (self.end == 'closed'), 1) # `position`, whose checks were made in `__init__`
         for group, field, sched in self.writes: write_field(group, field, sched(pos))
 
 # %% ../nbs/05_callback.ipynb #recorder-cb
@@ -223,7 +223,7 @@ class ProgressCB(Callback):
     def before_epoch(self, learn): self.bar.set_description(f"epoch {learn.epoch}", refresh=False)
 
     def after_step(self, learn):
-        self.bar.update(learn.step - self.bar.n)
+        self.bar.update(learn.steps - self.bar.n)
         if time.perf_counter() - self.looked >= self.every:
             self.looked = time.perf_counter()
             self.bar.set_postfix(loss=f"{learn.loss.item():.3f}", refresh=False)

@@ -52,12 +52,12 @@ class LRFinderCB(Callback):
         if not learn.training: raise CancelEpochException
 
     def before_batch(self, learn):
-        factor = self.lr_mult**learn.step * (self.cosine_annealing(learn.step) if self.anneal else 1)
+        factor = self.lr_mult**learn.steps * (self.cosine_annealing(learn.steps) if self.anneal else 1)
         for g, start in zip(learn.opt.param_groups, self.starts): write_field(g, 'lr', start*factor)
 
     def after_loss(self, learn):
         loss = learn.loss.item()
-        self.epochs.append(learn.step)
+        self.epochs.append(learn.steps)
         self.lrs.append(float(learn.opt.param_groups[0]['lr']))
         self.losses.append(loss)
         self.min = min(self.min, loss)

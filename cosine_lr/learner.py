@@ -42,7 +42,7 @@ class Callback:
     def backward(self, learn): "Computes gradients"
     def after_backward(self, learn): "Gradients are there, the weights are still the old ones"
     def step(self, learn): "Changes the weights"
-    def after_step(self, learn): "The weights are new, and `learn.step` counts the step"
+    def after_step(self, learn): "The weights are new, and `learn.steps` counts the step"
     def after_batch(self, learn): "After a batch that was not cancelled"
     def cleanup_batch(self, learn): "After every batch"
     def after_epoch(self, learn): "After a pass that was not cancelled"
@@ -128,7 +128,7 @@ def _locate(error, hook, learn):
     elif len(error.args) == 1: error.args = (f"{error.args[0]}\n{note}",)
 
 # %% ../nbs/04_learner.ipynb #script
-def _count_step(learn): learn.step += 1
+def _count_step(learn): learn.steps += 1
 
 def _script(hooks, training):
     "All that is done with a batch, in order"
@@ -159,14 +159,14 @@ class Learner:
         _check_lr(lr)
         _check_fit(n_epochs, {name: getattr(self.dls, name) for name, used in (('train', train), ('valid', valid)) if used})
         self.n_epochs, self.epochs, self.epoch, self.iter, self.training = int(n_epochs), range(n_epochs), None, None, train
-        self.step, self.total = 0, self.n_epochs*len(self.dls.train) if train else 0
+        self.steps, self.total = 0, self.n_epochs*len(self.dls.train) if train else 0
         self.opt = self.opt_func(self.model.parameters(), lr=lr)
         self.active = [*self.cbs, *(cbs or ())]
         self._hooks = _bind(self.active)
         self._run('fit', self._all_epochs, train, valid)
 
     @property
-    def pos(self): return self.step / (self.total or 1) # 0 where nothing is trained
+    def pos(self): return self.steps / (self.total or 1) # 0 where nothing is trained
 
     def _all_epochs(self, train, valid):
         for self.epoch in self.epochs:

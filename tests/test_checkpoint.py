@@ -41,7 +41,7 @@ def train(folder=None, *cbs, epochs=EPOCHS, every=3, log=silent):
     keep = [CheckpointCB(folder, every=every, best=('valid_loss', min), log=log)] if folder else []
     learn.fit(epochs, cbs=[ScheduleCB(lr=.02*cosine()), rec, scores, *keep, *cbs])
     tensors = [*learn.model.state_dict().values(), *[v for state in learn.opt.state.values() for v in state.values()]]
-    return [t.tolist() for t in tensors], rec['loss'].tolist(), rec['lr'].tolist(), scores.rows, learn.step
+    return [t.tolist() for t in tensors], rec['loss'].tolist(), rec['lr'].tolist(), scores.rows, learn.steps
 
 
 @pytest.fixture(scope='module')
@@ -121,7 +121,7 @@ class Stop(Exception): pass
 class StopAfter(Callback):
     def __init__(self, step): self.at = step
     def after_step(self, learn):
-        if learn.step == self.at: raise Stop
+        if learn.steps == self.at: raise Stop
 
 
 def stop_after(folder, step):
@@ -368,5 +368,5 @@ def test_the_best_epoch_needs_a_validation(tmp_path, epochs):
     learn = learner()
     keep = lambda: [CheckpointCB(tmp_path, best=('valid_loss', min), log=silent), MetricsCB(log=silent)]
     with pytest.raises(ValueError, match=r"CheckpointCB\(best='valid_loss'\) needs a validation after each epoch"): learn.fit(epochs, valid=False, cbs=keep())
-    assert learn.step == 17                                            # no second epoch for nothing
+    assert learn.steps == 17                                            # no second epoch for nothing
     learn.fit(epochs, train=False, cbs=keep())                         # nothing is trained: nothing to keep

@@ -63,7 +63,7 @@ class ScalerCB(Callback):
         with torch.autocast('cpu', torch.bfloat16): learn.preds = learn.model(learn.batch[0])
     def get_loss(self, learn): learn.loss = learn.loss_func(learn.preds.float(), learn.batch[1])
     def zero_grad(self, learn):
-        if learn.step % 3 == 2: learn.opt.zero_grad() # drops them
+        if learn.steps % 3 == 2: learn.opt.zero_grad() # drops them
         for p in learn.model.parameters():
             if p.grad is not None: p.grad.mul_(.5*learn.dice.random())
     def backward(self, learn): learn.scaler.scale(learn.loss).backward()
@@ -73,8 +73,8 @@ class ScalerCB(Callback):
         learn.scaler.update()
     def after_step(self, learn):
         self.trap('callback')
-        self.log.append(learn.step)
-        learn.history.append(learn.step)
+        self.log.append(learn.steps)
+        learn.history.append(learn.steps)
 
 
 class World:
@@ -310,7 +310,7 @@ def test_every_sweep_sees_batches_of_its_own():
 def test_a_callback_that_ends_the_sweep_is_named():
     class Enough(Callback):
         def after_step(self, learn):
-            if learn.step == 30: raise CancelFitException
+            if learn.steps == 30: raise CancelFitException
     with pytest.raises(ValueError, match=r"one of \['Enough'\] ended it after 30 of 140 batches"): lr_find(toy([Enough()]))
 
 

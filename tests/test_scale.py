@@ -88,7 +88,7 @@ def test_the_guard_keeps_no_copy_of_lost_weights():
             if learn.iter == 7: learn.model[0].weight.data.fill_(float('inf'))  # the batch after which a copy is due
     learn = learner(NaNGuardCB(every=4, log=silent), Lose())
     learn.fit(1, valid=False)
-    assert all(p.isfinite().all() for p in learn.model.parameters()) and learn.step == 16
+    assert all(p.isfinite().all() for p in learn.model.parameters()) and learn.steps == 16
 
 
 def test_the_guard_leaves_validation_to_the_learner():

@@ -213,7 +213,7 @@ def _plan(learn, cb, on_resume):
 
 def _follow(learn, cb, plan):
     "Let a `ScheduleCB` write the values of `plan`"
-    def value(field, i): return lambda pos: plan.at(learn.step)[field][i]
+    def value(field, i): return lambda pos: plan.at(learn.steps)[field][i]
     cb.writes = [(g, field, value(field, i)) for field in cb.scheds for i, g in enumerate(learn.opt.param_groups)]
 
 # %% ../../nbs/run/checkpoint.ipynb #parts
@@ -351,11 +351,11 @@ class CheckpointCB(Callback):
     def _own(self): return self.state['own'][_rank()]
 
     def _save(self, learn, done):
-        for _, plan in self.plans: plan.step(learn.step)
+        for _, plan in self.plans: plan.step(learn.steps)
         own = _gather(_get_own(learn, self.start))
         if _rank(): return
         state = _pack(dict(
-            format=FORMAT, torch=torch.__version__, epoch=learn.epoch, done=learn.iter + 1, batches=len(learn.dl), step=learn.step,
+            format=FORMAT, torch=torch.__version__, epoch=learn.epoch, done=learn.iter + 1, batches=len(learn.dl), step=learn.steps,
             model=_get_tensors(learn.model), grads=_get_grads(learn), opt=dict(kind=_kind(learn.opt), state=learn.opt.state_dict()),
             plans=[plan for _, plan in self.plans]), 'checkpoint')
         _write(self.folder/f'batch-{done:09d}-{{digest}}.pt', state | dict(own=own))
@@ -367,7 +367,7 @@ class CheckpointCB(Callback):
         _set_tensors(learn.model, state['model'])
         _set_grads(learn, state['grads'])
         _set_opt(learn.opt, state['opt']['state'])
-        learn.step = state['step']
+        learn.steps = state['step']
         for name, values in self._own()['cbs'].items():
             for attribute, value in values.items(): _set_saved(_stateful(learn)[name], attribute, value)
         _set_dice(learn.dls, self._own()['dice'])

@@ -98,7 +98,7 @@ class CompileCB(Callback):
 
     def _program(self, learn):
         "The step for a batch of this shape, compiled when it is first seen"
-        if not learn.step: # it makes the optimizer's state, if there is one
+        if not learn.steps: # it makes the optimizer's state, if there is one
             _check_batch(learn.batch)
             return _whole_step(learn, self.n_inp)
         shape = tuple((t.shape, t.dtype) for t in learn.batch)

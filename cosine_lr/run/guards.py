@@ -181,12 +181,12 @@ class TensorBoardCB(Callback):
 
     def after_batch(self, learn):
         if not learn.training or (learn.iter + 1) % self.every or _rank(): return
-        self.writer.add_scalar('loss', learn.loss.item(), learn.step)
-        self.writer.add_scalar('lr', float(learn.opt.param_groups[0]['lr']), learn.step)
+        self.writer.add_scalar('loss', learn.loss.item(), learn.steps)
+        self.writer.add_scalar('lr', float(learn.opt.param_groups[0]['lr']), learn.steps)
 
     def after_epoch(self, learn):
         if learn.training or _rank(): return
-        for name, value in _row(self.scores, learn).items(): self.writer.add_scalar(f'epoch/{name}', value, learn.step)
+        for name, value in _row(self.scores, learn).items(): self.writer.add_scalar(f'epoch/{name}', value, learn.steps)
 
     def cleanup_fit(self, learn):
         if hasattr(self.writer, 'flush'): self.writer.flush()
