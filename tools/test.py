@@ -28,6 +28,7 @@ WIDGET_AS_TEXT = re.compile(r'Error displaying widget|Loading widget|^(HBox|VBox
 # Which of our modules each of our modules may import.
 ARROWS = {
     'check': set(),
+    'torch_inside': set(),
     'schedule': {'view.lint', 'view.plot', 'view.translate'},
     'plan': set(),
     'shapes': {'schedule'},
