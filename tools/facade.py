@@ -24,7 +24,7 @@ CHOSEN = {
 WINGS = {
     'view': ('To look at a schedule, and to say it elsewhere', ['plot', 'lint', 'translate', 'explorer']),
     'run': ('When the run matters: other loops, checkpoints, guards, scale',
-            ['torch_lr', 'checkpoint', 'guards', 'scale', 'fast', 'finetune']),
+            ['torch_lr', 'saving', 'checkpoint', 'guards', 'scale', 'fast', 'finetune']),
     'lab': ('To find out: fleets of runs, paired trials, annealed search',
             ['runs', 'fleet', 'stacked', 'tracing', 'paired', 'trial', 'probe', 'search', 'study', 'annealing', 'quadratic']),
 }

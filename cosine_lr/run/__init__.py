@@ -5,6 +5,7 @@ from .. import attach
 
 __getattr__, __dir__, __all__ = attach(__name__, {
     'torch_lr': 'ScheduleLR',
+    'saving': 'pack unpack SavableState',
     'checkpoint': 'FORMAT CheckpointCB',
     'guards': 'NaNGuardCB EarlyStopCB CSVLoggerCB TensorBoardCB',
     'scale': 'GradAccumCB GradClipCB MixedPrecisionCB EMACB TimerCB AccelerateCB',

@@ -1,5 +1,8 @@
 # Made by tools/facade.py from the modules' own `__all__`.
 from .torch_lr import ScheduleLR as ScheduleLR
+from .saving import pack as pack
+from .saving import unpack as unpack
+from .saving import SavableState as SavableState
 from .checkpoint import FORMAT as FORMAT
 from .checkpoint import CheckpointCB as CheckpointCB
 from .guards import NaNGuardCB as NaNGuardCB
