@@ -34,9 +34,10 @@ setup(
     ],
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=[cfg['lib_path'], f"{cfg['lib_path']}.*"]),
-    package_data={cfg['lib_path']: ['py.typed']},
+    package_data={'': ['*.pyi', 'py.typed']},
     install_requires=cfg['requirements'].split(),
-    extras_require={key.removesuffix('_requirements'): value.split() for key, value in cfg.items() if key.endswith('_requirements')},
+    extras_require={key.removesuffix('_requirements'): value.split() for key, value in cfg.items()
+                    if key.endswith('_requirements')},
     entry_points={
         'console_scripts': cfg['console_scripts'].split(),
         'nbdev': [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"],

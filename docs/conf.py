@@ -14,7 +14,11 @@ nb_execution_mode = 'off'  # the notebooks are committed with their outputs
 nb_merge_streams = True
 html_theme = 'furo'  # follows the reader's choice of light or dark
 html_title = project
-html_theme_options = {'source_repository': config['DEFAULT']['git_url'], 'source_branch': config['DEFAULT']['branch'], 'source_directory': 'nbs/'}
+html_theme_options = {
+    'source_repository': config['DEFAULT']['git_url'],
+    'source_branch': config['DEFAULT']['branch'],
+    'source_directory': 'nbs/',
+}
 html_css_files = ['figures.css']
 html_static_path = ['static']
 html_show_sourcelink = False

@@ -1,6 +1,8 @@
-"""The built wheel in other people's loops (compat/), then every notebook with nbdev 3 and fastcore 2; run by `make compat` in .venv-compat.
+"""The built wheel in other people's loops (compat/), then with nbdev 3 and fastcore 2; run by `make compat`.
 
-Name one or more parts to run only those: `wheel clients notebooks`. The wheel is built and installed anew only when the package has changed.
+Name one or more parts to run only those: `wheel clients export notebooks`. Of the notebooks the numbered
+ones run; with --all they all do. The wheel is built and installed anew only when the package has changed.
+All of it is in .venv-compat.
 """
 import argparse
 import hashlib
@@ -9,24 +11,31 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from functools import partial
 from pathlib import Path
 
-from test import PACKAGE, ROOT, run_notebooks
+from test import export as exported_by
+from tutorial import PACKAGE, ROOT, notebooks, run_notebooks
 
 BIN = Path(sys.executable).parent
 STAMP = BIN.parent/'wheel.sha256'
 METADATA = ('settings.ini', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE')
+QUIET = dict(OMP_NUM_THREADS='1', HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false')
 
 
 def call(*command, **kwargs):
     "Run a command of this Python's environment, away from the repository's own package."
-    env = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'} | dict(OMP_NUM_THREADS='1', HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false')
+    env = os.environ | QUIET
+    env.pop('PYTHONPATH', None)
     return subprocess.run([str(part) for part in command], env=env, **kwargs).returncode
 
 
 def digest(root):
+    "Of all that goes into the wheel."
     sha = hashlib.sha256()
-    for path in sorted([*(root/PACKAGE).rglob('*.py'), root/PACKAGE/'py.typed', *(root/name for name in METADATA)]):
+    files = [path for kind in ('*.py', '*.pyi', 'py.typed') for path in (root/PACKAGE).rglob(kind)]
+    for path in sorted([*files, *(root/name for name in METADATA)]):
         if path.exists(): sha.update(path.relative_to(root).as_posix().encode() + b'\0' + path.read_bytes())
     return sha.hexdigest()
 
@@ -38,41 +47,61 @@ def wheel(root, tmp):
     for name in METADATA:
         if (root/name).exists(): shutil.copy(root/name, tmp)
     shutil.copytree(root/PACKAGE, tmp/PACKAGE, ignore=shutil.ignore_patterns('__pycache__', '.*'))
-    pip = (sys.executable, '-m', 'pip', '--quiet', '--disable-pip-version-check')
-    if call(*pip, 'wheel', '--no-deps', '--no-build-isolation', '--wheel-dir', tmp/'dist', tmp): return ['the wheel cannot be built']
-    if call(*pip, 'install', '--no-deps', '--force-reinstall', *(tmp/'dist').glob('*.whl')): return ['the wheel cannot be installed']
-    if call(*pip, 'check', stdout=subprocess.DEVNULL): print('pip check: some of the other packages disagree among themselves')
+    pip = partial(call, sys.executable, '-m', 'pip', '--quiet', '--disable-pip-version-check')
+    if pip('wheel', '--no-deps', '--no-build-isolation', '--wheel-dir', tmp/'dist', tmp):
+        return ['the wheel cannot be built']
+    if pip('install', '--no-deps', '--force-reinstall', *(tmp/'dist').glob('*.whl')):
+        return ['the wheel cannot be installed']
+    if pip('check', stdout=subprocess.DEVNULL): print('pip check: some of the other packages disagree')
     STAMP.write_text(digest(root))
     return []
 
 
 def clients(root, tmp):
-    "Schedules and ScheduleLR in torch, fastai, Lightning, ignite, Accelerate, transformers; optax and they as oracles"
-    return ['pytest failed'] if call(BIN/'pytest', '--quiet', '--no-header', '-p', 'no:cacheprovider', '--durations', '5', root/'compat', cwd=tmp) else []
+    "Schedules and ScheduleLR in torch, fastai, Lightning, ignite, Accelerate, transformers; they as oracles"
+    options = ['--quiet', '--no-header', '-p', 'no:cacheprovider', '--durations', '5']
+    status = call(BIN/'pytest', *options, root/'compat', cwd=tmp)
+    return [f'pytest ended with status {status}'] if status else []
 
 
-def notebooks(root, tmp):
-    "Every notebook, with nbdev 3 and fastcore 2, importing the wheel"
+def export(root, tmp):
+    "nbdev 3 exports every module as nbdev 2 does"
+    return exported_by(root, command='nbdev-export')
+
+
+def numbered(root, tmp, everything=False):
+    "The numbered notebooks, with nbdev 3 and fastcore 2, importing the wheel"
     for name in ('settings.ini', 'pyproject.toml'): shutil.copy(root/name, tmp)
     shutil.copytree(root/'nbs', tmp/'nbs', ignore=shutil.ignore_patterns('.*'))
+    for path in notebooks(tmp):
+        if not everything and not path.name[0].isdigit(): path.unlink()
     passed, reasons = run_notebooks(tmp, workers=2, command='nbdev-test')
     print(f'{len(passed)} passed, {len(reasons)} failed')
-    return [f'{name}: {reason}' for name, reason in reasons.items()] or ([] if passed else ['there are no notebooks'])
+    if not passed and not reasons: return ['there are no notebooks']
+    return [f'{name}: {reason}' for name, reason in reasons.items()]
 
 
 def main():
-    parts = {'wheel': wheel, 'clients': clients, 'notebooks': notebooks}
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = {'wheel': wheel, 'clients': clients, 'export': export, 'notebooks': numbered}
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument('parts', nargs='*', metavar='part', help=f"{', '.join(parts)} (default: all)")
-    chosen = parser.parse_args().parts or list(parts)
-    if unknown := set(chosen) - parts.keys(): parser.error(f'no part is called {sorted(unknown)[0]}')
+    parser.add_argument('--all', action='store_true', help='run every notebook, not the numbered ones alone')
+    args = parser.parse_args()
+    chosen = args.parts or list(parts)
+    unknown = [name for name in chosen if name not in parts]
+    if unknown: parser.error(f'no part is called {unknown[0]}')
     os.environ.pop('PYTHONPATH', None)
-    wrong = []
-    for name in chosen:
-        print(f'--- {parts[name].__doc__}', flush=True)
-        with tempfile.TemporaryDirectory() as tmp: faults = parts[name](ROOT, Path(tmp))
-        print(*faults, 'failed' if faults else 'ok', sep='\n', flush=True)
+    took, wrong = {}, []
+    for k, name in enumerate(chosen, 1):
+        start = time.monotonic()
+        print(f'--- {k} of {len(chosen)}, {name}: {parts[name].__doc__}', flush=True)
+        more = {'everything': True} if name == 'notebooks' and args.all else {}
+        with tempfile.TemporaryDirectory() as tmp: faults = parts[name](ROOT, Path(tmp), **more)
+        took[name] = f'{time.monotonic() - start:.0f} s'
+        print(*faults, f"{'failed' if faults else 'ok'} ({took[name]})", sep='\n', flush=True)
         if faults: wrong.append(name)
+    print('---', ', '.join(f'{name} {seconds}' for name, seconds in took.items()))
     sys.exit(f"make compat failed: {', '.join(wrong)}" if wrong else 0)
 
 

@@ -1,8 +1,9 @@
-"""Run every notebook in place, or those named, as JupyterLab would, but for cells marked `#| eval: false`: those keep their outputs.
+"""Run every notebook in place, or those named, as JupyterLab would.
 
-Of an output that is a widget and a picture, the picture is kept: where there is no kernel, a widget is a line of raw text. With --check, nothing
-is written: each output, a figure's bytes too, must be the one that stands in the notebook. It is, on the machine that made them, as kernels run on
-one thread; a processor of another kind rounds in other places.
+Cells marked `#| eval: false` keep their outputs. Of an output that is a widget and a picture, the picture is
+kept: where there is no kernel, a widget is a line of raw text. With --check, nothing is written: each
+output, a figure's bytes too, must be the one in the notebook. It is, on the machine that made them, as
+kernels run on one thread; a processor of another kind rounds in other places.
 """
 import argparse
 import os
@@ -12,7 +13,7 @@ import sys
 import nbformat
 from nbclient import NotebookClient
 
-from test import ROOT, WIDGET, is_evaluated, notebooks
+from tutorial import ROOT, WIDGET, is_evaluated, named, notebooks
 
 ADDRESS = re.compile(r' at 0x[0-9a-fA-F]+')
 
@@ -53,30 +54,36 @@ def shown(cell):
     "What a reader sees below a cell, as (kind, content); addresses in memory are left out"
     seen = []
     for output in joined(cell.get('outputs', ())):
-        for kind, text in ({output.name: output.text} if output.output_type == 'stream' else output.get('data', {})).items(): seen.append((kind, ADDRESS.sub('', str(text))))
+        data = {output.name: output.text} if output.output_type == 'stream' else output.get('data', {})
+        seen += [(kind, ADDRESS.sub('', str(text))) for kind, text in data.items()]
     return seen
 
 
 def differences(new, old):
     "Cells whose outputs are others, a line each"
     for a, b in zip(new.cells, old.cells, strict=True):
-        if kinds := sorted({kind for kind, _ in set(shown(a)) ^ set(shown(b))}): yield f"cell {a.id}: {', '.join(kinds)}"
+        kinds = {kind for kind, _ in set(shown(a)) ^ set(shown(b))}
+        if kinds: yield f"cell {a.id}: {', '.join(sorted(kinds))}"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument('names', nargs='*', metavar='notebook', help='names without .ipynb (default: all)')
-    parser.add_argument('--check', action='store_true', help='write nothing; fail where an output is not the one in the notebook')
+    parser.add_argument('--check', action='store_true',
+                        help='write nothing; fail where an output is not the one in the notebook')
     args = parser.parse_args()
-    paths = [path for path in notebooks(ROOT) if not args.names or path.stem in args.names]
-    if unknown := set(args.names) - {path.stem for path in paths}: parser.error(f'no notebook is called {sorted(unknown)[0]}')
-    failed = False
-    for path in paths:
-        print(path.relative_to(ROOT), flush=True)
+    try: paths = named(notebooks(ROOT), args.names)
+    except ValueError as error: parser.error(str(error))
+    differ = []
+    for k, path in enumerate(paths, 1):
+        print(f'{k} of {len(paths)}: {path.relative_to(ROOT)}', flush=True)
         nb = run(path)
-        if not args.check: nbformat.write(nb, path); continue
-        for line in differences(nb, nbformat.read(path, as_version=4)): failed = True; print(f'    {line}', flush=True)
-    sys.exit(failed)
+        found = [*differences(nb, nbformat.read(path, as_version=4))] if args.check else []
+        for line in found: print(f'    {line}', flush=True)
+        if found: differ.append(path.name)
+        if not args.check: nbformat.write(nb, path)
+    if differ: sys.exit(f"Other outputs than those in the notebook: {', '.join(differ)}")
 
 
 if __name__ == '__main__': main()

@@ -1,7 +1,7 @@
-"""Write the façade: `__init__.py` and `__init__.pyi` of the package and of its wings, from the modules' own `__all__`.
+"""Write the façade, from the modules' own `__all__`: `__init__.py` and `.pyi` of the package and its wings.
 
-The package shows the names that README and the numbered notebooks put into a reader's hands; each wing shows all names of
-its modules. Names are imported when they are first used. With --check, nothing is written.
+The package shows the names that README and the numbered notebooks put into a reader's hands; each wing shows
+all names of its modules. Names are imported when they are first used. With --check, nothing is written.
 """
 import argparse
 import ast
@@ -15,10 +15,14 @@ PACKAGE = 'cosine_lr'
 
 # The modules whose names the package shows, in reading order.
 ROOMS = ['schedule', 'plan', 'recipes', 'data', 'metric', 'learner', 'callback', 'finder', 'post',
-         'lab.fleet', 'lab.paired', 'lab.trial', 'lab.annealing', 'lab.search', 'run.torch_lr', 'run.checkpoint']
+         'lab.fleet', 'lab.paired', 'lab.trial', 'lab.annealing', 'lab.search',
+         'run.torch_lr', 'run.checkpoint']
 # Of a module that has more names than a reader of the story meets, those that are shown.
 CHOSEN = {
-    'lab.paired': ['compare'], 'lab.trial': ['run_trial'], 'lab.annealing': ['anneal'], 'lab.search': ['search_schedule'],
+    'lab.paired': ['compare'],
+    'lab.trial': ['run_trial'],
+    'lab.annealing': ['anneal'],
+    'lab.search': ['search_schedule'],
     'run.checkpoint': ['CheckpointCB'],
 }
 WINGS = {
@@ -26,9 +30,12 @@ WINGS = {
     'run': ('When the run matters: other loops, checkpoints, guards, scale',
             ['torch_lr', 'saving', 'checkpoint', 'guards', 'scale', 'fast', 'finetune']),
     'lab': ('To find out: fleets of runs, paired trials, annealed search',
-            ['runs', 'fleet', 'stacked', 'tracing', 'paired', 'trial', 'probe', 'search', 'study', 'annealing', 'quadratic']),
+            ['runs', 'fleet', 'stacked', 'tracing', 'paired', 'trial', 'probe', 'search', 'study',
+             'annealing', 'quadratic']),
 }
-CORE_DOC = 'Learning-rate annealing, taught by building it: schedules, a training loop, a learning-rate finder'
+MADE = '# Made by tools/facade.py from the modules\' own `__all__`.\n'
+CORE_DOC = ('Learning-rate annealing, taught by building it: '
+            'schedules, a training loop, a learning-rate finder')
 ATTACH = '''
 def attach(package: str, rooms: dict) -> tuple: # `rooms`: {module: its names}
     "`__getattr__`, `__dir__` and `__all__` of a package whose names are imported when they are first used"
@@ -46,7 +53,8 @@ def names_of(root, module):
     "The `__all__` of a module, read without importing it."
     tree = ast.parse((root/PACKAGE/f"{module.replace('.', '/')}.py").read_text(encoding='utf-8'))
     for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '__all__': return ast.literal_eval(node.value)
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '__all__':
+            return ast.literal_eval(node.value)
     raise ValueError(f'{module} has no __all__')
 
 
@@ -54,8 +62,10 @@ def table(rooms):
     "The rooms as Python source, at most 110 columns."
     lines = []
     for room, names in rooms.items():
-        parts = textwrap.wrap(' '.join(names), 95 - len(room)) or ['']
-        lines.append(f"    {room!r}: " + ("\n" + ' '*(8 + len(room))).join(f"{part + (' ' if i < len(parts) - 1 else '')!r}" for i, part in enumerate(parts)) + ',')
+        *parts, last = textwrap.wrap(' '.join(names), 95 - len(room)) or ['']
+        pieces = [repr(f'{part} ') for part in parts] + [repr(last)]
+        indent = '\n' + ' '*(8 + len(room))
+        lines.append(f'    {room!r}: {indent.join(pieces)},')
     return '{\n' + '\n'.join(lines) + '\n}'
 
 
@@ -70,21 +80,22 @@ def version(root):
 
 def files(root):
     "What the façade consists of: {path from the root: text}."
-    rooms = {room: CHOSEN.get(room) or names_of(root, room) for room in ROOMS} | {'view': []}
     unknown = {name for room, names in CHOSEN.items() for name in names if name not in names_of(root, room)}
     if unknown: raise ValueError(f'no module exports {sorted(unknown)}')
-    made = '# Made by tools/facade.py from the modules\' own `__all__`.\n'
-    made_files = {
-        f'{PACKAGE}/__init__.py': f'"""{CORE_DOC}"""\n\n{version(root)}\n\n{made}from importlib import import_module\n\n{ATTACH}\n\n'
-                                  f"__getattr__, __dir__, __all__ = attach(__name__, {table(rooms)})\n",
-        f'{PACKAGE}/__init__.pyi': f'{made}{stub(rooms)}__version__: str\n__all__: list[str]\n',
-    }
+    rooms = {room: CHOSEN.get(room) or names_of(root, room) for room in ROOMS} | {'view': []}
+    head = f'{version(root)}\n\n{MADE}from importlib import import_module\n\n{ATTACH}'
+    made = init(PACKAGE, CORE_DOC, head, rooms) | {
+        f'{PACKAGE}/__init__.pyi': f'{MADE}{stub(rooms)}__version__: str\n__all__: list[str]\n'}
     for wing, (doc, modules) in WINGS.items():
         inside = {module: names_of(root, f'{wing}.{module}') for module in modules}
-        made_files[f'{PACKAGE}/{wing}/__init__.py'] = (
-            f'"""{doc}"""\n\n{made}from .. import attach\n\n__getattr__, __dir__, __all__ = attach(__name__, {table(inside)})\n')
-        made_files[f'{PACKAGE}/{wing}/__init__.pyi'] = f'{made}{stub(inside)}__all__: list[str]\n'
-    return made_files
+        made |= init(f'{PACKAGE}/{wing}', doc, f'{MADE}from .. import attach', inside)
+        made[f'{PACKAGE}/{wing}/__init__.pyi'] = f'{MADE}{stub(inside)}__all__: list[str]\n'
+    return made
+
+
+def init(folder, doc, head, rooms):
+    attached = f'__getattr__, __dir__, __all__ = attach(__name__, {table(rooms)})'
+    return {f'{folder}/__init__.py': f'"""{doc}"""\n\n{head}\n\n{attached}\n'}
 
 
 def faults(root):
@@ -94,7 +105,8 @@ def faults(root):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument('--check', action='store_true', help='write nothing; fail where a file differs')
     if parser.parse_args().check: sys.exit('\n'.join(faults(ROOT)) or 0)
     for name, text in files(ROOT).items(): (ROOT/name).write_text(text, encoding='utf-8')

@@ -4,13 +4,15 @@ import base64
 import posixpath
 import re
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 import nbformat
 from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTICE = '<!-- Made from nbs/index.ipynb by tools/readme.py: edit the notebook, then run `make prepare`. -->\n\n'
+NOTICE = ('<!-- Made from nbs/index.ipynb by tools/readme.py: edit the notebook, then run `make prepare`. -->'
+          '\n\n')
 FIGURES = 'docs/readme'
 EXTENSIONS = {'image/svg+xml': 'svg', 'image/png': 'png', 'image/jpeg': 'jpg'}
 DIRECTIVE = re.compile(r'#\s*\|\s*([\w-]+)\s*:?\s*(.*)')
@@ -56,7 +58,8 @@ def build(notebook):
         if cell.cell_type == 'raw' or 'hide' in told or told.get('include') == 'false': continue
         if cell.cell_type == 'markdown': cell.source = from_root(cell.source)
         if cell.cell_type == 'code':
-            if told.get('echo') == 'false' or 'hide_input' in told: cell.metadata['transient'] = {'remove_source': True}
+            if told.get('echo') == 'false' or 'hide_input' in told:
+                cell.metadata['transient'] = {'remove_source': True}
             if told.get('output') == 'false' or 'hide_output' in told: cell.outputs = []
             cell.outputs = [output for output in cell.outputs if output.get('name') != 'stderr']
             figures.update(lift_figures(cell, alt=told.get('fig-alt', cell.id.replace('-', ' '))))
@@ -83,12 +86,12 @@ def faults(root):
     readme = root/'README.md'
     if not readme.exists(): return ['README.md is missing']
     wanted, found = text.splitlines(), readme.read_text(encoding='utf-8').splitlines()
-    lines = zip(wanted + [None] * len(found), found + [None] * len(wanted))
-    differ = next((f'README.md, line {n}: has {b!r}, the notebook gives {a!r}' for n, (a, b) in enumerate(lines, 1) if a != b), None)
-    return ([differ] if differ else []) + [
-        f'{path} is missing or differs from the notebook' for path, image in figures.items()
-        if not (root/path).exists() or (root/path).read_bytes() != image] + [
-        f'{path} is no longer in the notebook' for path in stale(root, figures)]
+    pairs = enumerate(zip_longest(wanted, found), 1)
+    told = [f'README.md, line {n}: has {b!r}, the notebook gives {a!r}' for n, (a, b) in pairs if a != b]
+    stand = {path: (root/path).read_bytes() for path in figures if (root/path).exists()}
+    wrong = [path for path, image in figures.items() if stand.get(path) != image]
+    return [*told[:1], *(f'{path} is missing or differs from the notebook' for path in wrong),
+            *(f'{path} is not in the notebook' for path in stale(root, figures))]
 
 
 def write(root):
@@ -102,9 +105,10 @@ def write(root):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--check', action='store_true', help='write nothing; fail if README.md is out of step')
+    parser.add_argument('--check', action='store_true', help='write nothing; fail if README.md is another')
     if not parser.parse_args().check: return write(ROOT)
-    if found := faults(ROOT): sys.exit('\n'.join(found + ['Run `make prepare` to rebuild it.']))
+    found = faults(ROOT)
+    if found: sys.exit('\n'.join([*found, 'Run `make prepare` to rebuild it.']))
 
 
 if __name__ == '__main__': main()

@@ -1,4 +1,7 @@
-"""Read the site that tools/docs.py built, in a real browser: pages, links, images, formulas, search, and nothing fetched from elsewhere."""
+"""Read the site that tools/docs.py built, in a real browser: pages, links, images, formulas and search.
+
+Nothing may be fetched from elsewhere.
+"""
 import argparse
 import sys
 import threading
@@ -10,21 +13,33 @@ from urllib.parse import urldefrag, urlsplit
 from playwright.sync_api import sync_playwright
 
 from browser import QUIET, chromium
-from test import ROOT
+from tutorial import ROOT
+
+SEEN_AT_LEAST = ('index', '00_schedule', '09_trial', 'view/explorer', 'glossary', 'reference/schedule')
+NOT_SHOWN = 'els => els.filter(e => !(e.complete && e.naturalWidth)).map(e => e.src)'
+ANSWERED = "/finished|did not match|found/.test(document.querySelector('.search-summary')?.innerText ?? '')"
 
 
 class Silent(SimpleHTTPRequestHandler):
     def log_message(self, *args): pass
 
 
+def serve(folder):
+    "A server for a folder, on a free port; its address."
+    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Silent, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f'http://127.0.0.1:{server.server_port}'
+
+
 def look(page, url):
     "Open one page; its faults, its links and the anchors it has."
     faults = []
+    ours = 'data:', 'blob:', f'http://{urlsplit(url).netloc}/'
     page.on('response', lambda r: faults.append(f'{r.url}: status {r.status}') if r.status >= 400 else None)
-    page.on('request', lambda r: faults.append(f'asks for {r.url}') if not r.url.startswith(('data:', 'blob:', f'http://{urlsplit(url).netloc}/')) else None)
+    page.on('request', lambda r: faults.append(f'asks for {r.url}') if not r.url.startswith(ours) else None)
     page.on('pageerror', lambda e: faults.append(f'script error: {e}'))
     page.goto(url, wait_until='networkidle')
-    faults += [f'image not shown: {src}' for src in page.eval_on_selector_all('img', 'els => els.filter(e => !(e.complete && e.naturalWidth)).map(e => e.src)')]
+    faults += [f'image not shown: {image}' for image in page.eval_on_selector_all('img', NOT_SHOWN)]
     formulas, set_ = (len(page.query_selector_all(s)) for s in ('.math', '.math mjx-container'))
     if set_ < formulas: faults.append(f'{formulas - set_} of {formulas} formulas are not set')
     links = page.eval_on_selector_all('a[href]', 'els => els.map(e => e.href)')
@@ -44,10 +59,11 @@ def crawl(browser, start):
         yield from (f'{url.removeprefix(here)}: {fault}' for fault in faults)
         found = [link for link in found if link.startswith(here)]
         links += [(url, link) for link in found]
-        waiting += [bare for link in found if (bare := urldefrag(link).url) not in seen and bare.endswith('.html')]
+        waiting += [bare for link in found if (bare := urldefrag(link).url).endswith('.html')]
     for url, link in links:
         bare, anchor = urldefrag(link)
-        if bare in seen and anchor and anchor not in seen[bare]: yield f'{url.removeprefix(here)}: no such place: {link.removeprefix(here)}'
+        if bare in seen and anchor and anchor not in seen[bare]:
+            yield f'{url.removeprefix(here)}: no such place: {link.removeprefix(here)}'
     print(f'{len(seen)} pages, {len(links)} links between them')
 
 
@@ -58,32 +74,41 @@ def found_by(browser, start, words):
     page.locator('.sidebar-search').fill(words)
     page.keyboard.press('Enter')
     page.locator('#search-results p.search-summary').wait_for()
-    page.wait_for_function("/finished|did not match|found/.test(document.querySelector('.search-summary')?.innerText ?? '')")
+    page.wait_for_function(ANSWERED)
     links = page.eval_on_selector_all('#search-results li a', 'els => els.map(e => e.getAttribute("href"))')
     page.close()
     return links
 
 
+def photograph(browser, address, out):
+    "Some pages, in the light theme and in the dark one."
+    for theme in ('light', 'dark'):
+        for name in SEEN_AT_LEAST:
+            page = browser.new_page(color_scheme=theme, viewport=dict(width=1280, height=900))
+            page.goto(f'{address}/{name}.html', wait_until='networkidle')
+            figure = page.query_selector('.cell_output img')
+            if theme == 'dark' and figure: figure.scroll_into_view_if_needed()
+            page.screenshot(path=out/f"{name.replace('/', '-')}-{theme}.png")
+            page.close()
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument('--site', type=Path, default=ROOT/'_docs', help='the site (default: _docs)')
-    parser.add_argument('--out', type=Path, default=ROOT/'results'/'site', help='where screenshots go (default: results/site)')
+    parser.add_argument('--out', type=Path, default=ROOT/'results'/'site',
+                        help='where screenshots go (default: results/site)')
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Silent, directory=args.site))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    start = f'http://127.0.0.1:{server.server_port}/index.html'
+    address = serve(args.site)
+    start = f'{address}/index.html'
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium(), args=QUIET)
         faults = [*crawl(browser, start)]
-        if not any('schedule' in link for link in found_by(browser, start, 'cosine')): faults.append('a search for "cosine" does not find the notebook of schedules')
+        if not any('schedule' in link for link in found_by(browser, start, 'cosine')):
+            faults.append('a search for "cosine" does not find the notebook of schedules')
         if found_by(browser, start, 'xyzzyplugh'): faults.append('a search for nonsense finds something')
-        for theme in ('light', 'dark'):
-            for name in ('index', '00_schedule', '09_trial', 'explorer', 'glossary', 'reference/schedule'):
-                page = browser.new_page(color_scheme=theme, viewport=dict(width=1280, height=900))
-                page.goto(start.replace('index', name), wait_until='networkidle')
-                if theme == 'dark' and (figure := page.query_selector('.cell_output img')): figure.scroll_into_view_if_needed()
-                page.screenshot(path=args.out/f"{name.replace('/', '-')}-{theme}.png")
+        photograph(browser, address, args.out)
         browser.close()
     print(*faults, sep='\n')
     print(f"The site {'has faults' if faults else 'works'}; screenshots are in {args.out}")

@@ -1,29 +1,26 @@
-"""Every check of the repository but the slow tests, in order; the last line counts the notebooks that ran: `N passed, M failed`.
+"""Every check of the repository but the slow tests, in order.
 
-Name one or more checks to run only those: `python tools/test.py arrows readme`.
+The last line counts the notebooks that ran: `N passed, M failed`. Name one or more checks to run only those:
+`python tools/test.py arrows readme`.
 """
 import argparse
 import ast
-import json
-import os
+import io
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from configparser import ConfigParser
+import tokenize
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import facade
 import readme
+import typed
+from tutorial import MAX_KB, PACKAGE, ROOT, load, not_ready, notebooks, run_notebooks, same_names, tool
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = 'cosine_lr'
-MAX_NOTEBOOK_KB = 400
 ANY = object()
-WIDGET = 'application/vnd.jupyter.widget-view+json'
-WIDGET_AS_TEXT = re.compile(r'Error displaying widget|Loading widget|^(HBox|VBox|Box|Output|interactive|\w*(Slider|Progress|Text))\(', re.MULTILINE)
 
 # Which of our modules each of our modules may import.
 ARROWS = {
@@ -70,28 +67,20 @@ ARROWS = {
     '__init__': set(),
 }
 
-
-def notebooks(root):
-    base = root/'nbs'
-    return sorted(path for path in base.rglob('*.ipynb')
-                  if not any(part[0] in '_.' for part in path.relative_to(base).parts))
+# The most that the arrows may be, and the floors: the modules on the longest way down.
+MOST_ARROWS, MOST_FLOORS = 70, 7
+# How long the core may be: lines and KiB of code, without docstrings, comments and blank lines.
+SEVEN = ('schedule', 'recipes', 'data', 'metric', 'learner', 'callback', 'finder')
+SIZES = {SEVEN: (650, 34), (*SEVEN, 'plan', 'post', 'check', 'state'): (900, 46)}
 
 
 def modules(root):
     return sorted(path for path in (root/PACKAGE).rglob('*.py') if path.name != '_modidx.py')
 
 
-def tool(name, *args, root, **kwargs):
-    "Start a command of this Python's environment in `root`; one that is missing raises FileNotFoundError."
-    env = {key: value for key, value in os.environ.items() if key != 'IN_TEST'}  # under IN_TEST, nbdev_export does nothing
-    env.update(OMP_NUM_THREADS='1', PYTHONUNBUFFERED='1')
-    return subprocess.Popen([str(Path(sys.executable).parent/name), *args], cwd=root, env=env, text=True, encoding='utf-8',
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kwargs)
-
-
-def output_of(name, *args, root):
+def output_of(name, *args, root, **env):
     "What a tool printed, and a line for its exit status unless that was 0."
-    process = tool(name, *args, root=root)
+    process = tool(name, *args, root=root, **env)
     text, _ = process.communicate()
     return text, [f'{name} ended with status {process.returncode}:\n{text}'] if process.returncode else []
 
@@ -107,10 +96,11 @@ def copy_tree(root, to):
 
 def clean(root):
     "Notebooks are clean, executed and small, and open anywhere"
-    faults = []
+    faults = same_names(notebooks(root))
     for path in notebooks(root):
-        if (kb := path.stat().st_size/1000) > MAX_NOTEBOOK_KB: faults.append(f'{path.name}: {kb:.0f} KB, over {MAX_NOTEBOOK_KB}')
-        faults += [f'{path.name}: {fault}' for fault in not_ready(json.loads(path.read_text(encoding='utf-8')))]
+        kb = path.stat().st_size/1000
+        if kb > MAX_KB: faults.append(f'{path.name}: {kb:.0f} KB, over {MAX_KB}')
+        faults += [f'{path.name}: {fault}' for fault in not_ready(load(path))]
     with tempfile.TemporaryDirectory() as tmp:
         copy_tree(root, copy := Path(tmp))
         _, failed = output_of('nbdev_clean', root=copy)
@@ -120,39 +110,23 @@ def clean(root):
     return faults
 
 
-def not_ready(nb):
-    cells = [cell for cell in nb['cells'] if cell['cell_type'] == 'code']
-    if not cells or '%pip install' not in ''.join(nb['cells'][0]['source']): yield 'the first cell does not install cosine_lr where it is missing, as in Colab'
-    if cells and not any(cell['outputs'] for cell in cells): yield 'no cell has an output: commit it executed'
-    for cell in cells:
-        if any(output['output_type'] == 'error' for output in cell['outputs']): yield f"cell {cell['id']} ended in an error"
-        for data in (output.get('data', {}) for output in cell['outputs']):
-            if WIDGET in data or WIDGET_AS_TEXT.search(''.join(data.get('text/plain', ''))): yield f"cell {cell['id']} holds a widget, which is raw text on GitHub: make prepare keeps a picture of it"
-        if not cell['outputs'] and is_evaluated(cell) and prints(''.join(cell['source'])): yield f"cell {cell['id']} prints, but has no output"
-
-
-def prints(source):
-    "Is there a print(…) among the cell's top-level statements?"
-    try: tree = ast.parse(source)
-    except SyntaxError: return False  # a magic
-    return any(isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and getattr(node.value.func, 'id', '') == 'print'
-               for node in tree.body)
-
-
-def export(root):
+def export(root, command='nbdev_export'):
     "Modules are what the notebooks export"
     with tempfile.TemporaryDirectory() as tmp:
         copy_tree(root, copy := Path(tmp))
         for path in (copy/PACKAGE).rglob('*.py'):
             if path.name != '__init__.py': path.unlink()
-        text, faults = output_of('nbdev_export', root=copy)
+        _, faults = output_of(command, root=copy)
         if faults: return faults
-        there, fresh = ({path.relative_to(base).as_posix(): path.read_bytes() for path in (base/PACKAGE).rglob('*.py')}
-                        for base in (root, copy))
+        there, fresh = python_of(root), python_of(copy)
     faults += [f'{name}: no notebook exports it' for name in sorted(there.keys() - fresh)]
     faults += [f'{name}: missing; run nbdev_export' for name in sorted(fresh.keys() - there)]
     return faults + [f'{name}: differs from its notebook; run nbdev_export'
                      for name in sorted(there.keys() & fresh) if there[name] != fresh[name]]
+
+
+def python_of(root):
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in (root/PACKAGE).rglob('*.py')}
 
 
 def facade_in_step(root):
@@ -166,140 +140,215 @@ def names(root):
     return text.splitlines() if failed and text else failed
 
 
+def ruff(root):
+    "No undefined or unused names, no line over 110 columns, in modules, notebooks, tests and tools"
+    text, failed = output_of('ruff', 'check', '--quiet', '--output-format', 'concise', root=root)
+    return text.splitlines() if failed and text else failed
+
+
+def types(root):
+    "mypy and pyright accept a user's scripts, know their types, and refuse wrong calls"
+    return typed.faults(root)
+
+
+# --- who imports whom ---
+
 def arrows(root):
-    "Modules import only what the design allows, and no other module's private names"
+    "Modules import only what the design allows, downwards, and no other module's private names"
+    found = list(imports(root))
     paths = {module_name(path.relative_to(root/PACKAGE)): path for path in modules(root)}
-    faults = [f'{module}: not in the table of arrows in tools/test.py' for module in paths if module not in ARROWS]
-    for module, path in paths.items():
-        allowed, tree = ARROWS.get(module, set()), ast.parse(path.read_text(encoding='utf-8'))
-        for target, name, line in own_imports(tree, paths, package_of(path.relative_to(root/PACKAGE))):
-            where = f'{path.relative_to(root)}:{line}'
-            if target not in paths: faults.append(f'{where}: imports {PACKAGE}.{target}, which does not exist')
-            elif allowed is not ANY and target not in allowed: faults.append(f'{where}: {module} may not import {target}')
-            if name.startswith('_') and target != '__init__': faults.append(f'{where}: imports the private name {target}.{name}')
-    return faults
+    unlisted = sorted(paths.keys() - ARROWS.keys())
+    faults = [f'{module}: not in the table of arrows in tools/test.py' for module in unlisted]
+    for module, target, name, line, _ in found:
+        allowed, where = ARROWS.get(module, set()), f'{paths[module].relative_to(root)}:{line}'
+        if target not in paths: faults.append(f'{where}: imports {PACKAGE}.{target}, which does not exist')
+        elif allowed is not ANY and target not in allowed:
+            faults.append(f'{where}: {module} may not import {target}')
+        if name.startswith('_') and target != '__init__':
+            faults.append(f'{where}: imports the private name {target}.{name}')
+    return faults + list(shape(found))
+
+
+def shape(found):
+    "What is wrong with all arrows together: too many, too deep, in a circle, or the core needs a wing."
+    outside = {'cli', '__init__', *facade.WINGS}
+    inner = [each for each in found if each[0] not in outside and each[1] not in outside]
+    below = {}
+    for module, target, *_ in inner: below.setdefault(module, set()).add(target)
+    count = sum(map(len, below.values()))
+    if count > MOST_ARROWS: yield f'{count} arrows, over {MOST_ARROWS}'
+    try: way = longest_way(below)
+    except CycleError as error: yield f"a circle: {' → '.join(error.args[1])}"
+    else:
+        print(f'{count} arrows of {MOST_ARROWS}, {len(way)} floors of {MOST_FLOORS}', flush=True)
+        if len(way) > MOST_FLOORS: yield f"{len(way)} floors, over {MOST_FLOORS}: {' → '.join(way)}"
+    for module, target, _, line, lazy in inner:
+        if '.' in module or '.' not in target: continue
+        if not target.startswith('view.'): yield f'{module}, line {line}: the core may not import {target}'
+        elif not lazy: yield f'{module}, line {line}: the core may import {target} only inside a function'
+
+
+def longest_way(below):
+    "The modules on the longest way down, from {module: those that it imports}."
+    ways = {}
+    for module in TopologicalSorter(below).static_order():  # what is imported comes first
+        ways[module] = module, *max((ways[target] for target in below.get(module, ())), key=len, default=())
+    return max(ways.values(), key=len, default=())
 
 
 def module_name(path):
-    "A path below the package as a dotted name; a package is named after its folder, the whole one '__init__'."
+    "A path below the package as a dotted name: a wing has that of its folder, the package itself '__init__'."
     parts = path.with_suffix('').parts
     return '.'.join(parts[:-1] if parts[-1] == '__init__' and len(parts) > 1 else parts)
 
 
-def package_of(path): return (PACKAGE, *path.parts[:-1])
+def imports(root):
+    "Each import of ours, wherever it stands: (module, imported module, imported name, line, in a function?)."
+    paths = {module_name(path.relative_to(root/PACKAGE)): path for path in modules(root)}
+    for module, path in paths.items():
+        package = (PACKAGE, *path.relative_to(root/PACKAGE).parts[:-1])
+        tree = ast.parse(path.read_text(encoding='utf-8'))
+        lazy = {id(node) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
+        for node in ast.walk(tree):
+            for target, name in imported(node, paths, package):
+                if target.split('.')[0] != PACKAGE: continue
+                target = target.removeprefix(PACKAGE).removeprefix('.') or '__init__'
+                yield module, target, name, node.lineno, id(node) in lazy
 
 
-def own_imports(tree, known, package):
-    "Each import of a module of ours, wherever it stands, as (module, imported name, line)."
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import): found = [(alias.name, '') for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            above = package[:len(package) + 1 - node.level] if node.level else ()
-            base = '.'.join([*above, *filter(None, [node.module])])
-            whole = {alias.name: f'{base}.{alias.name}' for alias in node.names}
-            found = [(path, '') if path.removeprefix(f'{PACKAGE}.') in known else (base, name) for name, path in whole.items()]
-        else: continue
-        for target, name in found:
-            if target.split('.')[0] == PACKAGE: yield target.removeprefix(PACKAGE).removeprefix('.') or '__init__', name, node.lineno
+def imported(node, known, package):
+    "What one node of a syntax tree imports, as (module, name)."
+    if isinstance(node, ast.Import): return [(alias.name, '') for alias in node.names]
+    if not isinstance(node, ast.ImportFrom): return []
+    above = package[:len(package) + 1 - node.level] if node.level else ()
+    base = '.'.join([*above, *filter(None, [node.module])])
+    whole = {alias.name: f'{base}.{alias.name}' for alias in node.names}
+    return [(path, '') if path.removeprefix(f'{PACKAGE}.') in known else (base, name)
+            for name, path in whole.items()]
 
+
+# --- how long the core is ---
+
+def sizes(root):
+    "The core stays small: lines and KiB of code, without docstrings, comments and blank lines"
+    faults = []
+    for names, (most_lines, most_kib) in SIZES.items():
+        paths = [path for name in names if (path := root/PACKAGE/f'{name}.py').exists()]
+        code = [line for path in paths for line in code_lines(path.read_text(encoding='utf-8'))]
+        lines, kib = len(code), sum(len(line.encode()) + 1 for line in code)/1024
+        print(f'{len(paths)} modules: {lines} lines of {most_lines}, {kib:.1f} KiB of {most_kib}', flush=True)
+        if lines > most_lines: faults.append(f"{', '.join(names)}: {lines} lines of code, over {most_lines}")
+        if kib > most_kib: faults.append(f"{', '.join(names)}: {kib:.1f} KiB of code, over {most_kib}")
+    return faults
+
+
+def code_lines(text):
+    "The lines of a module without docstrings, comments, blank lines and the `__all__` that nbdev writes."
+    tree, lines = ast.parse(text), text.splitlines()
+    kinds = ast.Module, ast.ClassDef, ast.FunctionDef
+    owners = [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    firsts = [node.body[0] for node in owners if ast.get_docstring(node) is not None]
+    docs = {(first.lineno, first.col_offset) for first in firsts}
+    for token in reversed([*tokenize.generate_tokens(io.StringIO(text).readline)]):
+        if token.type == tokenize.COMMENT or token.start in docs: cut(lines, token.start, token.end)
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '__all__':
+            lines[node.lineno - 1:node.end_lineno] = ['']*(node.end_lineno - node.lineno + 1)
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+def cut(lines, start, end):
+    "Take out what stands between two places, each a line, counted from 1, and a column."
+    (first, left), (last, right) = start, end
+    rest = lines[last - 1][right:]
+    lines[first - 1:last] = [lines[first - 1][:left], *['']*(last - first)]
+    lines[last - 1] += rest
+
+
+# --- README, and what notebooks cannot test ---
 
 def readme_in_step(root):
     "README.md is made from nbs/index.ipynb, and quotes the true count"
-    faults, count = readme.faults(root), len(notebooks(root))
-    quoted = set(re.findall(r'^\s*(\d+ passed, \d+ failed)$', (root/'README.md').read_text(encoding='utf-8'), re.MULTILINE)) \
-        if (root/'README.md').exists() else set()
-    if quoted != {f'{count} passed, 0 failed'}:
-        faults.append(f"README.md should quote '{count} passed, 0 failed', as `make test` prints it, and quotes {sorted(quoted) or 'nothing'}")
+    faults, wanted = readme.faults(root), f'{len(notebooks(root))} passed, 0 failed'
+    text = (root/'README.md').read_text(encoding='utf-8') if (root/'README.md').exists() else ''
+    quoted = set(re.findall(r'^\s*(\d+ passed, \d+ failed)$', text, re.MULTILINE))
+    if quoted != {wanted}:
+        faults.append(f"README.md should quote '{wanted}', as `make test` prints it, "
+                      f"and quotes {sorted(quoted) or 'nothing'}")
     return faults
 
 
 def pytests(root, which='not slow'):
     "What notebooks cannot test"
-    text, failed = output_of('python', '-m', 'pytest', '--quiet', '--no-header', '--durations', '5', '-m', which, 'tests', root=root)
-    print(text.rstrip())
-    return ['pytest failed'] if failed else []
+    process = tool('python', '-m', 'pytest', '--quiet', '--no-header', '-p', 'progress', '--numprocesses', 2,
+                   '--durations', 5, '-m', which, 'tests', root=root, PYTHONPATH=f"{root}:{ROOT/'tools'}")
+    for line in process.stdout: print(line, end='', flush=True)
+    return [f'pytest ended with status {status}'] if (status := process.wait()) else []
 
 
 def slow_pytests(root):
-    "What takes minutes to test: the command, import time, kills, databases, memory, compilers, every way out of a range test"
+    "What takes minutes to test: commands, kills, databases, memory, compilers, each way out of a range test"
     return pytests(root, 'slow')
 
 
-# --- the notebooks ---
-
-def flags(cell):
-    return set(re.findall(r'^#\s*\|\s*(.+?)\s*$', ''.join(cell['source']), re.MULTILINE))
 
 
-def is_evaluated(cell, skip=frozenset()):
-    "Would nbdev_test run this cell? `skip` holds settings.ini's tst_flags."
-    told = flags(cell)
-    return bool(''.join(cell['source']).strip()) and not any(
-        re.fullmatch(r'eval:\s*false', flag, re.IGNORECASE) or flag in skip for flag in told)
-
-
-def run_notebooks(root, workers, command='nbdev_test'):
-    "Run each notebook by nbdev_test, which nbdev 3 calls nbdev-test; return the names of those that passed, and a reason for each other one."
-    started, failed = set(), set()
-    dash = '-' if '-' in command else '_'
-    process = tool(command, f'--do{dash}print', f'--n{dash}workers', str(workers), root=root)
-    reporting = False
-    for line in process.stdout:
-        print(line, end='', flush=True)
-        started.update(Path(name).name for name in re.findall(r'Starting (.*?\.ipynb)', line))  # two workers may share a line
-        if line.startswith('nbdev Tests Failed'): reporting = True
-        elif reporting and (match := re.fullmatch(r'\s+(\S.*\.ipynb)', line.rstrip())): failed.add(match[1])
-    status = process.wait()
-
-    config = ConfigParser(delimiters=['='])
-    config.read(root/'settings.ini', encoding='utf-8')
-    skip = set(config['DEFAULT']['tst_flags'].split())
-    reasons = {}
-    for path in notebooks(root):
-        cells = [cell for cell in json.loads(path.read_text(encoding='utf-8'))['cells'] if cell['cell_type'] == 'code']
-        if path.name in failed: reasons[path.name] = 'a cell failed'
-        elif path.name not in started: reasons[path.name] = 'did not run (skip_exec?)'
-        elif not any(is_evaluated(cell, skip) for cell in cells): reasons[path.name] = 'has no cell that is evaluated'
-        elif status and not failed: reasons[path.name] = f'{command} ended with status {status}'
-    return {path.name for path in notebooks(root)} - reasons.keys(), reasons
-
-
-CHECKS = {'clean': clean, 'export': export, 'facade': facade_in_step, 'names': names, 'arrows': arrows, 'readme': readme_in_step, 'pytest': pytests, 'slow': slow_pytests}
+CHECKS = {
+    'clean': clean, 'export': export, 'facade': facade_in_step, 'names': names, 'ruff': ruff,
+    'arrows': arrows, 'sizes': sizes, 'types': types, 'readme': readme_in_step,
+    'pytest': pytests, 'slow': slow_pytests,
+}
 
 
 def attempt(check, root):
     "The check's faults; one that cannot do its work is at fault itself."
-    try: return check(root)
+    try: return list(check(root))
     except Exception as error: return [f'{type(error).__name__}: {error}']
 
 
+def all_notebooks(root, workers):
+    "Those that passed, and why each other one did not."
+    try: return run_notebooks(root, workers)
+    except Exception as error:
+        return set(), {path.name: f'{type(error).__name__}: {error}' for path in notebooks(root)}
+
+
+def stages(asked):
+    "The checks to make, in order; the slow tests only where they are asked for."
+    known = [*CHECKS, 'notebooks']
+    unknown = [name for name in asked if name not in known]
+    if unknown: raise ValueError(f'no check is called {unknown[0]}')
+    return [name for name in known if name in asked or (not asked and name != 'slow')]
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('checks', nargs='*', metavar='check', help=f"{', '.join(CHECKS)}, notebooks (default: all)")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('checks', nargs='*', metavar='check',
+                        help=f"{', '.join(CHECKS)}, notebooks (default: all but slow)")
     parser.add_argument('--root', type=Path, default=ROOT, help='the repository to check')
     parser.add_argument('--workers', type=int, default=2, help='notebooks at a time (default: 2)')
     args = parser.parse_args()
-    if unknown := set(args.checks) - CHECKS.keys() - {'notebooks'}: parser.error(f'no check is called {sorted(unknown)[0]}')
-    chosen = args.checks or [*(CHECKS.keys() - {'slow'}), 'notebooks']
+    try: chosen = stages(args.checks)
+    except ValueError as error: parser.error(str(error))
 
-    wrong = []
-    for name, check in CHECKS.items():
-        if name not in chosen: continue
-        start = time.perf_counter()
-        print(f'--- {check.__doc__}', flush=True)
-        faults = attempt(check, args.root)
-        print(*faults, f"{'failed' if faults else 'ok'} ({time.perf_counter() - start:.0f} s)", sep='\n', flush=True)
+    took, wrong, passed, reasons = {}, [], set(), {}
+    for k, name in enumerate(chosen, 1):
+        start = time.monotonic()
+        what = CHECKS[name].__doc__ if name in CHECKS else 'Every notebook runs'
+        print(f'--- {k} of {len(chosen)}, {name}: {what}', flush=True)
+        if name in CHECKS: faults = attempt(CHECKS[name], args.root)
+        else:
+            passed, reasons = all_notebooks(args.root, args.workers)
+            faults = [f'{notebook}: {reason}' for notebook, reason in reasons.items()]
+            if not passed and not reasons: faults.append('there are no notebooks')
+        took[name] = f'{time.monotonic() - start:.0f} s'
+        print(*faults, f"{'failed' if faults else 'ok'} ({took[name]})", sep='\n', flush=True)
         if faults: wrong.append(name)
-    if 'notebooks' not in chosen: sys.exit(f"Failed: {', '.join(wrong)}" if wrong else 0)
 
-    print('--- Every notebook runs', flush=True)
-    try: passed, reasons = run_notebooks(args.root, args.workers)
-    except Exception as error: passed, reasons = set(), {path.name: f'{type(error).__name__}: {error}' for path in notebooks(args.root)}
-    for notebook, reason in reasons.items(): print(f'{notebook}: {reason}')
-    if not passed and not reasons: wrong.append('notebooks (there are none)')
-    if wrong: print(f"Failed, besides any notebook: {', '.join(wrong)}")
-    print(f'{len(passed)} passed, {len(reasons)} failed', flush=True)
-    sys.exit(bool(wrong or reasons))
+    print('---', ', '.join(f'{name} {seconds}' for name, seconds in took.items()))
+    if wrong: print(f"Failed: {', '.join(wrong)}")
+    if 'notebooks' in chosen: print(f'{len(passed)} passed, {len(reasons)} failed', flush=True)
+    sys.exit(bool(wrong))
 
 
 if __name__ == '__main__': main()
