@@ -278,7 +278,8 @@ def test_a_public_name_that_says_too_little(monkeypatch):
 
 def test_the_sidebar_has_every_page_once():
     listed = re.findall(r'^ +- (\S+\.(?:ipynb|md))$', (ROOT/'nbs/sidebar.yml').read_text(encoding='utf-8'), re.MULTILINE)
-    assert sorted(listed) == sorted(path.name for kind in ('*.ipynb', '*.md') for path in (ROOT/'nbs').glob(kind))
+    pages = [path.relative_to(ROOT/'nbs').as_posix() for kind in ('*.ipynb', '*.md') for path in (ROOT/'nbs').rglob(kind)]
+    assert sorted(listed) == sorted(page for page in pages if '.ipynb_checkpoints' not in page)
 
 
 def test_binder_installs_what_the_notebooks_need():
