@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
+from .torch_inside import uncompiled
 
 # %% ../nbs/state.ipynb #kind
 PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
@@ -68,7 +69,8 @@ def _not_state(x): # True, or names of attributes
 def unwrapped(model: Any) -> Any: # None where there is no wrapper
     "The model inside what torch wraps around it"
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)): return model.module
-    return getattr(model, '_orig_mod', None)
+    inner = uncompiled(model)
+    return None if inner is model else inner
 
 def _boxes(x):
     "The collections in which `x` holds its parts"
@@ -202,12 +204,10 @@ class State:
     "What is remembered below some roots, and by the random streams that all code shares"
     def __init__(
         self,
-        dls: Any = None, # loaders: of these and what they hold, only what they draw and count
         apart: Iterable[Any] = (), # objects to leave alone
-        **roots: Any, # e.g. `model=learn.model`; the names begin the paths
+        **roots: Any, # e.g. `model=learn.model`; the names begin the paths; one called `dls` is data
     ):
-        self.roots = roots if dls is None else dict(roots, dls=dls)
-        self.apart = {id(x): ('', x) for x in apart}
+        self.roots, self.apart = roots, {id(x): ('', x) for x in apart}
         self.left_out: dict[str, str] = {} # what cannot be put back: {path: its type}
 
     def cells(self, roots: dict, seen: dict, whole: Callable | None = None) -> Iterator[Cell]:

@@ -126,8 +126,8 @@ _UNUSED = vars(nn.Module()).keys() - {'training'} # every module has them, mostl
 
 class SavableState(State):
     "A `State` that goes into a file, and comes back in another process"
-    def __init__(self, dls: Any = None, apart: Iterable[Any] = (), **roots: Any): # as for `State`
-        super().__init__(dls, apart, **roots)
+    def __init__(self, apart: Iterable[Any] = (), **roots: Any): # as for `State`
+        super().__init__(apart, **roots)
         self.settings: dict[str, Any] = {} # numbers and texts when the run began, by path
         self.there: set[str] = set() # the paths of all entries then
 
