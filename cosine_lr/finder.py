@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from .callback import MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB
-from .learner import Callback, CancelEpochException, CancelFitException, Learner, _check_fit
+from .learner import Callback, CancelEpochException, CancelFitException, Learner, check_loader
 from .view.plot import new_axes
 from .rules import FACTORS, RULES, Advice, Advised, agree, refusal
 from .schedule import cosine, exponential, linear
@@ -272,7 +272,7 @@ class _Feed:
 
 def _check(learn, start, stop, steps, sweeps, ladder, diverged, smoothing):
     if not isinstance(learn, Learner): raise TypeError(f"learn must be a Learner, got {type(learn).__name__}")
-    _check_fit(1, dict(train=learn.dls.train))
+    check_loader('dls.train', learn.dls.train)
     for name, x in dict(start=start, stop=stop, diverged=diverged, smoothing=smoothing).items():
         if not isinstance(x, numbers.Real): raise ValueError(f"{name} must be a number, got {name}={x!r}")
     if not 0 < start < stop < math.inf: raise ValueError(f"start and stop must be learning rates with 0 < start < stop, got {start=}, {stop=}")

@@ -32,7 +32,7 @@ ARROWS = {
     'recipes': {'schedule'},
     'data': set(),
     'metric': set(),
-    'learner': set(),
+    'learner': {'check'},
     'callback': {'learner', 'metric', 'plan', 'view.lint', 'view.plot'},
     'rules': {'check'},
     'state': {'torch_inside'},

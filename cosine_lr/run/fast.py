@@ -11,7 +11,7 @@ import shutil
 import torch
 from torch.func import functional_call, grad_and_value
 from ..callback import RecorderCB, ScheduleCB
-from ..learner import Callback, TrainCB
+from ..learner import Callback
 
 # %% ../../nbs/run/fast.ipynb #whole-step
 def _whole_step(learn, n_inp):
@@ -86,7 +86,7 @@ class CompileCB(Callback):
         for group in learn.opt.param_groups:
             if not isinstance(group['lr'], torch.Tensor): group['lr'] = torch.tensor(float(group['lr']), device=p.device)
         for p in learn.model.parameters(): p.grad = torch.zeros_like(p)
-        self.n_inp = next((cb.n_inp for cb in learn.active if isinstance(cb, TrainCB)), 1)
+        self.n_inp = learn.train_cb.n_inp
         self.compiled = {}
 
     def before_epoch(self, learn):

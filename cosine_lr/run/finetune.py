@@ -9,7 +9,7 @@ __all__ = ['split_params', 'FreezeCB', 'predict']
 import numbers
 import torch
 from ..callback import DeviceCB, to_cpu
-from ..learner import Callback, CancelBatchException, Learner, TrainCB
+from ..learner import Callback, CancelBatchException, Learner, TrainCB, check_loader
 
 # %% ../../nbs/run/finetune.ipynb #split-params
 def split_params(
@@ -60,35 +60,29 @@ class FreezeCB(Callback):
 class _Collect(Callback):
     "Keep predictions and targets, and leave out the loss"
     order = 1000
-    def __init__(self, feed): self.feed = feed # the `TrainCB` that gives the model its inputs
     def before_fit(self, learn): self.preds, self.targs = [], []
     def before_batch(self, learn):
-        if isinstance(learn.batch, torch.Tensor) and type(self.feed).predict is TrainCB.predict: learn.batch = [learn.batch]
+        bare = isinstance(learn.batch, torch.Tensor) and type(learn.train_cb).predict is TrainCB.predict
+        if bare: learn.batch = [learn.batch]
     def after_predict(self, learn):
         if not isinstance(learn.preds, torch.Tensor): raise TypeError(f"predict needs a model that gives one tensor, got {type(learn.preds).__name__}")
         self.preds.append(to_cpu(learn.preds))
-        parts = list(learn.batch.values()) if isinstance(learn.batch, dict) else learn.batch
-        if not isinstance(parts, torch.Tensor) and len(parts) > self.feed.n_inp: self.targs.append(to_cpu(parts[-1]))
+        targets = learn.train_cb.targets(learn.batch)
+        if targets: self.targs.append(to_cpu(targets[-1]))
         raise CancelBatchException # there may be no loss
 
 class _Loaders:
     def __init__(self, valid): self.train, self.valid = None, valid
-
-def _check_loader(dl):
-    try: n = len(dl)
-    except TypeError as e: raise TypeError(f"dl must have a length, the number of its batches, got {type(dl).__name__}") from e
-    if not n: raise ValueError("dl must have at least one batch, it is empty")
 
 def predict(
     learn, # a `Learner`, trained
     dl, # a loader of batches as in training; without targets, they may be bare tensors
 ): # predictions [n, …] and targets [n, …] or None, on the CPU
     "The model's predictions for all rows of a loader"
-    _check_loader(dl)
+    check_loader('dl', dl)
     place = DeviceCB(next(learn.model.parameters(), torch.zeros(())).device)
-    feed = [cb for cb in learn.cbs if isinstance(cb, TrainCB)] or [TrainCB()]
-    modes, collect = [(m, m.training) for m in learn.model.modules()], _Collect(feed[-1])
-    try: Learner(learn.model, _Loaders(dl), cbs=[place, *feed, collect]).fit(1, train=False)
+    modes, collect = [(m, m.training) for m in learn.model.modules()], _Collect()
+    try: Learner(learn.model, _Loaders(dl), cbs=[place, learn.train_cb, collect]).fit(1, train=False)
     finally:
         for module, mode in modes: module.training = mode
     return torch.cat(collect.preds), torch.cat(collect.targs) if collect.targs else None

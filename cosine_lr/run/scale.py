@@ -9,9 +9,10 @@ __all__ = ['GradAccumCB', 'GradClipCB', 'MixedPrecisionCB', 'EMACB', 'TimerCB', 
 import numbers
 import time
 from contextlib import ExitStack
+from functools import wraps
 import torch
 from ..callback import DeviceCB, MetricsCB, ProgressCB
-from ..learner import Callback, CancelStepException
+from ..learner import Callback, CancelStepException, Learner
 
 # %% ../../nbs/12_scale.ipynb #grad-accum
 def _rows(batch):
@@ -92,13 +93,13 @@ class MixedPrecisionCB(Callback):
 class EMACB(Callback):
     "A moving average of the weights, in the model's place for validation and after the fit"
     order = 5
+    sets = ('weights in validation',)
     saved = made_of_weights = ('average', 'updates') # who takes the weights back takes these back too
     def __init__(self, decay=0.99): # share of the old average in the new one
         if not isinstance(decay, numbers.Real) or not 0 <= decay < 1: raise ValueError(f"decay must be a number, at least 0 and below 1, got {decay=}")
         self.decay, self.updates, self.average, self.swapped = decay, 0, [], False
 
     def before_fit(self, learn):
-        if sum(isinstance(cb, EMACB) for cb in learn.active) > 1: raise ValueError("EMACB and EMACB cannot be combined: leave out one")
         self.updates, self.swapped = 0, False
         self.average = [p.detach().clone() for p in learn.model.parameters()]
 
@@ -123,26 +124,26 @@ class EMACB(Callback):
             self.average[i] = raw
 
 # %% ../../nbs/12_scale.ipynb #timer
-class _Timed:
-    "A hook, and the time spent in it"
-    def __init__(self, hook): self.hook, self.calls, self.seconds = hook, 0, 0.
-    __self__ = property(lambda self: self.hook.__self__)
-    __name__ = property(lambda self: self.hook.__name__)
-    took = property(lambda self: f" {1e3*self.seconds:.1f} ms/{self.calls}")
-
-    def __call__(self, learn):
+def _timed(hook):
+    "`hook`, and how long its calls took"
+    calls, seconds = 0, 0.
+    @wraps(hook)
+    def timed(learn):
+        nonlocal calls, seconds
         start = time.perf_counter()
-        try: return self.hook(learn)
+        try: hook(learn)
         finally:
-            self.calls += 1
-            self.seconds += time.perf_counter() - start
+            calls += 1
+            seconds += time.perf_counter() - start
+    timed.took = lambda: f" {1e3*seconds:.1f} ms/{calls}"
+    return timed
 
 class TimerCB(Callback):
     "Time every callback at every event, for `learn.timeline()`; on an accelerator, the time to start its work"
     order = -2000
-    def before_fit(self, learn):
-        for event, hooks in learn._hooks.items():
-            if event != 'before_fit': learn._hooks[event] = [_Timed(hook) for hook in hooks]
+    def before_fit(self, learn: Learner) -> None:
+        for event, hooks in learn.hooks.items():
+            if event != 'before_fit': hooks[:] = map(_timed, hooks)
 
 # %% ../../nbs/12_scale.ipynb #accelerate
 class AccelerateCB(Callback):
