@@ -6,7 +6,7 @@ BENCH := .venv-bench
 DOCS := .venv/docs
 BROWSER := .venv/browser
 
-.PHONY: help run test compat bench docs browser lab prepare clean
+.PHONY: help run test compat bench docs browser lab prepare release clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ run: $(READY)  ## Train with and without annealing; figures and results.csv go t
 test: $(READY)  ## Check the repository and run every notebook as a test
 	@$(BIN)/python tools/test.py $(ARGS)
 
-compat: $(COMPAT)/ready  ## Try the built wheel in fastai, Lightning, ignite, Accelerate, transformers, and with nbdev 3
+compat: $(COMPAT)/ready  ## Try the built wheel in fastai, Lightning, ignite, Accelerate, transformers and nbdev 3
 	@$(COMPAT)/bin/python tools/compat.py $(ARGS)
 
 bench: $(BENCH)/ready  ## Measure cosine_lr beside its peers; the report goes to benchmarks/ (parts: ARGS="loops finders")
@@ -34,14 +34,23 @@ browser: $(BROWSER) docs  ## Run every notebook in JupyterLab in headless Chromi
 lab: $(READY)  ## Open the notebooks in JupyterLab
 	@cd nbs && JUPYTER_CONFIG_PATH="$(CURDIR)/.venv/.jupyter" ../$(BIN)/jupyter lab $(ARGS)
 
-prepare: $(READY)  ## For maintainers: export, run all notebooks in place, clean them, rebuild the README
+prepare: $(READY)  ## For maintainers: export, run all notebooks in place, clean them, rebuild façade and README
 	$(BIN)/nbdev_export
+	$(BIN)/python tools/facade.py
 	$(BIN)/python tools/execute.py
 	$(BIN)/nbdev_clean
 	$(BIN)/python tools/readme.py
 
-clean:  ## Delete the environment, the results and the build products
-	rm -rf .venv $(COMPAT) $(BENCH) results build dist _docs _proc *.egg-info .pytest_cache
+release: $(READY)  ## For maintainers: set the version everywhere and date the changelog (VERSION=x.y.z)
+	@$(BIN)/python tools/release.py "$(VERSION)"
+
+clean:  ## Delete environments, results, caches and build products, and what the set-up told git
+	@test ! -d .git || { git config --local --unset include.path ^../.gitconfig$$; \
+	  git config --local --remove-section merge.nbdev-merge; \
+	  ! grep -qs nbdev_trust .git/hooks/post-merge || rm .git/hooks/post-merge; } 2> /dev/null; true
+	rm -rf .venv .venv-* .gitconfig results build dist _docs _proc .quarto nbs/nbdev.yml *.egg-info
+	rm -rf .pytest_cache .hypothesis .mypy_cache .ruff_cache .last_checked
+	find . -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
 # HOME is set so that the notebook-cleaning hook of JupyterLab lands in .venv/, not in the user's own settings.
 $(READY): constraints.txt settings.ini setup.py pyproject.toml
@@ -53,7 +62,7 @@ $(READY): constraints.txt settings.ini setup.py pyproject.toml
 	@if [ -d .git ]; then \
 	  HOME="$(CURDIR)/.venv" GIT_CONFIG_GLOBAL="$$HOME/.gitconfig" $(BIN)/nbdev_install_hooks && \
 	  git config --local merge.nbdev-merge.driver '$(BIN)/nbdev_merge %O %A %B %P' && \
-	  printf '#!/bin/sh\n[ ! -x $(BIN)/nbdev_trust ] || $(BIN)/nbdev_trust\n' > .git/hooks/post-merge; fi
+	  printf '#!/bin/sh\n# cosine_lr: notebooks that come with a merge are trusted; make clean removes this\n[ ! -x $(BIN)/nbdev_trust ] || $(BIN)/nbdev_trust\n' > .git/hooks/post-merge; fi
 	@touch $@
 
 # `.venv/docs` and `.venv/browser` say that the extra of that name is installed.

@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,44 +22,67 @@ def load(name):
     return module
 
 
-checks, readme = load('test'), load('readme')
+checks, readme, release = load('test'), load('readme'), load('release')
+import progress  # noqa: E402
+import tutorial  # noqa: E402
+import typed  # noqa: E402
 
 
 def cell(kind, id, source, outputs=()):
     lines = source.splitlines(True)
     if kind == 'markdown': return {'cell_type': kind, 'id': id, 'metadata': {}, 'source': lines}
-    return {'cell_type': kind, 'execution_count': None, 'id': id, 'metadata': {}, 'outputs': list(outputs), 'source': lines}
+    return {'cell_type': kind, 'execution_count': None, 'id': id, 'metadata': {}, 'outputs': list(outputs),
+            'source': lines}
 
 
 INSTALL = 'try: import cosine_lr\nexcept ImportError:\n    %pip install cosine_lr'
+KERNEL = {'kernelspec': {'display_name': 'python3', 'language': 'python', 'name': 'python3'}}
 
 
 def printed(text): return {'name': 'stdout', 'output_type': 'stream', 'text': text.splitlines(True)}
 
 
-def write_notebook(path, *cells):
-    nb = {'cells': cells, 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 5}
-    path.write_text(json.dumps(nb, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+def shown(data): return {'output_type': 'display_data', 'metadata': {}, 'data': data}
+
+
+def notebook(*cells, **metadata):
+    return {'cells': cells, 'metadata': metadata, 'nbformat': 4, 'nbformat_minor': 5}
+
+
+def write_notebook(path, *cells, **metadata):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(notebook(*cells, **metadata), indent=1, ensure_ascii=False)
+    path.write_text(f'{text}\n', encoding='utf-8')
+
+
+def read(path): return path.read_text(encoding='utf-8')
+
+
+def bin_of(name): return Path(sys.executable).parent/name
+
+
+PLOT = 'nbs/view/plot.ipynb'
+SOUND = ('clean', 'export', 'ruff', 'arrows', 'sizes', 'readme', 'pytest', 'notebooks')
 
 
 @pytest.fixture(scope='module')
 def sound(tmp_path_factory):
-    "A repository of two notebooks that passes every check."
+    "A repository of two notebooks, one of them in a wing, that passes the checks named above."
     root = tmp_path_factory.mktemp('sound')
     for name in ('settings.ini', 'pyproject.toml'): shutil.copy(ROOT/name, root)
     for name in ('nbs', 'cosine_lr', 'tests'): (root/name).mkdir()
     (root/'cosine_lr/__init__.py').write_text('__version__ = "0.1.0"\n', encoding='utf-8')
     (root/'tests/test_nothing.py').write_text('def test_nothing(): pass\n', encoding='utf-8')
-    write_notebook(root/'nbs/00_plot.ipynb',
-                   cell('code', 'default-exp', '#| default_exp plot\n' + INSTALL),
+    write_notebook(root/PLOT,
+                   cell('code', 'default-exp', '#| default_exp view.plot\n' + INSTALL),
                    cell('markdown', 'title', '# What is drawn?\n> A number'),
                    cell('code', 'one', '#| export\ndef one():\n    "The number."\n    return 1'),
                    cell('code', 'show', 'print(one())', [printed('1\n')]))
     write_notebook(root/'nbs/index.ipynb',
                    cell('code', 'install', '#| hide\n' + INSTALL),
-                   cell('markdown', 'title', '# Small\n\n[Plot](00_plot.ipynb)\n\n    2 passed, 0 failed'),
+                   cell('markdown', 'title', '# Small\n\n[Plot](view/plot.ipynb)\n\n    2 passed, 0 failed'),
                    cell('code', 'show', 'print(1)', [printed('1\n')]))
-    subprocess.run([Path(sys.executable).parent/'nbdev_export'], cwd=root, check=True)
+    subprocess.run([bin_of('nbdev_export')], cwd=root, check=True)
     readme.write(root)
     return root
 
@@ -68,26 +93,33 @@ def repo(sound, tmp_path):
 
 
 def edit(path, old, new):
-    text = path.read_text(encoding='utf-8')
+    text = read(path)
     assert old in text
     path.write_text(text.replace(old, new), encoding='utf-8')
 
 
 def run(root, *names):
-    done = subprocess.run([sys.executable, ROOT/'tools/test.py', '--root', root, *names], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, ROOT/'tools/test.py', '--root', root, *names],
+                          capture_output=True, text=True)
     return done.returncode, done.stdout.splitlines()[-1], done.stdout
 
 
 def test_a_sound_repository_passes(repo):
-    status, last, _ = run(repo)
-    assert (status, last) == (0, '2 passed, 0 failed')
+    status, last, out = run(repo, *SOUND)
+    assert (status, last) == (0, '2 passed, 0 failed'), out
+    for k, name in enumerate(SOUND, 1): assert f'--- {k} of {len(SOUND)}, {name}: ' in out
+    took = re.search(r'^--- (.+ \d+ s)$', out, re.MULTILINE)[1]
+    assert [stage.split()[0] for stage in took.split(', ')] == list(SOUND)
+    assert re.findall(r'(\d) of 2 notebooks, .*: (?:plot|index) \(', out) == ['1', '2']
 
 
 def test_settings_agree_with_the_version_in_the_package():
-    version = re.search(r'^version = (.*)$', (ROOT/'settings.ini').read_text(encoding='utf-8'), re.MULTILINE)[1]
-    assert f'__version__ = "{version}"' in (ROOT/'cosine_lr/__init__.py').read_text(encoding='utf-8')
-    assert f'version: {version}' in (ROOT/'CITATION.cff').read_text(encoding='utf-8')
+    version = re.search(r'^version = (.*)$', read(ROOT/'settings.ini'), re.MULTILINE)[1]
+    assert f'__version__ = "{version}"' in read(ROOT/'cosine_lr/__init__.py')
+    assert f'version: {version}' in read(ROOT/'CITATION.cff')
 
+
+# --- notebooks ---
 
 @pytest.mark.parametrize('old, new, fault', [
     ('"execution_count": null', '"execution_count": 3', 'not clean'),
@@ -96,20 +128,62 @@ def test_settings_agree_with_the_version_in_the_package():
     ('%pip install', 'pass #', 'does not install cosine_lr'),
 ])
 def test_unclean_notebooks(repo, old, new, fault):
-    edit(repo/'nbs/00_plot.ipynb', old, new)
+    edit(repo/PLOT, old, new)
     assert any(fault in line for line in checks.clean(repo))
 
 
 def test_a_notebook_that_was_not_executed(repo):
-    write_notebook(repo/'nbs/00_plot.ipynb', cell('code', 'install', INSTALL), cell('code', 'show', 'print(1)'))
-    assert checks.clean(repo) == ['00_plot.ipynb: no cell has an output: commit it executed',
-                                  '00_plot.ipynb: cell show prints, but has no output']
+    write_notebook(repo/PLOT, cell('code', 'install', INSTALL), cell('code', 'show', 'print(1)'))
+    assert checks.clean(repo) == ['plot.ipynb: no cell has an output: commit it executed',
+                                  'plot.ipynb: cell show prints, but has no output']
 
+
+def test_two_notebooks_of_one_name(repo):
+    shutil.copy(repo/PLOT, repo/'nbs')
+    assert 'plot.ipynb: 2 notebooks have this name' in checks.clean(repo)
+
+
+@pytest.mark.parametrize('kind', ['code', 'markdown'])
+@pytest.mark.parametrize('mark', ['<<<<<<< HEAD', '=======', '>>>>>>> mine', '`<<<<<<< HEAD`'])
+def test_the_marks_of_a_conflict(kind, mark):
+    nb = notebook(cell('code', 'install', INSTALL), cell(kind, 'torn', f'one\n{mark}\ntwo'))
+    assert 'cell torn holds the marks of a conflict' in [*tutorial.not_ready(nb)]
+    harmless = notebook(cell('code', 'install', INSTALL), cell(kind, 'whole', 'a << b >> c\n======== x'))
+    assert not any('conflict' in fault for fault in tutorial.not_ready(harmless))
+
+
+def test_a_widget_in_a_committed_notebook():
+    for data in ({'text/plain': 'IntSlider(value=0)', tutorial.WIDGET: {'model_id': '0'}},
+                 {'text/plain': 'VBox(children=())'}):
+        nb = notebook(cell('code', 'install', INSTALL), cell('code', 'show', 'slider', [shown(data)]))
+        assert ['holds a widget' in fault for fault in tutorial.not_ready(nb)] == [True]
+
+
+def test_notebooks_that_fail_or_do_not_run(repo):
+    write_notebook(repo/'nbs/lab/fails.ipynb', cell('code', 'fails', 'assert False'))
+    write_notebook(repo/'nbs/skipped.ipynb', cell('markdown', 'title', '# Skipped\n\n- skip_exec: true'),
+                   cell('code', 'ok', 'print(1)'))
+    write_notebook(repo/'nbs/unevaluated.ipynb', cell('code', 'off', '#| eval: false\nprint(1)'),
+                   cell('code', 'flagged', '#| notest\nprint(1)'))
+    status, last, out = run(repo, 'notebooks')
+    assert (status, last) == (1, '2 passed, 3 failed')
+    for reason in ('fails.ipynb: a cell failed', 'skipped.ipynb: did not run',
+                   'unevaluated.ipynb: has no cell'):
+        assert reason in out
+
+
+def test_nested_notebooks_that_nbdev_skips(repo):
+    edit(repo/'settings.ini', 'recursive = True', 'recursive = False')
+    assert run(repo, 'notebooks')[1] == '1 passed, 1 failed'
+
+
+# --- modules ---
 
 def test_modules_out_of_step(repo):
     edit(repo/'cosine_lr/view/plot.py', 'return 1', 'return 2')
     (repo/'cosine_lr/stray.py').touch()
-    assert [line.split(':')[0] for line in checks.export(repo)] == ['cosine_lr/stray.py', 'cosine_lr/view/plot.py']
+    assert sorted(line.split(':')[0] for line in checks.export(repo)) == [
+        'cosine_lr/stray.py', 'cosine_lr/view/plot.py']
 
 
 def test_an_export_that_nbdev_would_skip_in_silence(repo, monkeypatch):
@@ -118,19 +192,41 @@ def test_an_export_that_nbdev_would_skip_in_silence(repo, monkeypatch):
     assert len(checks.export(repo)) == 1
 
 
-def test_an_undefined_name(repo):
-    edit(repo/'cosine_lr/view/plot.py', 'return 1', 'return missing')
-    assert any('undefined name' in line for line in checks.names(repo))
+def test_a_facade_out_of_step(tmp_path):
+    shutil.copytree(ROOT/'cosine_lr', tmp_path/'cosine_lr')
+    assert checks.facade_in_step(tmp_path) == []
+    edit(tmp_path/'cosine_lr/view/plot.py', "__all__ = [", "__all__ = ['another', ")
+    assert [line.split(':')[0] for line in checks.facade_in_step(tmp_path)] == [
+        'cosine_lr/view/__init__.py', 'cosine_lr/view/__init__.pyi']
 
+
+@pytest.mark.parametrize('source, rule', [('missing', 'F821'), ('1  # ' + 'x '*60, 'E501')])
+def test_undefined_names_and_long_lines(repo, source, rule):
+    (repo/'tests/test_more.py').write_text(f'def f(): return {source}\n', encoding='utf-8')
+    write_notebook(repo/'nbs/more.ipynb', cell('code', 'more', f'def f(): return {source}'))
+    found = checks.ruff(repo)
+    assert [line.split(':')[0] for line in found] == ['nbs/more.ipynb', 'tests/test_more.py']
+    assert all(f' {rule} ' in line for line in found)
+
+
+def test_the_line_limit_is_the_house_rule():
+    assert 'line-length = 110' in read(ROOT/'pyproject.toml')
+    ignored = re.search(r'per-file-ignores\]\n(.+?)(\n\n|\Z)', read(ROOT/'pyproject.toml'), re.DOTALL)[1]
+    assert [line.split()[0] for line in ignored.splitlines() if 'E501' in line] == ['"cosine_lr/*"']
+
+
+# --- who imports whom ---
 
 @pytest.mark.parametrize('source', [
-    'from .schedule import cosine', 'from . import schedule', 'import cosine_lr.schedule', 'from cosine_lr import schedule',
-    'from cosine_lr.schedule import cosine', 'def f():\n    from .schedule import cosine',
+    'from ..schedule import cosine', 'from .. import schedule', 'import cosine_lr.schedule',
+    'from cosine_lr import schedule', 'from cosine_lr.schedule import cosine',
+    'def f():\n    from ..schedule import cosine',
 ])
-def test_a_forbidden_arrow(repo, source):
+def test_a_forbidden_arrow(repo, monkeypatch, source):
+    monkeypatch.setitem(checks.ARROWS, 'view.plot', set())
     (repo/'cosine_lr/schedule.py').touch()
     (repo/'cosine_lr/view/plot.py').write_text(source, encoding='utf-8')
-    assert [line.split(': ')[1] for line in checks.arrows(repo)] == ['plot may not import schedule']
+    assert [line.split(': ')[1] for line in checks.arrows(repo)] == ['view.plot may not import schedule']
 
 
 def test_arrows_to_and_from_the_unknown(repo):
@@ -138,6 +234,86 @@ def test_arrows_to_and_from_the_unknown(repo):
     (repo/'cosine_lr/view/plot.py').write_text('from . import one\nfrom .gone import two', encoding='utf-8')
     assert len(checks.arrows(repo)) == 3
 
+
+def test_a_private_name_of_another_module(repo):
+    (repo/'cosine_lr/schedule.py').write_text('def f():\n    from .view.plot import _one\n', encoding='utf-8')
+    assert checks.arrows(repo) == ['cosine_lr/schedule.py:2: imports the private name view.plot._one']
+
+
+def arrows_of(*pairs, lazy=True): return [(module, target, '', 1, lazy) for module, target in pairs]
+
+
+def chain(length): return arrows_of(*((f'lab.{i}', f'lab.{i + 1}') for i in range(length - 1)))
+
+
+def test_too_many_arrows_and_floors():
+    assert [*checks.shape(chain(checks.MOST_FLOORS))] == []
+    way = ' → '.join(f'lab.{i}' for i in range(checks.MOST_FLOORS + 1))
+    assert [*checks.shape(chain(checks.MOST_FLOORS + 1))] == [f'8 floors, over 7: {way}']
+    many = arrows_of(*((f'lab.{i}', 'schedule') for i in range(checks.MOST_ARROWS)))
+    assert [*checks.shape(many)] == []
+    twice = [*many, *many, *arrows_of(('cli', 'lab.0'), ('lab', '__init__'))]  # counted once, and not at all
+    assert [*checks.shape(twice)] == []
+    assert [*checks.shape([*many, *arrows_of(('run.x', 'schedule'))])] == ['71 arrows, over 70']
+
+
+def test_arrows_in_a_circle():
+    found = arrows_of(('schedule', 'view.lint'), ('view.lint', 'check'), ('check', 'schedule'))
+    circle, = checks.shape(found)
+    assert circle.startswith('a circle: ')
+    for name in ('schedule', 'view.lint', 'check'): assert name in circle
+
+
+def test_the_core_needs_no_wing():
+    assert [*checks.shape(arrows_of(('schedule', 'view.plot'), ('run.fast', 'view.plot')))] == []
+    assert [*checks.shape(arrows_of(('schedule', 'view.plot'), lazy=False))] == [
+        'schedule, line 1: the core may import view.plot only inside a function']
+    assert [*checks.shape(arrows_of(('schedule', 'lab.fleet')))] == [
+        'schedule, line 1: the core may not import lab.fleet']
+
+
+# --- how long the core is ---
+
+def test_lines_of_code():
+    text = ('"""A module,\n# of two lines"""\n# %% a header\n__all__ = ["f",\n  "g"]\n\n'
+            'x = """text\n# text\n"""  # why\n'
+            'def f(\n    a, # what it is\n):\n    "What it does"\n    return "not # this"\n\n'
+            'class E(Exception): "Its docstring"\n')
+    assert checks.code_lines(text) == ['x = """text', '# text', '"""', 'def f(', '    a,', '):',
+                                       '    return "not # this"', 'class E(Exception):']
+
+
+@pytest.mark.parametrize('code, fault', [('x = 1\n'*651, '651 lines of code, over 650'),
+                                         (f'x = "{"x"*99}"\n'*330, '34.2 KiB of code, over 34')])
+def test_a_core_that_is_too_long(repo, code, fault):
+    (repo/'cosine_lr/schedule.py').write_text('# not counted\n\n'*999, encoding='utf-8')
+    assert checks.sizes(repo) == []
+    (repo/'cosine_lr/schedule.py').write_text(code, encoding='utf-8')
+    assert [line.split(': ')[1] for line in checks.sizes(repo)] == [fault]
+
+
+# --- types ---
+
+@pytest.mark.slow
+def test_what_type_checkers_must_see(tmp_path):
+    (tmp_path/'cosine_lr').symlink_to(ROOT/'cosine_lr')
+    shutil.copy(ROOT/'pyproject.toml', tmp_path)
+    snippet = "```python\nfrom cosine_lr import cosine\nx: int = 'word'\n```\n"
+    (tmp_path/'README.md').write_text(snippet, encoding='utf-8')
+    (folder := tmp_path/'tests/types').mkdir(parents=True)
+    head = 'from typing_extensions import assert_type\nfrom cosine_lr import Learner, Schedule, cosine\n'
+    (folder/'seen.py').write_text(head + 'assert_type(2*cosine(), float)\n', encoding='utf-8')
+    (folder/'refused.py').write_text(head + 'cosine(1, 0)  # type: ignore\n', encoding='utf-8')
+    gone = 'def f(learn: Learner) -> None:\n    learn.gone\n'
+    (folder/'untyped.py').write_text(head + gone, encoding='utf-8')
+    found = typed.faults(tmp_path)
+    for checker in ('mypy', 'pyright'):
+        for place in ('README.md, its snippets:2', 'seen.py:3', 'refused.py:3', 'untyped.py:4'):
+            assert any(line.startswith(checker) and place in line for line in found), (checker, place, found)
+    assert len(found) == 8, found
+
+
+# --- README ---
 
 def test_a_readme_out_of_date(repo):
     edit(repo/'nbs/index.ipynb', '# Small', '# Smaller')
@@ -151,114 +327,213 @@ def test_a_readme_that_quotes_another_count(repo, quote):
     assert len(checks.readme_in_step(repo)) == 1
 
 
-def test_notebooks_that_fail_or_do_not_run(repo):
-    write_notebook(repo/'nbs/01_fails.ipynb', cell('code', 'fails', 'assert False'))
-    write_notebook(repo/'nbs/02_skipped.ipynb', cell('markdown', 'title', '# Skipped\n\n- skip_exec: true'),
-                   cell('code', 'ok', 'print(1)'))
-    write_notebook(repo/'nbs/03_unevaluated.ipynb', cell('code', 'off', '#| eval: false\nprint(1)'),
-                   cell('code', 'flagged', '#| notest\nprint(1)'))
-    status, last, out = run(repo, 'notebooks')
-    assert (status, last) == (1, '2 passed, 3 failed')
-    for reason in ('01_fails.ipynb: a cell failed', '02_skipped.ipynb: did not run', '03_unevaluated.ipynb: has no cell'):
-        assert reason in out
-
-
-def test_a_failed_check_alone_fails_the_run(repo):
-    (repo/'cosine_lr/stray.py').touch()
-    status, last, out = run(repo, 'arrows', 'notebooks')
-    assert (status, last) == (1, '2 passed, 0 failed')
-    assert out.splitlines()[-2] == 'Failed, besides any notebook: arrows'
-
-
-def test_a_failing_pytest(repo):
-    (repo/'tests/test_nothing.py').write_text('def test_nothing(): assert False\n', encoding='utf-8')
-    assert checks.pytests(repo) == ['pytest failed']
-
-
-def test_a_missing_tool_is_a_failure(repo, monkeypatch):
-    monkeypatch.setattr(checks.sys, 'executable', str(repo/'bin/python'))
-    for check in (checks.clean, checks.export, checks.names, checks.pytests):
-        assert checks.attempt(check, repo)[0].startswith('FileNotFoundError')
-    with pytest.raises(FileNotFoundError): checks.run_notebooks(repo, workers=1)
-
-
 def test_a_readme_has_figures_links_and_no_hidden_cells(repo):
-    png = 'iVBORw0KGgo='
-    write_notebook(repo/'nbs/index.ipynb',
-                   cell('markdown', 'title', '# Small\n\n[Plot](00_plot.ipynb) [rules](../CONTRIBUTING.md) [site](https://example.org)'),
+    links = '[Plot](view/plot.ipynb) [rules](../CONTRIBUTING.md) [site](https://example.org)'
+    write_notebook(repo/'nbs/index.ipynb', cell('markdown', 'title', f'# Small\n\n{links}'),
                    cell('code', 'secret', '#| hide\nsecret = 1'),
                    cell('code', 'loss-curve', '#| echo: false\n#| fig-alt: The loss\ndraw()',
-                        [{'output_type': 'display_data', 'metadata': {}, 'data': {'image/png': png}}]))
+                        [shown({'image/png': 'iVBORw0KGgo='})]))
     readme.write(repo)
-    text = (repo/'README.md').read_text(encoding='utf-8')
-    assert '[Plot](nbs/00_plot.ipynb) [rules](CONTRIBUTING.md) [site](https://example.org)' in text
+    text = read(repo/'README.md')
+    assert '[Plot](nbs/view/plot.ipynb) [rules](CONTRIBUTING.md) [site](https://example.org)' in text
     assert '![The loss](docs/readme/loss-curve.png)' in text
     assert 'secret' not in text and 'draw' not in text and '#|' not in text
     (repo/'docs/readme/loss-curve.png').write_bytes(b'')
     assert readme.faults(repo) == ['docs/readme/loss-curve.png is missing or differs from the notebook']
 
 
+# --- the run of the checks ---
+
+def test_a_failed_check_alone_fails_the_run(repo):
+    (repo/'cosine_lr/stray.py').touch()
+    status, last, out = run(repo, 'arrows', 'notebooks')
+    assert (status, last) == (1, '2 passed, 0 failed')
+    assert out.splitlines()[-2] == 'Failed: arrows'
+
+
+def test_a_failing_pytest(repo, capsys):
+    (repo/'tests/test_nothing.py').write_text('def test_nothing(): assert False\n', encoding='utf-8')
+    assert checks.pytests(repo) == ['pytest ended with status 1']
+    assert 'test_nothing.py::test_nothing FAILED' in capsys.readouterr().out
+
+
+def test_a_missing_tool_is_a_failure(repo, monkeypatch):
+    monkeypatch.setattr(sys, 'executable', str(repo/'bin/python'))
+    for check in (checks.clean, checks.export, checks.ruff, checks.types, checks.pytests):
+        assert checks.attempt(check, repo)[0].startswith('FileNotFoundError')
+    with pytest.raises(FileNotFoundError): tutorial.run_notebooks(repo, workers=1)
+
+
+def test_nothing_is_silent_for_long(monkeypatch, capsys):
+    monkeypatch.setattr(progress, 'PAUSE', .01)
+    with progress.Progress(2, 'things') as told:
+        told.begin('first')
+        told.begin('second')
+        told.end('first')
+        out = ''
+        while '1 of 2 things,   0 s: second …' not in out:  # a test's own limit of time ends it otherwise
+            time.sleep(.01)
+            out += capsys.readouterr().out
+
+
+def test_a_hook_for_commits_calls_what_make_test_calls():
+    import yaml
+    repos = yaml.safe_load(read(ROOT/'.pre-commit-config.yaml'))['repos']
+    assert [repo['repo'] for repo in repos] == ['local']
+    for hook in repos[0]['hooks']:
+        python, script, *names = hook['entry'].split()
+        assert (python, script) == ('.venv/bin/python', 'tools/test.py')
+        assert names and set(names) <= checks.CHECKS.keys()
+
+
+def state_of_git(root):
+    "What the set-up may change: git's keys here, and its hooks."
+    hooks = {path.name for path in (root/'.git/hooks').iterdir() if path.suffix != '.sample'}
+    return hooks | set(git(root, 'config', '--local', '--list').stdout.splitlines())
+
+
+def test_make_clean_leaves_nothing(tmp_path):
+    shutil.copy(ROOT/'Makefile', tmp_path)
+    git(tmp_path, 'init')
+    (tmp_path/'.venv').mkdir()
+    fresh = state_of_git(tmp_path)
+    set_up_hooks(tmp_path, tmp_path/'.venv')
+    assert len(state_of_git(tmp_path) - fresh) == 3  # two keys, and a hook that says what it is
+    assert 'make clean removes this' in read(tmp_path/'.git/hooks/post-merge')
+
+    ignored = [line for line in read(ROOT/'.gitignore').splitlines() if line and not line.startswith('#')]
+    more = 'cosine_lr/lab/__pycache__', 'nbs/lab/.ipynb_checkpoints', '.venv-oldest'
+    for name in (*ignored, *more):
+        place = tmp_path/name.replace('*', 'cosine_lr')
+        if not place.exists(): place.mkdir(parents=True)
+    subprocess.run(['make', '--silent', 'clean'], cwd=tmp_path, check=True)
+    assert state_of_git(tmp_path) == fresh
+    shutil.rmtree(tmp_path/'.git')
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*')}
+    assert left - {'cosine_lr', 'cosine_lr/lab', 'nbs', 'nbs/lab', '.gitattributes'} == {'Makefile'}
+
+
+# --- a release ---
+
+@pytest.fixture
+def unreleased(tmp_path):
+    for name in ('settings.ini', 'CITATION.cff', 'cosine_lr/__init__.py'):
+        (tmp_path/name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT/name, tmp_path/name)
+    changelog = '# Changelog\n\n## Unreleased\n\n- More.\n\n## 0.1.0\n'
+    (tmp_path/'CHANGELOG.md').write_text(changelog, encoding='utf-8')
+    return tmp_path
+
+
+def test_a_release_sets_the_version_everywhere(unreleased):
+    before = {name: read(unreleased/name) for name in release.PLACES}
+    release.to(unreleased, '1.2.3', today='2030-01-02')
+    for name, text in before.items():
+        old, new = text.splitlines(), read(unreleased/name).splitlines()
+        changed = [(a, b) for a, b in zip(old, new, strict=True) if a != b]
+        assert len(changed) == 1 and '1.2.3' in changed[0][1], name  # all else stays, comments too
+    assert '## 1.2.3 (2030-01-02)' in read(unreleased/'CHANGELOG.md')
+
+
+@pytest.mark.parametrize('version', ['1.2', 'v1.2.3', '1.2.3.4', '', '0.0.9'])
+def test_versions_that_cannot_be_released(unreleased, version):
+    before = read(unreleased/'settings.ini')
+    with pytest.raises(ValueError, match='VERSION must be'): release.to(unreleased, version)
+    assert read(unreleased/'settings.ini') == before
+
+
+def test_a_release_without_a_changelog(unreleased):
+    (unreleased/'CHANGELOG.md').write_text('# Changelog\n\n## 0.1.0 (2029-01-02)\n', encoding='utf-8')
+    with pytest.raises(ValueError, match="CHANGELOG.md must have a heading '## Unreleased'"):
+        release.to(unreleased, '1.2.3')
+    assert 'version = 0.1.0' in read(unreleased/'settings.ini')
+
+
+# --- notebooks run in place ---
+
 def test_kernels_run_on_one_thread(repo, monkeypatch):
     monkeypatch.setenv('OMP_NUM_THREADS', '4')
-    execute, path = load('execute'), repo/'nbs/00_plot.ipynb'
+    execute, path = load('execute'), repo/PLOT
     write_notebook(path, cell('code', 'count', 'import os\nprint(os.environ["OMP_NUM_THREADS"])'))
     assert execute.shown(execute.run(path).cells[0]) == [('stdout', '1\n')]
 
 
 def test_prints_that_follow_each_other_are_one_output(repo):
-    execute, path = load('execute'), repo/'nbs/00_plot.ipynb'
-    write_notebook(path, cell('code', 'pieces', 'from IPython.display import display\nfor i in range(3): print(i, flush=True)\ndisplay(3)\nprint(4)'))
+    execute, path = load('execute'), repo/PLOT
+    pieces = ('from IPython.display import display\nfor i in range(3): print(i, flush=True)\n'
+              'display(3)\nprint(4)')
+    write_notebook(path, cell('code', 'pieces', pieces))
     assert [output.get('text') for output in execute.run(path).cells[0].outputs] == ['0\n1\n2\n', None, '4\n']
 
 
 def test_outputs_that_are_not_the_committed_ones(repo):
     import nbformat
-    execute, path = load('execute'), repo/'nbs/00_plot.ipynb'
-    read = lambda: nbformat.read(path, as_version=4)
-    assert [*execute.differences(execute.run(path), read())] == []
+    execute, path = load('execute'), repo/PLOT
+    as_committed = partial(nbformat.read, path, as_version=4)
+    assert [*execute.differences(execute.run(path), as_committed())] == []
     edit(path, '"1\\n"', '"2\\n"')
-    assert [*execute.differences(execute.run(path), read())] == ['cell show: stdout']
-    figure = lambda png: [printed('1\n'), {'output_type': 'display_data', 'metadata': {}, 'data': {'image/png': png}}]
-    shown = lambda outputs: nbformat.reads(json.dumps({'cells': [cell('code', 'show', 'draw()', outputs)], 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 5}), as_version=4)
-    assert [*execute.differences(shown(figure('a')), shown(figure('b')))] == ['cell show: image/png']
-    assert [*execute.differences(shown([printed('1\n'), printed('<f at 0x7f>\n')]), shown([printed('1\n<f at 0x80>\n')]))] == []
+    assert [*execute.differences(execute.run(path), as_committed())] == ['cell show: stdout']
+
+
+def test_differences_of_two_runs():
+    import nbformat
+    execute = load('execute')
+    def ran(*outputs): return nbformat.from_dict(notebook(cell('code', 'show', 'draw()', outputs)))
+    def figure(png): return ran(printed('1\n'), shown({'image/png': png}))
+    assert [*execute.differences(figure('a'), figure('b'))] == ['cell show: image/png']
+    pieces, whole = ran(printed('1\n'), printed('<f at 0x7f>\n')), ran(printed('1\n<f at 0x80>\n'))
+    assert [*execute.differences(pieces, whole)] == []
 
 
 # --- what the documentation promises ---
 
 def links_of(name):
-    "Each entry of a glossary: (term, notebook it names)."
-    text = (ROOT/'nbs'/name).read_text(encoding='utf-8')
-    return [(line, re.match(r'- \*\*(.+?)\*\*', line)[1], re.findall(r'\]\((.+?)\)', line)) for line in text.splitlines() if line.startswith('- ')]
+    "Each entry of a glossary: (its line, the term, the notebooks it names)."
+    for line in read(ROOT/'nbs'/name).splitlines():
+        if line.startswith('- '):
+            yield line, re.match(r'- \*\*(.+?)\*\*', line)[1], re.findall(r'\]\((.+?)\)', line)
+
+
+def text_of(path, kinds=('code', 'markdown')):
+    cells = [cell for cell in tutorial.load(path)['cells'] if cell['cell_type'] in kinds]
+    return '\n'.join(map(tutorial.source, cells))
+
+
+def words(text): return re.sub(r'[^a-z]+', ' ', text.lower())
 
 
 def glossary_faults(entries):
-    for line, term, links in entries:
-        for link in links:
-            if not (ROOT/'nbs'/link).is_file(): yield f'{term}: there is no {link}'; continue
-            told = ' '.join(''.join(cell['source']) for cell in json.loads((ROOT/'nbs'/link).read_text(encoding='utf-8'))['cells'])
-            if re.sub(r"[^a-z]+", ' ', term.lower()).rstrip(' s') not in re.sub(r'[^a-z]+', ' ', told.lower()): yield f'{link} does not speak of {term!r}'
+    for _, term, links in entries:
         if not links: yield f'{term}: no notebook defines it'
+        for link in links:
+            if not (ROOT/'nbs'/link).is_file():
+                yield f'{term}: there is no {link}'
+                continue
+            told = words(text_of(ROOT/'nbs'/link))
+            if words(term).rstrip(' s') not in told: yield f'{link} does not speak of {term!r}'
 
 
 def test_the_glossary_keeps_its_word():
-    entries = links_of('glossary.md')
+    entries = [*links_of('glossary.md')]
     assert len(entries) > 30 and [*glossary_faults(entries)] == []
     names = [term.lower() for _, term, _ in entries]
     assert names == sorted(names) and len(set(names)) == len(names)
 
 
 def test_a_glossary_that_does_not():
-    assert [*glossary_faults([('', 'Schedule', ['00_schedule.ipynb']), ('', 'Quokka', ['00_schedule.ipynb']), ('', 'Schedule', ['gone.ipynb']), ('', 'Peak', [])])] == [
-        "00_schedule.ipynb does not speak of 'Quokka'", 'Schedule: there is no gone.ipynb', 'Peak: no notebook defines it']
+    entries = [('', 'Schedule', ['00_schedule.ipynb']), ('', 'Quokka', ['view/lint.ipynb']),
+               ('', 'Schedule', ['lint.ipynb']), ('', 'Peak', [])]
+    assert [*glossary_faults(entries)] == [
+        "view/lint.ipynb does not speak of 'Quokka'", 'Schedule: there is no lint.ipynb',
+        'Peak: no notebook defines it']
 
 
 def test_the_reference_has_every_public_name():
     import cosine_lr
     docs, pages = load('docs'), []
-    for path in checks.notebooks(ROOT):
-        nb = json.loads(path.read_text(encoding='utf-8'))
-        if docs.module_of(nb): pages += docs.reference(nb, path)  # raises where a docstring or an example is missing
+    for path in tutorial.notebooks(ROOT):
+        nb = tutorial.load(path)
+        if docs.module_of(nb): pages += docs.reference(nb, path)  # raises where a docstring is missing
     listed = re.findall(r'^## (\w+)$', '\n'.join(pages), re.MULTILINE)
     assert set(cosine_lr.__all__) <= set(listed)
 
@@ -266,42 +541,96 @@ def test_the_reference_has_every_public_name():
 def test_a_public_name_that_says_too_little(monkeypatch):
     import cosine_lr
     docs, path = load('docs'), ROOT/'nbs/03_metric.ipynb'
-    nb = json.loads(path.read_text(encoding='utf-8'))
-    told = docs.entry(cosine_lr.digits_dls, 3) + docs.entry(cosine_lr.tensor_loader, 3)
-    for part in ('bs=64, # rows in a batch of the training set', 'Returns `DataLoaders` of batches [x, y]', '- `ValueError`: bs must be a whole number of rows, at least 1'): assert part in told
+    nb = tutorial.load(path)
     for cell in nb['cells']:
-        if '#| export' not in ''.join(cell['source']): cell['source'] = [line.replace('Accuracy', 'A') for line in cell['source']]
-    with pytest.raises(ValueError, match='cosine_lr.Accuracy has no example in 03_metric.ipynb'): [*docs.reference(nb, path)]
+        if '#| export' in tutorial.source(cell): continue
+        cell['source'] = [line.replace('Accuracy', 'A') for line in cell['source']]
+    with pytest.raises(ValueError, match='cosine_lr.Accuracy has no example in 03_metric.ipynb'):
+        [*docs.reference(nb, path)]
     monkeypatch.setattr(cosine_lr.Accuracy, '__doc__', None)
     with pytest.raises(ValueError, match='Accuracy has no docstring'): [*docs.reference(nb, path)]
 
 
+DOCUMENTED = '''
+class Thing:
+    "A thing"
+    def size(self): "How large it is"
+
+def made(
+    rows: int = 64, # in a batch
+    *,
+    loud=False,
+) -> Thing: # a thing of `rows` rows
+    "Make a thing"
+    if rows < 1: raise ValueError(f"rows must be at least 1, got {rows=}")
+'''
+
+
+def test_an_entry_of_the_reference(tmp_path, monkeypatch):
+    docs = load('docs')
+    (tmp_path/'documented.py').write_text(DOCUMENTED, encoding='utf-8')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(docs, 'PACKAGE', 'documented')
+    from documented import Thing, made
+    text = docs.entry(made, 3)
+    assert 'def made(\n    rows: int = 64, # in a batch\n    *,\n    loud=False,\n) -> Thing' in text
+    for part in ('*Make a thing*', 'Returns a thing of `rows` rows',
+                 '- `ValueError`: rows must be at least 1'):
+        assert part in text
+    assert '### Thing.size' in docs.entry(Thing, 3)
+
+
+def test_pages_of_nested_notebooks():
+    docs = load('docs')
+    links = ('[here](lint.ipynb) [up](../00_schedule.ipynb#join) [out](../../compat/test_torch.py) '
+             '[far](https://x.org)')
+    page = docs.page_of(notebook(cell('markdown', 'links', links)), 'nbs/view')
+    assert docs.source(page['cells'][0]) == links.replace('../../compat/test_torch.py',
+                                                          f'<{docs.REPOSITORY}/compat/test_torch.py>')
+    path = ROOT/'nbs/view/lint.ipynb'
+    nb = tutorial.load(path)
+    assert docs.reference_page(nb) == 'reference/view/lint'
+    assert '](../../view/lint.ipynb)' in next(docs.reference(nb, path))
+
+
 def test_the_sidebar_has_every_page_once():
-    listed = re.findall(r'^ +- (\S+\.(?:ipynb|md))$', (ROOT/'nbs/sidebar.yml').read_text(encoding='utf-8'), re.MULTILINE)
-    pages = [path.relative_to(ROOT/'nbs').as_posix() for kind in ('*.ipynb', '*.md') for path in (ROOT/'nbs').rglob(kind)]
-    assert sorted(listed) == sorted(page for page in pages if '.ipynb_checkpoints' not in page)
+    sections, alone = load('docs').sections(ROOT)
+    listed = [*alone, *(page for pages in sections.values() for page in pages)]
+    texts = [path for path in (ROOT/'nbs').rglob('*.md') if '.ipynb_checkpoints' not in path.parts]
+    pages = [path.relative_to(ROOT/'nbs').as_posix() for path in [*tutorial.notebooks(ROOT), *texts]]
+    assert sorted(listed) == sorted(pages)
+    wings = [{page.rpartition('/')[0] for page in pages} for pages in sections.values()]
+    for wing in ('view', 'run', 'lab'): assert [found for found in wings if wing in found] == [{wing}]
+
+
+def test_links_between_notebooks_lead_somewhere():
+    config = tutorial.settings(ROOT)
+    colab = f"https://colab.research.google.com/github/{config['user']}/{config['repo']}/blob/{config['branch']}/"
+    for path in [*tutorial.notebooks(ROOT), *(ROOT/'nbs').rglob('*.md')]:
+        told = read(path) if path.suffix == '.md' else text_of(path, kinds=('markdown',))
+        for link in re.findall(r'\]\(([^)\s]+)\)', told):
+            if link.startswith(colab): place = ROOT/link.removeprefix(colab)
+            elif re.match(r'[a-z]+:|#', link): continue
+            else: place = path.parent/link.partition('#')[0]
+            assert place.exists(), f'{path.name}: {link}'
+
+
+def test_each_notebook_can_be_opened_in_colab():
+    index = text_of(ROOT/'nbs/index.ipynb')
+    for path in tutorial.notebooks(ROOT):
+        if path.stem != 'index': assert f'/{path.relative_to(ROOT).as_posix()})' in index, path.name
 
 
 def test_binder_installs_what_the_notebooks_need():
-    from configparser import ConfigParser
-    config = ConfigParser(delimiters=['='])
-    config.read(ROOT/'settings.ini', encoding='utf-8')
-    lines = (ROOT/'.binder/requirements.txt').read_text(encoding='utf-8').split('\n')
+    config, lines = tutorial.settings(ROOT), read(ROOT/'.binder/requirements.txt').split('\n')
     extra, = re.findall(r'^-e \.\[(\w+)\]$', '\n'.join(lines), re.MULTILINE)
     constraints, = (line.split()[1] for line in lines if line.startswith('-c'))
-    assert f'{extra}_requirements' in config['DEFAULT'] and (ROOT/'.binder'/constraints).resolve() == ROOT/'constraints.txt'
-    python = (ROOT/'.binder/runtime.txt').read_text(encoding='utf-8').strip().removeprefix('python-')
-    assert f'"{python}"' in (ROOT/'.github/workflows/test.yaml').read_text(encoding='utf-8')  # one that the tests run on
-    repo = '/'.join(config['DEFAULT']['git_url'].rsplit('/')[-2:])
-    assert f'https://mybinder.org/v2/gh/{repo}/{config["DEFAULT"]["branch"]}?' in (ROOT/'README.md').read_text(encoding='utf-8')
-
-
-def test_a_widget_in_a_committed_notebook(repo):
-    shown = {'text/plain': 'IntSlider(value=0)', checks.WIDGET: {'model_id': '0'}}
-    for data in (shown, {'text/plain': 'VBox(children=())'}):
-        write_notebook(repo/'nbs/00_plot.ipynb', cell('code', 'install', INSTALL),
-                       cell('code', 'show', 'slider', [{'output_type': 'display_data', 'metadata': {}, 'data': data}]))
-        assert ['holds a widget' in fault for fault in checks.not_ready(json.loads((repo/'nbs/00_plot.ipynb').read_text(encoding='utf-8')))] == [True]
+    assert f'{extra}_requirements' in config
+    assert (ROOT/'.binder'/constraints).resolve() == ROOT/'constraints.txt'
+    python = read(ROOT/'.binder/runtime.txt').strip().removeprefix('python-')
+    assert f'"{python}"' in read(ROOT/'.github/workflows/test.yaml')  # one that the tests run on
+    repo = '/'.join(config['git_url'].rsplit('/')[-2:])
+    assert f'https://mybinder.org/v2/gh/{repo}/{config["branch"]}?' in read(ROOT/'README.md')
 
 
 def test_the_explorer_names_what_it_lacks(monkeypatch):
@@ -312,21 +641,23 @@ def test_the_explorer_names_what_it_lacks(monkeypatch):
 
 # --- two people edit one cell ---
 
-def git(root, *args): return subprocess.run(['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *args], cwd=root, capture_output=True, text=True)
+def git(root, *args):
+    who = ['-c', 'user.name=a', '-c', 'user.email=a@b']
+    return subprocess.run(['git', *who, *args], cwd=root, capture_output=True, text=True)
 
 
 def set_up_hooks(root, home):
     "What the Makefile does in a clone, once .venv is there."
-    makefile = (ROOT/'Makefile').read_text(encoding='utf-8')
-    recipe = re.search(r'@(if \[ -d \.git \].*?; fi)$', makefile, re.MULTILINE | re.DOTALL)[1].replace('\\\n', '')
-    for old, new in (('$(BIN)', str(Path(sys.executable).parent)), ('$(CURDIR)/.venv', str(home)), ('$$', '$')): recipe = recipe.replace(old, new)
+    recipe = re.search(r'@(if \[ -d \.git \].*?; fi)$', read(ROOT/'Makefile'), re.MULTILINE | re.DOTALL)[1]
+    known = {'\\\n': '', '$(BIN)': Path(sys.executable).parent, '$(CURDIR)/.venv': home, '$$': '$'}
+    for old, new in known.items(): recipe = recipe.replace(old, str(new))
     subprocess.run(recipe, shell=True, cwd=root, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize('hooks', [True, False])
 def test_a_conflicting_edit_merges_to_a_notebook_that_opens(repo, tmp_path, hooks):
     import nbformat
-    path = repo/'nbs/00_plot.ipynb'
+    path = repo/PLOT
     shutil.copy(ROOT/'.gitattributes', repo)
     git(repo, 'init', '--initial-branch', 'main')
     if hooks: set_up_hooks(repo, tmp_path)
@@ -341,9 +672,11 @@ def test_a_conflicting_edit_merges_to_a_notebook_that_opens(repo, tmp_path, hook
     commit(('return 1', 'return 20'))
     merged = git(repo, 'merge', 'mine')
     assert merged.returncode == 1, merged
-    text = path.read_text(encoding='utf-8')
+    text = read(path)
     assert 'return 10' in text and 'return 20' in text
-    if hooks: nbformat.validate(nbformat.reads(text, as_version=4))
+    if hooks:
+        nbformat.validate(nb := nbformat.reads(text, as_version=4))
+        assert any('conflict' in fault for fault in tutorial.not_ready(nb))
     else:
         with pytest.raises(ValueError): json.loads(text)  # what git alone leaves behind
 
@@ -352,82 +685,82 @@ def test_a_conflicting_edit_merges_to_a_notebook_that_opens(repo, tmp_path, hook
 
 def in_browser(test):
     missing = [name for name in ('playwright', 'jupyterlab') if importlib.util.find_spec(name) is None]
-    if not any(map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'))): missing.append('Chromium')
-    return pytest.mark.slow(pytest.mark.skipif(bool(missing), reason=f"no {' and no '.join(missing)}: `make browser` runs this test")(test))
+    browsers = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
+    if not any(map(shutil.which, browsers)): missing.append('Chromium')
+    reason = f"no {' and no '.join(missing)}: `make browser` runs this test"
+    return pytest.mark.slow(pytest.mark.skipif(bool(missing), reason=reason)(test))
 
 
-def name_kernel(folder):
-    "Without a kernel's name in a notebook, JupyterLab asks for one."
-    for path in folder.glob('*.ipynb'): edit(path, '"metadata": {},\n "nbformat"', '"metadata": {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}},\n "nbformat"')
-
-
-PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
+PNG = ('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA'
+       'AABJRU5ErkJggg==')
+CLEAR = 'import matplotlib.pyplot as plt; plt.figure(facecolor="none"); plt.plot([0, 1]);'
+AS_TEXT = 'class IntSlider:\n    def __repr__(self): return "IntSlider(value=0)"\nIntSlider()'
 
 
 @in_browser
 def test_in_browser_notebooks_that_no_reader_should_see(repo, tmp_path):
-    drawn = [{'output_type': 'display_data', 'metadata': {}, 'data': {'image/png': PNG}}]
-    planted = {
-        '01_raises': ('raise ValueError("planted")', ()),
-        '02_no_figure': ('1', drawn),
-        '03_stuck': ('import time; time.sleep(60)', ()),
-        '05_transparent': ('import matplotlib.pyplot as plt; plt.figure(facecolor="none"); plt.plot([0, 1]);', ()),
-        '04_widget_as_text': ('class IntSlider:\n    def __repr__(self): return "IntSlider(value=0)"\nIntSlider()', ()),
+    planted = {  # a notebook's name: its code, its committed outputs, the fault
+        'lab/raises': ('raise ValueError("planted")', [], 'ValueError: planted'),
+        'no_figure': ('1', [shown({'image/png': PNG})], '0 figures of 1'),
+        'stuck': ('import time; time.sleep(60)', [], 'did not come to an end'),
+        'widget_as_text': (AS_TEXT, [], 'a widget shown as text'),
+        'transparent': (CLEAR, [], '1 figures are transparent'),
     }
-    for name, (source, outputs) in planted.items(): write_notebook(repo/f'nbs/{name}.ipynb', cell('code', 'default', INSTALL), cell('code', 'planted', source, outputs))
-    name_kernel(repo/'nbs')
-    done = subprocess.run([sys.executable, ROOT/'tools/browser.py', '--root', repo, '--out', tmp_path/'out', '--timeout', '25'], capture_output=True, text=True)
-    lines = dict(line.split(': ', 1) for line in done.stdout.splitlines() if '.ipynb: ' in line)
+    for name, (code, outputs, _) in planted.items():
+        install, found = cell('code', 'default', INSTALL), cell('code', 'planted', code, outputs)
+        write_notebook(repo/f'nbs/{name}.ipynb', install, found)
+    for path in tutorial.notebooks(repo):  # without a kernel's name in it, JupyterLab asks for one
+        write_notebook(path, *tutorial.load(path)['cells'], **KERNEL)
+    options = ['--root', repo, '--out', tmp_path/'out', '--timeout', '25']
+    done = subprocess.run([sys.executable, ROOT/'tools/browser.py', *options], capture_output=True, text=True)
+    lines = dict(re.findall(r': (\w+\.ipynb): (.+) \(\d+ s\)$', done.stdout, re.MULTILINE))
     assert done.returncode == 1, done
-    assert lines['00_plot.ipynb'] == lines['index.ipynb'] == 'ok'
-    for name, fault in {'01_raises': 'ValueError: planted', '02_no_figure': '0 figures of 1', '03_stuck': 'did not come to an end', '04_widget_as_text': 'a widget shown as text', '05_transparent': '1 figures are transparent'}.items():
-        assert fault in lines[f'{name}.ipynb'], lines
+    assert lines['plot.ipynb'] == lines['index.ipynb'] == 'ok', lines
+    for name, (*_, fault) in planted.items(): assert fault in lines[f'{Path(name).name}.ipynb'], lines
     assert len([*(tmp_path/'out').glob('*.png')]) == 7 + 6  # light and dark; the stuck one ends before
 
 
 @in_browser
 def test_in_browser_pages_that_no_reader_should_see(tmp_path):
-    from functools import partial
-    from http.server import ThreadingHTTPServer
-    from threading import Thread
     from playwright.sync_api import sync_playwright
     site = load('site')
-    good = '<a href="other.html#there">there</a>'
+    link = '<a href="other.html#there">there</a>'
     planted = {'other.html#gone': 'no such place', 'missing.html': 'status 404'}
-    (tmp_path/'other.html').write_text('<p id="there">here</p>', encoding='utf-8')
-    (tmp_path/'good.html').write_text(good, encoding='utf-8')
-    (tmp_path/'bad.html').write_text(good + ''.join(f'<a href="{link}">x</a>' for link in planted) + '<img src="gone.png"><span class="math">x</span>'
-                                     '<img src="http://127.0.0.1:9/elsewhere.png"><script>throw new Error("planted")</script>', encoding='utf-8')
-    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(site.Silent, directory=tmp_path))
-    Thread(target=server.serve_forever, daemon=True).start()
+    wrong = ''.join(f'<a href="{link}">x</a>' for link in planted)
+    wrong += '<img src="gone.png"><span class="math">x</span><img src="http://127.0.0.1:9/elsewhere.png">'
+    wrong += '<script>throw new Error("planted")</script>'
+    for name, text in {'other': '<p id="there">here</p>', 'good': link, 'bad': link + wrong}.items():
+        (tmp_path/f'{name}.html').write_text(text, encoding='utf-8')
+    address = site.serve(tmp_path)
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=site.chromium(), args=site.QUIET)
-        good, bad = ('\n'.join(fault for fault in site.crawl(browser, f'http://127.0.0.1:{server.server_port}/{name}.html') if 'favicon' not in fault) for name in ('good', 'bad'))
+        good, bad = ([*site.crawl(browser, f'{address}/{name}.html')] for name in ('good', 'bad'))
         browser.close()
-    server.shutdown()
-    assert good == ''
-    for fault in (*planted.values(), 'image not shown', 'formulas are not set', 'asks for http://127.0.0.1:9', 'script error: planted'): assert fault in bad, bad
+    assert [fault for fault in good if 'favicon' not in fault] == []
+    for fault in (*planted.values(), 'image not shown', 'formulas are not set', 'asks for http://127.0.0.1:9',
+                  'script error: planted'):
+        assert any(fault in line for line in bad), bad
 
 
 @in_browser
 def test_in_browser_the_explorer_by_keyboard(tmp_path):
     from playwright.sync_api import sync_playwright
     browse = load('browser')
-    (tmp_path/'nbs').mkdir()
-    write_notebook(tmp_path/'nbs/try.ipynb', cell('code', 'show', f'import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom cosine_lr import explore\nexplore()'))
-    name_kernel(tmp_path/'nbs')
+    code = f'import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom cosine_lr.view import explore\nexplore()'
+    write_notebook(tmp_path/'nbs/try.ipynb', cell('code', 'show', code), **KERNEL)
     with sync_playwright() as play, browse.jupyterlab(tmp_path) as (address, token):
         browser = play.chromium.launch(executable_path=browse.chromium(), args=browse.QUIET)
         page = browser.new_page(viewport=dict(width=1280, height=900))
         page.goto(f'{address}/lab/tree/nbs/try.ipynb?token={token}')
         assert browse.run_all(page, 120)
         page.locator('.jupyter-widgets .noUi-handle').first.focus()
-        page.keyboard.press('ArrowRight')                            # recipe: linear
-        for _ in range(8):                                           # on to the slider of the cycles
+        page.keyboard.press('ArrowRight')  # recipe: linear
+        for _ in range(8):  # on to the slider of the cycles
             page.keyboard.press('Tab')
             if page.evaluate("document.activeElement.getAttribute('aria-valuemax')") == '8.0': break
         page.keyboard.press('ArrowRight')
-        ours = page.locator('.jupyter-widgets textarea').nth(1)
-        page.wait_for_function("e => e.value.includes('[linear(1, 0.0), linear(1, 0.0)]')", arg=ours.element_handle(), timeout=20_000)
+        ours = page.locator('.jupyter-widgets textarea').nth(1).element_handle()
+        there = "e => e.value.includes('[linear(1, 0.0), linear(1, 0.0)]')"
+        page.wait_for_function(there, arg=ours, timeout=20_000)
         browse.stop_kernels(address, token)
         browser.close()
