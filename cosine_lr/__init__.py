@@ -17,7 +17,7 @@ def attach(package: str, rooms: dict) -> tuple: # `rooms`: {module: its names}
 
 __getattr__, __dir__, __all__ = attach(__name__, {
     'schedule': 'Schedule Ramp linear cosine polynomial exponential constant join',
-    'plan': 'position write_field bind_fields',
+    'plan': 'POLICIES position write_field Plan',
     'recipes': 'warmup warmup_cosine wsd flat_cos one_cycle three_phase restarts triangular multistep '
                'noisy',
     'data': 'tensor_loader DataLoaders digits_dls fashion_dls',

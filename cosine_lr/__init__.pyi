@@ -7,9 +7,10 @@ from .schedule import polynomial as polynomial
 from .schedule import exponential as exponential
 from .schedule import constant as constant
 from .schedule import join as join
+from .plan import POLICIES as POLICIES
 from .plan import position as position
 from .plan import write_field as write_field
-from .plan import bind_fields as bind_fields
+from .plan import Plan as Plan
 from .recipes import warmup as warmup
 from .recipes import warmup_cosine as warmup_cosine
 from .recipes import wsd as wsd

@@ -9,13 +9,13 @@ __all__ = ['to_cpu', 'ScheduleCB', 'RecorderCB', 'MetricsCB', 'Seconds', 'Callba
 # %% ../nbs/05_callback.ipynb #imports
 import time
 import warnings
+from collections.abc import Callable
 import numpy as np
 import torch
 from .learner import Callback, CancelFitException
-from .view.lint import lint_schedule
+from .check import choice
 from .metric import Metric, classes, fetched, kept
-from .view.plot import new_axes
-from .plan import bind_fields, position, write_field
+from .plan import Plan
 
 # %% ../nbs/05_callback.ipynb #to-cpu
 def _map_tensors(f, x):
@@ -37,31 +37,32 @@ def to_cpu(x): # a tensor, or lists, tuples and dictionaries of tensors
 
 # %% ../nbs/05_callback.ipynb #schedule-cb
 class ScheduleCB(Callback):
-    "Write schedules into the optimizer's param groups before each training batch"
+    "Write schedules into the optimizer's param groups before each training batch, by a `Plan`"
     def __init__(
         self,
-        end="open", # where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
-        **scheds, # a schedule (or any function of `pos`) for a field, e.g. `lr=0.1*cosine()`; a list has one for each param group
+        end: str = 'open', # where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
+        **scheds: Callable | list, # a schedule (or any function of `pos`) for a field, e.g. `lr=0.1*cosine()`; a list has one for each param group
     ):
-        position(0, 1, end=end)
-        self.end, self.scheds = end, scheds
+        if callable(end): raise ValueError(f"a schedule needs the name of its field: ScheduleCB(lr={end!r})")
+        self.end, self.scheds, self.sets = choice('end', end, ('open', 'closed')), scheds, tuple(scheds)
 
     def before_fit(self, learn):
         for cb in learn.active:
             both = self.scheds.keys() & cb.scheds.keys() if isinstance(cb, ScheduleCB) and cb is not self else ()
             if both: raise ValueError(f"ScheduleCB and ScheduleCB cannot be combined: both write {min(both)!r}")
-        self.writes = bind_fields(learn.opt, self.scheds)
-        if learn.total: self._advise(learn, {id(sched): sched for _, field, sched in self.writes if field == 'lr'}.values())
+        self.plan = Plan(learn.opt, learn.total or 1, self.end, **self.scheds)
+        if learn.total and 'lr' in self.scheds: self._advise(learn.total)
 
-    def _advise(self, learn, scheds):
+    def _advise(self, total):
         "Warn of what `lint_schedule` calls serious"
-        found = {f for s in scheds for f in lint_schedule(s, learn.total, end=self.end) if f.severity == 'serious'}
-        for f in found: warnings.warn(f"ScheduleCB(lr=…): {f.what}; {f.cure}")
+        from cosine_lr.view.lint import lint_schedule
+        given = self.scheds['lr']
+        for sched in given if isinstance(given, list) else [given]:
+            for found in lint_schedule(sched, total, end=self.end):
+                if found.severity == 'serious': warnings.warn(f"ScheduleCB(lr=…): {found.what}; {found.cure}")
 
     def before_batch(self, learn):
-        if not learn.training: return
-        pos = learn.steps / max(learn.total - (self.end == 'closed'), 1) # `position`, whose checks were made in `__init__`
-        for group, field, sched in self.writes: write_field(group, field, sched(pos))
+        if learn.training: self.plan.write(learn.steps)
 
 # %% ../nbs/05_callback.ipynb #recorder-cb
 class RecorderCB(Callback):
@@ -101,6 +102,7 @@ class RecorderCB(Callback):
 
     def plot(self, name='loss', ax=None, title=None, **line): # `line`: passed to matplotlib's `plot`, e.g. `label`
         "Draw the values of `name` against the batch; returns the axes"
+        from cosine_lr.view.plot import new_axes
         ax = new_axes('batch', {'lr': 'learning rate', 'loss': 'training loss'}.get(name, name), title, ax)
         ax.plot(self[name], **line)
         return ax

@@ -20,7 +20,6 @@ import torch
 from ..callback import MetricsCB, ScheduleCB
 from ..learner import Callback, CancelBatchException, TrainCB
 from ..plan import write_field
-from .torch_lr import ScheduleLR
 
 # %% ../../nbs/run/checkpoint.ipynb #pack-list
 def _pack_list(x, name):
@@ -203,19 +202,6 @@ def _set_opt(opt, saved):
             if field != 'params' and field in old: write_field(old, field, value)
     opt.param_groups[:] = groups
 
-# %% ../../nbs/run/checkpoint.ipynb #plan
-def _plan(learn, cb, on_resume):
-    "A `ScheduleLR` that has the plan of a `ScheduleCB`, over a stand-in for the optimizer"
-    stand_in = torch.optim.SGD([torch.zeros(1)], lr=0.)
-    own = lambda value: value.clone() if isinstance(value, torch.Tensor) else tuple(map(own, value)) if isinstance(value, tuple) else value
-    stand_in.param_groups = [{field: own(value) for field, value in g.items() if field != 'params'} | dict(params=[]) for g in learn.opt.param_groups]
-    return ScheduleLR(stand_in, total_steps=learn.total, end=cb.end, on_resume=on_resume, **cb.scheds)
-
-def _follow(learn, cb, plan):
-    "Let a `ScheduleCB` write the values of `plan`"
-    def value(field, i): return lambda pos: plan.at(learn.steps)[field][i]
-    cb.writes = [(g, field, value(field, i)) for field in cb.scheds for i, g in enumerate(learn.opt.param_groups)]
-
 # %% ../../nbs/run/checkpoint.ipynb #parts
 def _stateful(learn):
     "Callbacks that have something to save: {name: callback}"
@@ -339,25 +325,21 @@ class CheckpointCB(Callback):
         self.state = _newest(self.folder, self.log)
 
     def _make_plans(self, learn):
-        "Beside each `ScheduleCB`, its plan; on resuming, the saved one as `on_resume` says"
-        self.plans = [(cb, _plan(learn, cb, self.on_resume)) for cb in learn.active if isinstance(cb, ScheduleCB)]
+        "The plan of each `ScheduleCB`; on resuming, it goes on from the saved one as `on_resume` says"
+        self.plans = [cb.plan for cb in learn.active if isinstance(cb, ScheduleCB)]
         if not self.state: return
         if len(self.plans) != len(self.state['plans']): raise ValueError(f"the checkpoint is of another run, ScheduleCB: {len(self.state['plans'])} there, {len(self.plans)} here")
-        for (cb, plan), saved in zip(self.plans, self.state['plans']):
-            try: plan.load_state_dict(saved)
-            except ValueError as e: raise ValueError(str(e).replace('Make the scheduler with', 'Make the CheckpointCB with')) from e
-            _follow(learn, cb, plan)
+        for plan, saved in zip(self.plans, self.state['plans']): plan.resume(saved, self.on_resume)
 
     def _own(self): return self.state['own'][_rank()]
 
     def _save(self, learn, done):
-        for _, plan in self.plans: plan.step(learn.steps)
         own = _gather(_get_own(learn, self.start))
         if _rank(): return
         state = _pack(dict(
             format=FORMAT, torch=torch.__version__, epoch=learn.epoch, done=learn.iter + 1, batches=len(learn.dl), step=learn.steps,
             model=_get_tensors(learn.model), grads=_get_grads(learn), opt=dict(kind=_kind(learn.opt), state=learn.opt.state_dict()),
-            plans=[plan for _, plan in self.plans]), 'checkpoint')
+            plans=[plan.state_dict(learn.steps) for plan in self.plans]), 'checkpoint')
         _write(self.folder/f'batch-{done:09d}-{{digest}}.pt', state | dict(own=own))
         for old in _newest_first(self.folder)[self.keep:]: old.unlink()
 

@@ -6,220 +6,112 @@
 __all__ = ['ScheduleLR']
 
 # %% ../../nbs/11_torch.ipynb #imports
-import math
-import numbers
-from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
+from collections.abc import Callable
+from typing import Any
 import torch
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from ..check import choice, refuse, whole
+from ..plan import POLICIES, Plan, plain, write_field
+from ..torch_inside import BareScheduler
 from ..view.plot import new_axes
-from ..schedule import Schedule, linear
-from ..plan import bind_fields, position, write_field
-
-# %% ../../nbs/11_torch.ipynb #clock
-@dataclass(frozen=True)
-class _Clock:
-    "Progress at each step; a resumed run goes on from step `since`, where the fraction `done` is behind it"
-    total_steps: int
-    end: str = 'open'
-    after: str = 'hold'
-    since: int = 0
-    done: float = 0.
-
-    def __post_init__(self):
-        if not isinstance(self.total_steps, numbers.Integral) or isinstance(self.total_steps, bool) or self.total_steps < 1:
-            raise ValueError(f"total_steps must be a whole number of steps, at least 1, got total_steps={self.total_steps!r}")
-        position(0, 1, self.end, self.after)
-        if not isinstance(self.since, numbers.Integral): raise ValueError(f"since must be a whole number of steps, got since={self.since!r}")
-        for name in ('total_steps', 'since'): object.__setattr__(self, name, int(getattr(self, name))) # no NumPy number: they are saved
-        object.__setattr__(self, 'length', max(self.total_steps - self.since - (self.end == 'closed'), 1))
-        if self.since and self.after == 'repeat': raise ValueError("after='repeat' has no end to resume towards: choose 'hold' or 'raise'")
-
-    def __call__(self, step):
-        if step >= self.total_steps and self.after == 'repeat': step %= self.total_steps
-        if step > self.total_steps and self.after == 'raise':
-            raise ValueError(f"step {step} is past the end, total_steps={self.total_steps}; after='hold' or 'repeat' would go on")
-        n = step - self.since
-        t = 1. if n >= self.length else n/self.length if n > 0 else 0.
-        return self.done + (1-self.done)*t if self.done else t
-
-# %% ../../nbs/11_torch.ipynb #bind
-def _each(field, given, groups): # `given`: one thing for all groups, or a list with one for each
-    if not isinstance(given, list): return [given]*len(groups)
-    if len(given) != len(groups): raise ValueError(f"{field} must have one entry for each of {len(groups)} param groups, got {len(given)}")
-    return given
-
-def _same_kind(field, old, value):
-    "Refuse a `value` that cannot stand where `old` stands"
-    if isinstance(old, (tuple, list)): ok = isinstance(value, (tuple, list)) and len(value) == len(old)
-    else: ok = isinstance(value, (numbers.Real, torch.Tensor)) or not isinstance(old, (numbers.Real, torch.Tensor))
-    values = value if isinstance(value, (tuple, list)) else [value]
-    if not ok or any(isinstance(v, numbers.Real) and not math.isfinite(v) for v in values):
-        raise ValueError(f"{field} must have values like {old!r}, and its schedule gives {value!r}")
-
-def _bound(opt, scheds):
-    "`scheds`, when they suit the optimizer's groups; a ValueError says why not"
-    for group, field, sched in bind_fields(opt, scheds): _same_kind(field, group[field], sched(0.))
-    return {field: list(given) if isinstance(given, list) else given for field, given in scheds.items()}
-
-# %% ../../nbs/11_torch.ipynb #plain
-def _plain(x):
-    "A param group's entry as JSON can hold it"
-    if isinstance(x, (tuple, list)): return [_plain(v) for v in x]
-    return x.item() if hasattr(x, 'item') else x
-
-def _lines_at(lines, pos): return tuple(line(pos) for line in lines)
-
-def _line(start, end):
-    "A straight line between two values of a field: numbers, or tuples of them"
-    if isinstance(end, (tuple, list)): return partial(_lines_at, [linear(float(a), float(b)) for a, b in zip(start, end)])
-    return linear(float(start), float(end))
-
-def _function(sched):
-    "`sched` without the check of its argument, which the clock has made"
-    if isinstance(sched, list): return [_function(s) for s in sched]
-    return sched.formula if isinstance(sched, Schedule) else sched
-
-def _text(sched):
-    "What a checkpoint says of a schedule: its code, or the name of a function"
-    if isinstance(sched, list): return [_text(s) for s in sched]
-    return repr(sched) if isinstance(sched, Schedule) else getattr(sched, '__qualname__', type(sched).__qualname__)
-
-# %% ../../nbs/11_torch.ipynb #resumed
-def _like(old, value): return type(old)(value) if isinstance(value, list) else value
-
-def _compared(sched, state):
-    "The state's clock, and what the state and the scheduler differ in: {name: (theirs, ours)}"
-    if not isinstance(state, dict): raise ValueError(f"state_dict must be a dictionary, as state_dict() gives it, got {state!r:.60}")
-    if lacks := {'last_epoch', 'scheds', 'cooling', 'values', *(f.name for f in fields(_Clock))} - set(state):
-        raise ValueError(f"state_dict is not a ScheduleLR's: it lacks {sorted(lacks)}")
-    old = _Clock(**{f.name: state[f.name] for f in fields(_Clock)})
-    whole = lambda name, low: isinstance(state[name], numbers.Integral) and state[name] >= low
-    lists = lambda name: isinstance(state[name], dict) and all(isinstance(each, list) for each in state[name].values())
-    sound = dict(last_epoch=whole('last_epoch', -1), since=whole('since', 0) and old.since < old.total_steps, scheds=isinstance(state['scheds'], dict),
-                 done=isinstance(old.done, numbers.Real) and 0 <= old.done <= 1, values=lists('values'), cooling=state['cooling'] is None or lists('cooling'))
-    for name, ok in sound.items():
-        if not ok: raise ValueError(f"state_dict is damaged, got {name}={state[name]!r}")
-    theirs, ours = ({name: getattr(clock, name) for name in ('total_steps', 'end', 'after')} | texts
-                    for clock, texts in ((old, state['scheds']), (sched._clock, sched._texts())))
-    return old, {name: (theirs.get(name), ours.get(name)) for name in theirs | ours if theirs.get(name) != ours.get(name)}
-
-def _resumed(policy, state, old, new, changed): # `old`, `new`: the clocks of the state and of the scheduler
-    "The clock to go on with, and the values to cool down from or None"
-    step = max(state['last_epoch'], 0)
-    if not changed: return old, state['cooling']
-    if policy == 'keep': return replace(old, after=new.after), state['cooling']
-    if policy == 'raise':
-        differ = '; '.join(f"{name}: {theirs} in the state, {ours} here" for name, (theirs, ours) in changed.items())
-        raise ValueError(f"the state, saved at step {step}, was made for another plan ({differ}). Make the scheduler with on_resume='keep' (the "
-                         f"state's horizon, {old.total_steps}), 'stretch' (what is left of the curve, over the steps left to {new.total_steps}) "
-                         f"or 'cooldown' (from the current value straight to the end value at {new.total_steps})")
-    if step >= new.total_steps: raise ValueError(f"on_resume={policy!r} needs steps that are left, got a state at step {step} for total_steps={new.total_steps}")
-    if policy == 'stretch': return replace(new, since=step, done=old(step)), state['cooling']
-    return replace(new, since=step, done=0.), state['values']
-
-def _described(sched):
-    clock, state = sched._clock, sched.state_dict()
-    resumed = f", {'cooling down' if state['cooling'] else 'resumed'} since step {clock.since} at progress {clock.done:.3g}" if clock.since else ''
-    head = f"ScheduleLR for {type(sched.optimizer).__name__}: step {sched.last_epoch} of {clock.total_steps}, end={clock.end!r}, after={clock.after!r}{resumed}"
-    return '\n'.join([head, *(f"  {field} = {text}, now {state['values'][field]}" for field, text in state['scheds'].items())])
 
 # %% ../../nbs/11_torch.ipynb #schedule-lr
-class ScheduleLR(LRScheduler):
+class ScheduleLR(BareScheduler):
     "A torch scheduler that writes schedules into any field of the param groups; call `step()` after each `optimizer.step()`"
     def __init__(
         self,
-        optimizer, # the values of step 0 are written into its param groups at once
+        optimizer: Optimizer, # the values of step 0 are written into its param groups at once
         *,
-        total_steps, # calls of `step()` from the beginning to the end of the schedules
-        end='open', # where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
-        after='hold', # past the end: "hold" the end value, "repeat" from the start, or "raise"
-        on_resume='raise', # a loaded state was made for another plan: "raise", "keep", "stretch" or "cooldown"; see `load_state_dict`
-        last_epoch=-1, # the last step already done; -1 for a new run
-        **scheds, # a schedule (or any function of `pos`) for a field, e.g. `lr=0.1*cosine()`; a list has one for each param group
+        total_steps: int, # calls of `step()` from the beginning to the end of the schedules
+        end: str = 'open', # where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
+        after: str = 'hold', # past the end: "hold" the end value, "repeat" from the start, or "raise"
+        on_resume: str = 'raise', # a loaded state was made for another plan: "raise", "keep", "stretch" or "cooldown"; see `Plan`
+        last_epoch: int = -1, # the last step already done; -1 for a new run
+        **scheds: Callable | list, # a schedule (or any function of `pos`) for a field, e.g. `lr=0.1*cosine()`; a list has one for each param group
     ):
         if not isinstance(optimizer, Optimizer): raise TypeError(f"optimizer must be a torch optimizer, got {optimizer!r}")
-        if on_resume not in ('raise', 'keep', 'stretch', 'cooldown'): raise ValueError(f"on_resume must be 'raise', 'keep', 'stretch' or 'cooldown', got {on_resume=}")
-        if not isinstance(last_epoch, numbers.Integral) or last_epoch < -1: raise ValueError(f"last_epoch must be a whole number, at least -1, got {last_epoch=}")
-        if after == 'repeat' and on_resume in ('stretch', 'cooldown'): raise ValueError(f"on_resume={on_resume!r} needs an end, and after='repeat' has none")
-        self._clock, self.on_resume, self._from = _Clock(total_steps, end, after), on_resume, None
-        self.scheds = _bound(optimizer, scheds)
-        self._functions = {field: _function(given) for field, given in self.scheds.items()}
+        self.on_resume = choice('on_resume', on_resume, ('raise', *POLICIES))
+        if after == 'repeat' and on_resume in ('stretch', 'cooldown'):
+            raise ValueError(f"on_resume={on_resume!r} needs an end, and after='repeat' has none")
+        last_epoch = whole('last_epoch', last_epoch, least=-1)
+        self.plan = Plan(optimizer, whole('total_steps', total_steps, least=1, most=2**53), end, after, **scheds)
+        self.plan.ahead = 1 # after the last step, loops ask for the next one
+        self.went, self.in_sequence = last_epoch, False
         if last_epoch >= 0: # torch's base class asks for it then; to us it means nothing
-            for group in optimizer.param_groups: group.setdefault('initial_lr', _plain(group['lr']))
-        super().__init__(optimizer, int(last_epoch))
+            for group in optimizer.param_groups: group.setdefault('initial_lr', float(group['lr']))
+        super().__init__(optimizer, last_epoch)
 
     @property
-    def total_steps(self): return self._clock.total_steps
+    def optimizer(self) -> Optimizer: return self.plan.opt
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None: self.plan.opt = optimizer
 
-    def at(self, step): # any step from 0, reached or not
+    @property
+    def total_steps(self) -> int: return self.plan.total
+
+    def at(self, step: int) -> dict[str, list]: # any step from 0, reached or not
         "Each field's values at `step`, one for each param group; writes nothing"
-        pos, groups, values = self._clock(step), self.optimizer.param_groups, {}
-        for field, f in self._functions.items():
-            values[field] = [g(pos) for g in _each(field, f, groups)] if isinstance(f, list) else [f(pos)]*len(groups)
-        return values
+        return self.plan.values(step)
 
-    def get_lr(self):
+    def go_to(self, step: int | None = None) -> None:
+        self._look_around()
+        step = self.last_epoch + 1 if step is None else whole('epoch', step, least=0)
+        self.plan.write(step)
+        self.last_epoch = self.went = step
+
+    def _look_around(self): # a `SequentialLR` takes back the step that the constructor took
+        self.in_sequence |= self.last_epoch < self.went
+
+    def get_last_lr(self) -> list[float]:
+        "The learning rates of this step"
+        values = self.at(max(self.last_epoch, 0))
+        return values['lr'] if 'lr' in values else [float(group['lr']) for group in self.optimizer.param_groups]
+
+    def get_lr(self) -> list[float]:
         "The learning rates of this step; a wrapper that calls this in place of `step`, as ignite's does, has the other fields written"
-        if self._get_lr_called_within_step: self._put(self.at(self.last_epoch))
-        return self.at(self.last_epoch).get('lr') or [_plain(g['lr']) for g in self.optimizer.param_groups]
+        if self.called_for_step: self.plan.write(self.last_epoch)
+        return self.get_last_lr()
 
-    def step(self, epoch=None): # the step to jump to; the next one, if None
-        "Go to the next step and write its values"
-        self._update_lr(epoch)
-        self._step_count += 1
+    def state_dict(self) -> dict[str, Any]:
+        "Numbers, strings and lists: the step, the plan, and the values at that step; in a `SequentialLR`, also what stands in the optimizer"
+        self._look_around()
+        groups, fields = self.optimizer.param_groups, self.plan.scheds
+        stood = {field: [plain(group[field]) for group in groups] for field in fields} if self.in_sequence else None
+        return dict(last_epoch=self.last_epoch, stood=stood, **self.plan.state_dict(max(self.last_epoch, 0)))
 
-    def _update_lr(self, epoch=None): # torch's `SequentialLR` calls this, with 0, at a milestone
-        if epoch is not None and not (isinstance(epoch, numbers.Integral) and epoch >= 0): raise ValueError(f"epoch must be a whole number of steps, at least 0, got {epoch=}")
-        step = self.last_epoch + 1 if epoch is None else int(epoch)
-        self._put(self.at(step))
-        self.last_epoch = step
-
-    def _put(self, values):
-        for field, each in values.items():
-            for group, value in zip(self.optimizer.param_groups, each):
-                if type(group[field]) is float: group[field] = value
-                else: write_field(group, field, value)
-        self._last_lr = values.get('lr') or [_plain(g['lr']) for g in self.optimizer.param_groups]
-
-    def state_dict(self):
-        "Numbers, strings and lists: the step, the plan, and the values that stand in the optimizer"
-        values = {field: [_plain(group[field]) for group in self.optimizer.param_groups] for field in self.scheds}
-        return dict(last_epoch=self.last_epoch, **asdict(self._clock), scheds=self._texts(), cooling=self._from, values=values)
-
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         "Go on where `state_dict` stopped and write its values; where its plan is another, as `on_resume` says"
-        old, changed = _compared(self, state_dict)
-        clock, cooling = _resumed(self.on_resume, state_dict, old, self._clock, changed)
-        groups, step = self.optimizer.param_groups, int(state_dict['last_epoch'])
-        if cooling and set(cooling) != set(self.scheds): raise ValueError(f"a cooldown starts from the state's values: it has {sorted(cooling)}, the scheduler {sorted(self.scheds)}")
-        for given in (state_dict['values'], cooling or {}):
-            for field, each in given.items():
-                if field not in self.scheds: raise ValueError(f"state_dict holds {field!r}, which is not scheduled here; scheduled are {list(self.scheds)}")
-                for group, value in zip(groups, _each(field, each, groups)): _same_kind(field, group[field], value)
-        values = {field: [_like(group[field], v) for group, v in zip(groups, each)] for field, each in state_dict['values'].items()}
-        lines = {field: [_line(v, s(1.)) for v, s in zip(each, _each(field, self.scheds[field], groups))] for field, each in (cooling or {}).items()}
-        self._functions = {field: _function(given) for field, given in (lines or self.scheds).items()}
-        self._clock, self._from, self.last_epoch, self._step_count = clock, cooling, step, step + 1
-        if not changed: self._put(values)
-        elif step >= 0: self._put(self.at(step))
+        if not isinstance(state_dict, dict) or 'last_epoch' not in state_dict:
+            raise ValueError(f"state_dict is not a ScheduleLR's: it lacks 'last_epoch', got {state_dict!r:.60}")
+        last = whole('last_epoch', state_dict['last_epoch'], least=-1)
+        if max(last, 0) != state_dict.get('step'): refuse('last_epoch', last, f"the state's step, {state_dict.get('step')}")
+        self.plan.resume(state_dict, self.on_resume)
+        self.last_epoch = self.went = last
+        self.mark_steps(last + 1)
+        if not state_dict.get('stood'): return self.plan.write(max(last, 0))
+        for field, each in state_dict['stood'].items(): # another scheduler's turn, perhaps
+            for group, value in zip(self.optimizer.param_groups, each): write_field(group, field, value)
 
-    def _texts(self): return {field: _text(given) for field, given in self.scheds.items()}
-
-    def __repr__(self): return _described(self)
+    def __repr__(self) -> str:
+        plan, state = self.plan, self.state_dict()
+        how = 'cooling down' if plan.cooling else 'resumed'
+        resumed = f", {how} since step {plan.since} at progress {plan.done:.3g}" if plan.since else ''
+        head = f"ScheduleLR for {type(plan.opt).__name__}: step {self.last_epoch} of {plan.total}, end={plan.end!r}, after={plan.after!r}"
+        lines = (f"\n  {field} = {text}, now {state['values'][field]}" for field, text in state['scheds'].items())
+        return head + resumed + ''.join(lines)
 
     def plot(
         self,
-        field='lr', # one of the scheduled fields
-        ax=None, # axes to draw on; a new figure if None
-        title=None, # the figure's one-line message
-        **line, # passed to matplotlib's `plot`, e.g. `label`
-    ):
+        field: str = 'lr', # one of the scheduled fields
+        ax: Any = None, # axes to draw on; a new figure if None
+        title: str | None = None, # the figure's one-line message
+        **line: Any, # passed to matplotlib's `plot`, e.g. `label`
+    ) -> Any:
         "Draw a field's values, a line for each number, against the step, from where the run began or was resumed; returns the axes"
-        if field not in self.scheds: raise ValueError(f"field must be one of {list(self.scheds)}, got {field=}")
-        steps = sorted({round(s) for s in torch.linspace(self._clock.since, self.total_steps, 1001).tolist()})
-        ax = new_axes('step', {'lr': 'learning rate'}.get(field, field), title, ax)
-        numbers_of = lambda values: [x for value in values for x in (value if isinstance(value, (tuple, list)) else [value])]
-        ax.plot(steps, [numbers_of(self.at(s)[field]) for s in steps], **line)
+        choice('field', field, list(self.plan.scheds))
+        steps = sorted({round(s) for s in torch.linspace(self.plan.since, self.total_steps, 1001).tolist()})
+        ax = new_axes('step', 'learning rate' if field == 'lr' else field, title, ax)
+        ax.plot(steps, [_flat(self.at(step)[field]) for step in steps], **line)
         return ax
+
+def _flat(values): return [x for value in values for x in (value if isinstance(value, (tuple, list)) else [value])]
