@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'plan': 'POLICIES position write_field Plan',
     'recipes': 'warmup warmup_cosine wsd flat_cos one_cycle three_phase restarts triangular multistep '
                'noisy',
-    'data': 'tensor_loader DataLoaders digits_dls fashion_dls',
+    'data': 'tensor_loader DataLoaders digits_dls',
     'metric': 'Metric classes Accuracy',
     'learner': 'CancelStepException CancelBatchException CancelEpochException CancelFitException '
                'Callback TrainCB Learner MomentumCB TrainLearner MomentumLearner',

@@ -24,7 +24,6 @@ from .recipes import noisy as noisy
 from .data import tensor_loader as tensor_loader
 from .data import DataLoaders as DataLoaders
 from .data import digits_dls as digits_dls
-from .data import fashion_dls as fashion_dls
 from .metric import Metric as Metric
 from .metric import classes as classes
 from .metric import Accuracy as Accuracy

@@ -31,7 +31,7 @@ WINGS = {
             ['torch_lr', 'saving', 'checkpoint', 'guards', 'scale', 'fast', 'finetune']),
     'lab': ('To find out: fleets of runs, paired trials, annealed search',
             ['runs', 'fleet', 'stacked', 'tracing', 'paired', 'trial', 'probe', 'search', 'study',
-             'annealing', 'quadratic']),
+             'annealing', 'quadratic', 'fashion']),
 }
 MADE = '# Made by tools/facade.py from the modules\' own `__all__`.\n'
 CORE_DOC = ('Learning-rate annealing, taught by building it: '

@@ -15,4 +15,5 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'study': 'SimulatedAnnealingSampler printable make_sampler new_study finished_trials work',
     'annealing': 'metropolis temperature_for Annealed Annealer anneal nearby',
     'quadratic': 'NoisyQuadratic simulate best_rates best_peak',
+    'fashion': 'fashion_dls',
 })

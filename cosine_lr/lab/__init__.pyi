@@ -41,4 +41,5 @@ from .quadratic import NoisyQuadratic as NoisyQuadratic
 from .quadratic import simulate as simulate
 from .quadratic import best_rates as best_rates
 from .quadratic import best_peak as best_peak
+from .fashion import fashion_dls as fashion_dls
 __all__: list[str]
