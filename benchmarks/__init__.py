@@ -1,1 +1,1 @@
-"""The same work in this package and in its peers, side by side: `make bench` measures, and writes report.md, report.json and the figures."""
+"""The same work in this package and in its peers: `make bench` measures, and writes the report."""

@@ -1,4 +1,4 @@
-"""Measure cosine_lr beside its peers: one or more parts, each in a process of its own. The report is made anew after each part."""
+"""Measure cosine_lr beside its peers, each part in a process of its own; the report follows each part."""
 import argparse
 import datetime
 import os
@@ -11,7 +11,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 PARTS = ('loops', 'finders', 'schedules', 'sweeps', 'growth', 'footprint')
-PACKAGES = ('torch', 'numpy', 'fastai', 'lightning', 'pytorch-ignite', 'skorch', 'accelerate', 'torch-lr-finder', 'optuna', 'transformers', 'optax')
+PACKAGES = ('torch', 'numpy', 'fastai', 'lightning', 'pytorch-ignite', 'skorch', 'accelerate',
+            'torch-lr-finder', 'optuna', 'transformers', 'optax')
 
 
 def machine():
@@ -20,22 +21,33 @@ def machine():
     return named[1] if named else platform.processor() or platform.machine()
 
 
+def measured(part, rounds):
+    "What a part measured, in a process of its own; and when, where and how long."
+    from .measure import run_part
+    start, load = time.time(), os.getloadavg()[0]
+    with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:
+        found = pool.submit(run_part, part, rounds).result()
+    return found, dict(date=datetime.date.today().isoformat(), machine=machine(),
+                       cores=len(os.sched_getaffinity(0)), load=load, rounds=rounds,
+                       minutes=(time.time() - start)/60)
+
+
 def main():
     parser = argparse.ArgumentParser(prog='benchmarks', description=__doc__)
-    parser.add_argument('parts', nargs='*', metavar='part', help=f"{', '.join(PARTS)}; or `report`, which measures nothing (default: all)")
-    parser.add_argument('--rounds', type=int, default=20, help='turns of each contestant (default: 20; parts with long turns take a part of it)')
+    parser.add_argument('parts', nargs='*', metavar='part',
+                        help=f"{', '.join(PARTS)}; or `report`, which measures nothing (default: all)")
+    parser.add_argument('--rounds', type=int, default=20,
+                        help='turns of each contestant (default: 20; parts with long turns take fewer)')
     args = parser.parse_args()
-    if unknown := set(args.parts) - {*PARTS, 'report'}: parser.error(f'no part is called {sorted(unknown)[0]}')
+    unknown = set(args.parts) - {*PARTS, 'report'}
+    if unknown: parser.error(f'no part is called {sorted(unknown)[0]}')
     os.environ.update(HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false', PYTHONWARNINGS='ignore')
 
     from . import report # its imports look at these variables
-    from .measure import run_part
     done = report.read()
     for part in [part for part in args.parts or PARTS if part != 'report']:
-        start, load = time.time(), os.getloadavg()[0]
-        with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool: done[part] = pool.submit(run_part, part, args.rounds).result()
-        done.setdefault('made', {})[part] = dict(date=datetime.date.today().isoformat(), machine=machine(), cores=len(os.sched_getaffinity(0)), load=load,
-                                                 rounds=args.rounds, minutes=(time.time() - start)/60)
+        done[part], about = measured(part, args.rounds)
+        done.setdefault('made', {})[part] = about
         done['versions'] = {'Python': platform.python_version(), **{name: version(name) for name in PACKAGES}}
         report.write(done)
     report.write(done)

@@ -17,7 +17,8 @@ START, STOP, STEPS = 1e-6, .2, 140 # no sweep diverges below .2
 
 
 def by_hand(task):
-    saved, rng, losses, lrs, average, best = copy.deepcopy(task.model.state_dict()), torch.get_rng_state(), [], [], 0., float('inf')
+    saved, rng = copy.deepcopy(task.model.state_dict()), torch.get_rng_state()
+    losses, lrs, average, best = [], [], 0., float('inf')
     opt = SGD(task.model.parameters(), lr=START)
     task.model.train()
     for step, (x, y) in enumerate(islice(chain.from_iterable(repeat(task.train)), STEPS)):
@@ -38,8 +39,8 @@ def by_hand(task):
 
 
 def ours(task, sweeps=1):
-    found = lr_find(Learner(task.model, DataLoaders(task.train, task.valid), F.cross_entropy, opt_func=SGD), START, STOP, STEPS, sweeps=sweeps)
-    return found.losses.shape[1]
+    learn = Learner(task.model, DataLoaders(task.train, task.valid), F.cross_entropy, opt_func=SGD)
+    return lr_find(learn, START, STOP, STEPS, sweeps=sweeps).losses.shape[1]
 
 
 def torch_lr_finder(task):
@@ -57,18 +58,26 @@ def fastai(task):
     from fastai.learner import Learner as FastaiLearner
     from fastai.optimizer import OptimWrapper
     with tempfile.TemporaryDirectory() as folder:
-        learn = FastaiLearner(FastaiLoaders(task.train, task.valid), task.model, loss_func=F.cross_entropy, path=folder, opt_func=partial(OptimWrapper, opt=SGD))
+        learn = FastaiLearner(FastaiLoaders(task.train, task.valid), task.model, loss_func=F.cross_entropy,
+                              path=folder, opt_func=partial(OptimWrapper, opt=SGD))
         with learn.no_bar(): learn.lr_find(START, STOP, STEPS, show_plot=False, suggest_funcs=valley)
     return len(learn.recorder.losses)
 
 
 HAND = 'by hand'
-CONTESTANTS = {HAND: (by_hand, False), 'lr_find, one sweep': (ours, False), 'lr_find, five sweeps (default)': (partial(ours, sweeps=5), False),
-               'torch-lr-finder': (torch_lr_finder, True), 'fastai': (fastai, True),
-               'torch-lr-finder, loader in memory': (torch_lr_finder, False), 'fastai, loader in memory': (fastai, False)}
+CONTESTANTS = { # {name: (a range test of a task, does the loader fetch row by row?)}
+    HAND: (by_hand, False), 'lr_find, one sweep': (ours, False),
+    'lr_find, five sweeps (default)': (partial(ours, sweeps=5), False),
+    'torch-lr-finder': (torch_lr_finder, True), 'fastai': (fastai, True),
+    'torch-lr-finder, loader in memory': (torch_lr_finder, False),
+    'fastai, loader in memory': (fastai, False),
+}
+
+
+def contestant(find, by_row): return clocked(lambda k: dict(steps=find(Task(mlp, k, by_row))), PROCESSOR)
 
 
 def run(rounds):
     torch.set_num_threads(1)
-    turn = lambda find, by_row: clocked(lambda k: dict(steps=find(Task(mlp, k, by_row))), PROCESSOR)
-    return {'mlp': check_equal_work(measure({name: turn(*each) for name, each in CONTESTANTS.items()}, rounds, 'finders', HAND))}
+    contestants = {name: contestant(*each) for name, each in CONTESTANTS.items()}
+    return {'mlp': check_equal_work(measure(contestants, rounds, 'finders', HAND))}

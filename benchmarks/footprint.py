@@ -13,20 +13,35 @@ from .measure import clocked, measure
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = 'cosine_lr'
-# the distribution, and what its users import at the least
-PEERS = {'fastai': 'fastai.learner', 'lightning': 'lightning', 'pytorch-ignite': 'ignite.engine', 'skorch': 'skorch', 'accelerate': 'accelerate',
-         'torch-lr-finder': 'torch_lr_finder', 'optuna': 'optuna', 'transformers': 'transformers.optimization', 'optax': 'optax'}
+# The distribution, and what its users import at the least. Ours imports nothing before a name is used.
+MODULES = {
+    OURS: 'cosine_lr.finder', 'fastai': 'fastai.learner', 'lightning': 'lightning',
+    'pytorch-ignite': 'ignite.engine', 'skorch': 'skorch', 'accelerate': 'accelerate',
+    'torch-lr-finder': 'torch_lr_finder', 'optuna': 'optuna', 'transformers': 'transformers.optimization',
+    'optax': 'optax',
+}
 
 
-def importing(module): return clocked(lambda k: subprocess.run([sys.executable, '-W', 'ignore', '-c', f'import {module}'], check=True, cwd=ROOT, capture_output=True) and None)
+def importing(module):
+    command = [sys.executable, '-W', 'ignore', '-c', f'import {module}']
+    def once(k): subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    return clocked(once)
 
 
-def needs(name):
-    "What a distribution cannot do without, as its metadata says; ours stand in settings.ini"
-    if name == OURS: lines = re.search(r'^requirements = (.*)$', (ROOT/'settings.ini').read_text(), re.MULTILINE)[1].split()
-    else: lines = distribution(name).requires or []
-    reqs = [Requirement(line) for line in lines]
-    return {(r.name, extra) for r in reqs if not r.marker or r.marker.evaluate({'extra': ''}) for extra in ('', *r.extras)}
+def requirements(name):
+    "What a distribution says that it needs; ours stand in settings.ini"
+    if name != OURS: return [Requirement(line) for line in distribution(name).requires or []]
+    line = re.search(r'^requirements = (.*)$', (ROOT/'settings.ini').read_text(), re.MULTILINE)[1]
+    return [Requirement(word) for word in line.split()]
+
+
+def needs(name, extra):
+    "Pairs (distribution, its extra) that a distribution, or an extra of it, cannot do without"
+    if extra:
+        wanted = [r for r in requirements(name) if r.marker and r.marker.evaluate({'extra': extra})]
+        return {(r.name, '') for r in wanted}
+    always = [r for r in requirements(name) if not r.marker or r.marker.evaluate({'extra': ''})]
+    return {(r.name, more) for r in always for more in ('', *r.extras)}
 
 
 def closure(name):
@@ -34,9 +49,10 @@ def closure(name):
     seen, todo = set(), [(name, '')]
     while todo:
         one, extra = todo.pop()
-        if ((key := re.sub(r'[-_.]+', '-', one).lower()), extra) in seen: continue
+        key = re.sub(r'[-_.]+', '-', one).lower()
+        if (key, extra) in seen: continue
         seen.add((key, extra))
-        try: todo += needs(one) if not extra else [(r.name, '') for r in map(Requirement, distribution(one).requires or []) if r.marker and r.marker.evaluate({'extra': extra})]
+        try: todo += needs(one, extra)
         except PackageNotFoundError: pass # not for this machine, or left out of this environment
     return {key for key, _ in seen}
 
@@ -56,13 +72,18 @@ def zipped(contents):
     return len(buffer.getvalue())
 
 
+def is_code(path): return path.endswith('.py') and not re.search(r'(^|/)tests?/|_modidx', path)
+
+
 def weight(name):
     contents = files(name)
-    code = [data.decode(errors='replace') for path, data in contents.items() if path.endswith('.py') and not re.search(r'(^|/)tests?/|_modidx', path)]
-    return dict(wheel_mb=zipped(contents)/1e6, packages=len(closure(name) - closure('torch')), lines=sum(bool(line.strip()) for text in code for line in text.splitlines()))
+    code = [data.decode(errors='replace') for path, data in contents.items() if is_code(path)]
+    lines = [line for text in code for line in text.splitlines() if line.strip()]
+    beside_torch = closure(name) - closure('torch')
+    return dict(wheel_mb=zipped(contents)/1e6, packages=len(beside_torch), lines=len(lines))
 
 
 def run(rounds):
-    modules = {'torch': 'torch', OURS: OURS, **PEERS}
-    return {'import': measure({name: importing(module) for name, module in modules.items()}, max(5, rounds//4), 'import', 'torch'),
-            'weight': {name: weight(name) for name in (OURS, *PEERS)}}
+    imports = {name: importing(module) for name, module in {'torch': 'torch', **MODULES}.items()}
+    return {'import': measure(imports, max(5, rounds//4), 'import', 'torch'),
+            'weight': {name: weight(name) for name in MODULES}}

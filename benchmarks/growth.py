@@ -34,8 +34,12 @@ def _timed(step):
 
 
 class Heavy(TrainCB):
-    "Ordinary training that notes when each of its five parts began and ended: the rest of a step is the loop's own"
-    predict, get_loss, zero_grad, backward, step = map(_timed, (TrainCB.predict, TrainCB.get_loss, TrainCB.zero_grad, TrainCB.backward, TrainCB.step))
+    "Ordinary training that notes when its five parts began and ended: the rest of a step is the loop's own"
+    predict = _timed(TrainCB.predict)
+    get_loss = _timed(TrainCB.get_loss)
+    zero_grad = _timed(TrainCB.zero_grad)
+    backward = _timed(TrainCB.backward)
+    step = _timed(TrainCB.step)
     def before_epoch(self, learn): self.marks = []
     @property
     def own(self): # the median step's seconds
@@ -63,9 +67,10 @@ class Busy(Callback):
 
 def own_cost(trainer, batch, steps, model, cbs=()):
     "The loop's own seconds for a step, with progress bar, metrics, recorder and schedule"
-    loader = Same(batch, steps)
-    Learner(model, DataLoaders(loader, None), F.mse_loss, opt_func=SGD,
-            cbs=[trainer, ScheduleCB(lr=.01*SCHED), RecorderCB(), MetricsCB(log=lambda line: None), ProgressCB(file=io.StringIO()), *cbs]).fit(1, valid=False)
+    watching = [RecorderCB(), MetricsCB(log=lambda line: None), ProgressCB(file=io.StringIO())]
+    learn = Learner(model, DataLoaders(Same(batch, steps), None), F.mse_loss, opt_func=SGD,
+                    cbs=[trainer, ScheduleCB(lr=.01*SCHED), *watching, *cbs])
+    learn.fit(1, valid=False)
     return trainer.own
 
 
@@ -86,15 +91,20 @@ def long(steps):
     return lambda k: (sum(own_cost(Stub(), batch, steps, model) for _ in range(times))/times, {})
 
 
-def curve(make, sizes, rounds, title): return measure({str(size): make(size) for size in sizes}, rounds, f'growth, {title}')
+def curve(make, sizes, rounds, title):
+    return measure({str(size): make(size) for size in sizes}, rounds, f'growth, {title}')
 
 
 def run(rounds):
     torch.set_num_threads(1)
-    done = {'parameters': {str(int(w)**2): row for w, row in curve(square, WIDTHS, rounds, 'parameters').items()},
+    widths = curve(square, WIDTHS, rounds, 'parameters')
+    done = {'parameters': {str(int(width)**2): row for width, row in widths.items()},
             'callbacks': curve(crowd, (0, *CALLBACKS), rounds, 'callbacks'),
             'steps': curve(long, LENGTHS, max(3, rounds//6), 'steps')}
     torch.set_num_threads(2)
-    fleets = {f'{n}{", compiled" if compile else ""}': fleet_step(n, compile, epochs=25) for n in FLEETS for compile in (False, True)}
-    fleets |= {f'{n}, products': products(n) for n in FLEETS}
-    return done | {'fleet': measure({'by hand': hand_step(), **fleets}, max(5, rounds//3), 'growth, fleet')}
+    contestants = {'by hand': hand_step()}
+    for n in FLEETS:
+        contestants[f'{n}'] = fleet_step(n, False, epochs=25)
+        contestants[f'{n}, compiled'] = fleet_step(n, True, epochs=25)
+    contestants |= {f'{n}, products': products(n) for n in FLEETS}
+    return done | {'fleet': measure(contestants, max(5, rounds//3), 'growth, fleet')}

@@ -1,4 +1,4 @@
-"""Training loops: seconds for a step, validation included; the first epoch, with all set-up and compiling, is not counted."""
+"""Training loops: seconds for a step, validation included; the first epoch, with the set-up, is left out."""
 import contextlib
 import io
 import logging
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from cosine_lr import Accuracy, DataLoaders, Learner, MetricsCB, ProgressCB, RecorderCB, ScheduleCB
 from cosine_lr.run import CompileCB
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from .measure import PROCESSOR, check_equal_work, measure
 from .task import BATCH, PEAK, SCHED, SGD, Task, cnn, mlp
@@ -76,9 +77,10 @@ def fastai(task):
     from fastai.learner import Learner as FastaiLearner
     from fastai.metrics import accuracy
     from fastai.optimizer import OptimWrapper
-    learn = FastaiLearner(FastaiLoaders(task.train, task.valid), task.model, loss_func=F.cross_entropy, opt_func=partial(OptimWrapper, opt=SGD),
-                          lr=PEAK, metrics=accuracy, train_bn=False)
-    with learn.no_bar(), learn.no_logging(): learn.fit(task.epochs, cbs=ParamScheduler({'lr': SchedCos(PEAK, 0.)}))
+    learn = FastaiLearner(FastaiLoaders(task.train, task.valid), task.model, loss_func=F.cross_entropy,
+                          opt_func=partial(OptimWrapper, opt=SGD), lr=PEAK, metrics=accuracy, train_bn=False)
+    scheduler = ParamScheduler({'lr': SchedCos(PEAK, 0.)})
+    with learn.no_bar(), learn.no_logging(): learn.fit(task.epochs, cbs=scheduler)
     return learn.train_iter, learn.recorder.values[-1][-1]
 
 
@@ -91,17 +93,21 @@ def lightning(task):
             self.net = task.model
         def training_step(self, batch, _): return F.cross_entropy(self.net(batch[0]), batch[1])
         def validation_step(self, batch, _):
-            preds = self.net(batch[0])
-            self.log_dict(dict(loss=F.cross_entropy(preds, batch[1]), accuracy=(preds.argmax(1) == batch[1]).float().mean()), batch_size=len(batch[1]))
+            x, y = batch
+            preds = self.net(x)
+            accuracy = (preds.argmax(1) == y).float().mean()
+            self.log_dict(dict(loss=F.cross_entropy(preds, y), accuracy=accuracy), batch_size=len(y))
         def configure_optimizers(self):
             opt = SGD(self.parameters(), lr=PEAK)
-            return [opt], [dict(scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(opt, task.total), interval='step')]
+            return [opt], [dict(scheduler=CosineAnnealingLR(opt, task.total), interval='step')]
 
     logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter('ignore') # advice on workers for its loaders
-        trainer = L.Trainer(max_epochs=task.epochs, accelerator='cpu', logger=False, enable_checkpointing=False, enable_progress_bar=False,
-                            enable_model_summary=False, num_sanity_val_steps=0, default_root_dir=folder)
+        trainer = L.Trainer(
+            max_epochs=task.epochs, accelerator='cpu', default_root_dir=folder, logger=False,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+            num_sanity_val_steps=0)
         trainer.fit(Module(), task.train, task.valid)
     return trainer.global_step, trainer.callback_metrics['accuracy'].item()
 
@@ -113,8 +119,10 @@ def ignite(task):
     from ignite.metrics import Loss
     opt = task.optimizer()
     trainer = create_supervised_trainer(task.model, opt, F.cross_entropy)
-    judge = create_supervised_evaluator(task.model, dict(loss=Loss(F.cross_entropy), accuracy=IgniteAccuracy()))
-    trainer.add_event_handler(Events.ITERATION_STARTED, CosineAnnealingScheduler(opt, 'lr', PEAK, 0., task.total))
+    metrics = dict(loss=Loss(F.cross_entropy), accuracy=IgniteAccuracy())
+    judge = create_supervised_evaluator(task.model, metrics)
+    scheduler = CosineAnnealingScheduler(opt, 'lr', PEAK, 0., task.total)
+    trainer.add_event_handler(Events.ITERATION_STARTED, scheduler)
     trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda _: judge.run(task.valid))
     trainer.run(task.train, max_epochs=task.epochs)
     return trainer.state.iteration, judge.state.metrics['accuracy']
@@ -124,26 +132,31 @@ def skorch(task):
     from skorch import NeuralNet
     from skorch.callbacks import EpochScoring, LRScheduler
     from skorch.helper import predefined_split
-    train, valid = task.train.dataset, task.valid.dataset
-    def accuracy(net, data, y=None): return float((net.forward(data).argmax(1) == data.tensors[1]).float().mean())
-    by_row = task.train.batch_size is not None
-    loaders = dict(iterator_train__sampler=task.rows, iterator_train__batch_size=BATCH if by_row else None, iterator_valid__batch_size=256)
-    if not by_row: loaders |= dict(iterator_valid__sampler=task.valid.sampler, iterator_valid__batch_size=None)
-    net = NeuralNet(task.model, criterion=torch.nn.CrossEntropyLoss, optimizer=SGD, lr=PEAK, max_epochs=task.epochs, train_split=predefined_split(valid), verbose=0,
-                    callbacks=[('rate', LRScheduler(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=task.total, step_every='batch')),
-                               ('accuracy', EpochScoring(accuracy, name='accuracy', lower_is_better=False))],
-                    callbacks__print_log=None, **loaders)
-    net.fit(train)
-    return sum(len([b for b in row['batches'] if 'train_loss' in b]) for row in net.history), net.history[-1]['accuracy']
+    def accuracy(net, data, y=None):
+        right = net.forward(data).argmax(1) == data.tensors[1]
+        return float(right.float().mean())
+    if task.train.batch_size is None: # a batch at once
+        loaders = dict(iterator_train__batch_size=None,
+                       iterator_valid__sampler=task.valid.sampler, iterator_valid__batch_size=None)
+    else: loaders = dict(iterator_train__batch_size=BATCH, iterator_valid__batch_size=256)
+    callbacks = [('rate', LRScheduler(CosineAnnealingLR, T_max=task.total, step_every='batch')),
+                 ('accuracy', EpochScoring(accuracy, name='accuracy', lower_is_better=False))]
+    net = NeuralNet(
+        task.model, criterion=torch.nn.CrossEntropyLoss, optimizer=SGD, lr=PEAK, max_epochs=task.epochs,
+        train_split=predefined_split(task.valid.dataset), verbose=0, callbacks=callbacks,
+        callbacks__print_log=None, iterator_train__sampler=task.rows, **loaders)
+    net.fit(task.train.dataset)
+    steps = sum('train_loss' in batch for row in net.history for batch in row['batches'])
+    return steps, net.history[-1]['accuracy']
 
 
 def accelerate(task):
     from accelerate import Accelerator
     accelerator = Accelerator(cpu=True)
     opt = task.optimizer()
-    model, opt, sched = accelerator.prepare(task.model, opt, torch.optim.lr_scheduler.CosineAnnealingLR(opt, task.total))
-    train, valid = accelerator.prepare(task.train, task.valid) if task.train.batch_size else (task.train, task.valid) # it cannot prepare a loader that does not collate
-    step = 0
+    model, opt, sched = accelerator.prepare(task.model, opt, CosineAnnealingLR(opt, task.total))
+    train, valid, step = task.train, task.valid, 0
+    if train.batch_size: train, valid = accelerator.prepare(train, valid) # it cannot if rows are not collated
     for _ in range(task.epochs):
         model.train()
         for x, y in train:
@@ -157,10 +170,14 @@ def accelerate(task):
     return step, accuracy
 
 
-PEERS = {'fastai': fastai, 'Lightning': lightning, 'ignite': ignite, 'skorch': skorch, 'Accelerate': accelerate}
+PEERS = dict(fastai=fastai, Lightning=lightning, ignite=ignite, skorch=skorch, Accelerate=accelerate)
 HAND, CONVOLUTIONS = 'by hand, slices in memory', 'its convolution alone'
-CONTESTANTS = {HAND: (by_hand, False), 'by hand, DataLoader': (partial(by_hand, batches=lambda task: task.train), True), 'Learner': (ours, False), 'Learner, compiled': (compiled, False),
-               **{name: (peer, True) for name, peer in PEERS.items()}, **{f'{name}, loader in memory': (peer, False) for name, peer in PEERS.items()}}
+CONTESTANTS = { # {name: (a loop over a task, does the loader fetch row by row?)}
+    HAND: (by_hand, False), 'by hand, DataLoader': (partial(by_hand, batches=lambda task: task.train), True),
+    'Learner': (ours, False), 'Learner, compiled': (compiled, False),
+    **{name: (peer, True) for name, peer in PEERS.items()},
+    **{f'{name}, loader in memory': (peer, False) for name, peer in PEERS.items()},
+}
 
 
 def contestant(loop, by_row, make_model):
@@ -172,20 +189,25 @@ def contestant(loop, by_row, make_model):
 
 
 def convolutions(times=400):
-    "Seconds that the small CNN's convolution, forward and the gradient of its weights, takes on its own for a training step, as torch calls oneDNN"
+    "Seconds that the small CNN's convolution takes in a training step, forward and its weights' gradient"
     conv, x = cnn()[1].requires_grad_(False), torch.rand(BATCH, 1, 8, 8)
     grad = torch.rand_like(conv(x))
+    settings = [len(conv.bias)], conv.stride, conv.padding, conv.dilation, False, [0, 0], 1
     def turn(k):
         start = PROCESSOR()
         for _ in range(times):
             conv(x)
-            torch.ops.aten.convolution_backward(grad, x, conv.weight, [len(conv.bias)], conv.stride, conv.padding, conv.dilation, False, [0, 0], 1, [False, True, True])
+            torch.ops.aten.convolution_backward(grad, x, conv.weight, *settings, [False, True, True])
         return (PROCESSOR() - start)/times, {}
     return turn
 
 
 def run(rounds):
     torch.set_num_threads(1)
-    contestants = {model: {name: contestant(*each, model) for name, each in CONTESTANTS.items()} for model in (mlp, cnn)}
-    contestants[cnn][CONVOLUTIONS] = convolutions()
-    return {model.__name__: check_equal_work(measure(them, rounds, f'loops, {model.__name__}', HAND)) for model, them in contestants.items()}
+    done = {}
+    for model in (mlp, cnn):
+        contestants = {name: contestant(*each, model) for name, each in CONTESTANTS.items()}
+        if model is cnn: contestants[CONVOLUTIONS] = convolutions()
+        name = model.__name__
+        done[name] = check_equal_work(measure(contestants, rounds, f'loops, {name}', HAND))
+    return done

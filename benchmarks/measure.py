@@ -1,4 +1,4 @@
-"""Contestants take turns, so that a busy machine slows all of them alike; what counts is the ratio to a neighbouring turn of the base."""
+"""Contestants take turns, so that a busy machine slows all alike; what counts is the ratio to the base."""
 import gc
 import importlib
 import random
@@ -8,7 +8,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 
-PROCESSOR = time.process_time # for contestants of one thread: what neighbours do to the clock on the wall does not count
+PROCESSOR = time.process_time # for contestants of one thread: it leaves out the time that neighbours take
 WALL = time.perf_counter
 
 
@@ -22,11 +22,11 @@ def clocked(work, clock=WALL): # (round) -> facts, a dictionary or None
 
 
 def measure(
-    contestants, # {name: function of the round's number -> (seconds, facts)}; facts: what the turn's work came to, {name: number}
+    contestants, # {name: (round) -> (seconds, facts)}; facts: {name: number}, what the turn's work came to
     rounds, # how often each has a turn, after one that does not count
     title='', # stands before the progress bar
-    base=None, # the contestant that all are compared with: it has a turn more after each turn, so that the two are neighbours in time
-): # {name: {'base', 'times': seconds of each round, 'beside': those of the base right after, 'facts': {name: mean over the rounds}}}
+    base=None, # the contestant to compare with: it has a turn after each turn, so that the two are neighbours
+): # {name: {'base', 'times', 'beside', 'facts'}}: seconds of each round, and of the base after it; mean facts
     "Every contestant once a round, in an order drawn anew"
     turns, order = {name: [] for name in contestants}, list(contestants)
     with tqdm(total=(rounds + 1)*len(order), desc=title, unit='turn', mininterval=1) as bar:
@@ -41,14 +41,19 @@ def measure(
             if k < 0:
                 gc.collect()
                 gc.freeze() # what has been imported need not be looked through again and again
-    return {name: dict(base=base, times=_short(seconds), beside=_short(beside), facts=_means(facts)) for name, done in turns.items() for seconds, beside, facts in [zip(*done)]}
+    return {name: _record(base, *zip(*done)) for name, done in turns.items()}
+
+
+def _record(base, seconds, beside, facts):
+    return dict(base=base, times=_short(seconds), beside=_short(beside), facts=_means(facts))
 
 
 def _short(seconds): return [float(f'{s:.6g}') for s in seconds]
 def _means(facts): return {name: float(np.mean([f[name] for f in facts])) for name in facts[0]}
 
 
-def run_part(part, rounds): return importlib.import_module(f'{__package__}.{part}').run(rounds) # in a process of its own
+def run_part(part, rounds): # in a process of its own
+    return importlib.import_module(f'{__package__}.{part}').run(rounds)
 
 
 def quartiles(values): return [float(q) for q in np.quantile(values, [.25, .5, .75])]
@@ -65,7 +70,8 @@ def check_equal_work(rows, within=.015):
     facts = {name: row['facts'] for name, row in rows.items()}
     for fact, apart in (('steps', 0), ('accuracy', within)):
         values = {name: f[fact] for name, f in facts.items() if fact in f}
-        if values and max(values.values()) - min(values.values()) > apart: raise ValueError(f"contestants must do the same work, got {fact}: {values}")
+        if values and max(values.values()) - min(values.values()) > apart:
+            raise ValueError(f"contestants must do the same work, got {fact}: {values}")
     return rows
 
 

@@ -37,20 +37,24 @@ def one_value():
     import optax
     from transformers.optimization import _get_cosine_schedule_with_warmup_lr_lambda
     ours, theirs = cosine(), optax.cosine_decay_schedule(1., FEW)
-    hf = lambda step: _get_cosine_schedule_with_warmup_lr_lambda(step, num_warmup_steps=0, num_training_steps=FEW, num_cycles=.5)
-    return {'torch': repeated(torch_value()), 'cosine_lr': repeated(lambda step: ours(step/FEW)), 'transformers': repeated(hf), 'optax': repeated(theirs)}
+    settings = dict(num_warmup_steps=0, num_training_steps=FEW, num_cycles=.5)
+    hf = lambda step: _get_cosine_schedule_with_warmup_lr_lambda(step, **settings)
+    return {'torch': repeated(torch_value()), 'cosine_lr': repeated(lambda step: ours(step/FEW)),
+            'transformers': repeated(hf), 'optax': repeated(theirs)}
 
 
 def a_million():
     "At once where the library can; else 2000 of them one by one, times 500"
     import jax.numpy as jnp
     import optax
-    pos, steps, theirs, ours = torch.arange(MILLION)/MILLION, jnp.arange(MILLION), optax.cosine_decay_schedule(1., MILLION), cosine()
-    once = lambda f: lambda k: (_seconds(f), {})
-    each = lambda turn: lambda k: (turn(k)[0]*MILLION, {})
-    one = one_value()
-    return {'torch, written by hand': once(lambda: (1 + torch.cos(torch.pi*pos))/2), 'cosine_lr, tensor': once(lambda: ours(pos)), 'cosine_lr, array': once(lambda: ours(pos.numpy())),
-            'optax': once(lambda: theirs(steps).block_until_ready()), 'torch, one by one': each(one['torch']), 'transformers, one by one': each(one['transformers'])}
+    pos, steps = torch.arange(MILLION)/MILLION, jnp.arange(MILLION)
+    ours, theirs, one = cosine(), optax.cosine_decay_schedule(1., MILLION), one_value()
+    def once(f): return lambda k: (_seconds(f), {})
+    def each(turn): return lambda k: (turn(k)[0]*MILLION, {})
+    return {'torch, written by hand': once(lambda: (1 + torch.cos(torch.pi*pos))/2),
+            'cosine_lr, tensor': once(lambda: ours(pos)), 'cosine_lr, array': once(lambda: ours(pos.numpy())),
+            'optax': once(lambda: theirs(steps).block_until_ready()),
+            'torch, one by one': each(one['torch']), 'transformers, one by one': each(one['transformers'])}
 
 
 def _seconds(f):
@@ -71,18 +75,27 @@ def a_step():
             sched = make(opt)
             return repeated(lambda step: sched.step())(k)
         return turn
-    def sequential(opt): return lr_scheduler.SequentialLR(opt, [lr_scheduler.LinearLR(opt, .1, 1., FEW//10), lr_scheduler.CosineAnnealingLR(opt, FEW - FEW//10)], [FEW//10])
+    def annealed(opt): return lr_scheduler.CosineAnnealingLR(opt, FEW)
+    def sequential(opt):
+        warm = FEW//10
+        parts = [lr_scheduler.LinearLR(opt, .1, 1., warm), lr_scheduler.CosineAnnealingLR(opt, FEW - warm)]
+        return lr_scheduler.SequentialLR(opt, parts, [warm])
+    def one_cycle(opt): return lr_scheduler.OneCycleLR(opt, 1., FEW + 1, cycle_momentum=False)
     def huggingface(opt):
         from transformers import get_cosine_schedule_with_warmup
         return get_cosine_schedule_with_warmup(opt, FEW//10, FEW)
-    warm = join([linear(.1, 1), cosine()], at=[.1])
-    return {'torch, CosineAnnealingLR': stepped(lambda opt: lr_scheduler.CosineAnnealingLR(opt, FEW)), 'ScheduleLR, cosine': stepped(lambda opt: ScheduleLR(opt, lr=cosine(), total_steps=FEW)),
-            'torch, SequentialLR (warm-up, cosine)': stepped(sequential), 'ScheduleLR, warm-up and cosine': stepped(lambda opt: ScheduleLR(opt, lr=warm, total_steps=FEW)),
+    def ours(sched): return lambda opt: ScheduleLR(opt, lr=sched, total_steps=FEW)
+    return {'torch, CosineAnnealingLR': stepped(annealed), 'ScheduleLR, cosine': stepped(ours(cosine())),
+            'torch, SequentialLR (warm-up, cosine)': stepped(sequential),
+            'ScheduleLR, warm-up and cosine': stepped(ours(join([linear(.1, 1), cosine()], at=[.1]))),
             'transformers, warm-up and cosine': stepped(huggingface),
-            'torch, OneCycleLR (rate and momentum)': stepped(lambda opt: lr_scheduler.OneCycleLR(opt, 1., FEW + 1, cycle_momentum=False))}
+            'torch, OneCycleLR (rate and momentum)': stepped(one_cycle)}
 
 
-KINDS = {'value': (one_value, 'torch'), 'million': (a_million, 'torch, written by hand'), 'step': (a_step, 'torch, CosineAnnealingLR')}
+KINDS = { # {kind: (its contestants, their base)}
+    'value': (one_value, 'torch'), 'million': (a_million, 'torch, written by hand'),
+    'step': (a_step, 'torch, CosineAnnealingLR'),
+}
 
 
 def run(rounds):

@@ -1,4 +1,4 @@
-"""Sweeps: a fleet's step for one run, what of it is matrix products, and 64 schedules with 8 seeds each, from the call to the results."""
+"""Sweeps: a fleet's step for one run, its matrix products alone, and 64 schedules with 8 seeds each."""
 import time
 
 import numpy as np
@@ -17,11 +17,13 @@ PEAKS = np.geomspace(PEAK/2, 2*PEAK, SCHEDULES)
 def fleet(scheds, seeds, epochs, compile, task=None):
     task = task or Task(mlp, 0, epochs=epochs, clock=WALL)
     task.train.generator = task.rows.generator # a fleet sets the order of each run's rows through it
-    return run_fleet(mlp, DataLoaders(task.train, task.valid), scheds, seeds=seeds, epochs=epochs, opt_func=SGD, compile=compile, quiet=True)
+    dls = DataLoaders(task.train, task.valid)
+    return run_fleet(mlp, dls, scheds, seeds=seeds, epochs=epochs, opt_func=SGD, compile=compile, quiet=True)
 
 
 def fleet_step(members, compile, epochs=50, validate=False):
-    "Seconds for a step of one run of up to 8 rival schedules with common seeds: what all epochs but the first take, so set-up and compiling do not count, but tracing does"
+    """Seconds for a step of one run of up to 8 rival schedules with common seeds: what all epochs but the
+    first take, so set-up and compiling do not count, but tracing does"""
     rivals = min(8, members)
     def turn(k):
         def seconds(epochs):
@@ -42,10 +44,13 @@ def hand_step(validate=False):
 
 
 def products(members):
-    "Seconds that the five matrix products of a step take on their own, for one run: what is left when all else costs nothing"
-    x, w1, hidden, w2, dz, back = (torch.rand(members, *shape) for shape in ((BATCH, 64), (64, 64), (64, BATCH), (10, 64), (10, BATCH), (64, BATCH)))
+    "Seconds of one run's step that its five matrix products take alone: all that is left if the rest is free"
+    def drawn(*shape): return torch.rand(members, *shape)
+    x, w1, hidden = drawn(BATCH, 64), drawn(64, 64), drawn(64, BATCH)
+    w2, dz, back = drawn(10, 64), drawn(10, BATCH), drawn(64, BATCH)
     pairs = (w1, x.mT), (w2, hidden), (dz, hidden.mT), (w2.mT, dz), (back, x)
-    out, times = {shape: torch.empty(members, *shape) for shape in ((64, BATCH), (10, BATCH), (10, 64))}, max(5, 5000//members)
+    out = {shape: torch.empty(members, *shape) for shape in ((64, BATCH), (10, BATCH), (10, 64))}
+    times = max(5, 5000//members)
     def turn(k):
         start = WALL()
         for _ in range(times):
@@ -79,7 +84,8 @@ def optuna(k):
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     def objective(trial):
         peak = trial.suggest_float('peak', PEAKS[0], PEAKS[-1], log=True)
-        return float(np.mean([by_hand(Task(mlp, seed, epochs=EPOCHS), peak=peak)[1] for seed in range(SEEDS)]))
+        accuracies = [by_hand(Task(mlp, seed, epochs=EPOCHS), peak=peak)[1] for seed in range(SEEDS)]
+        return float(np.mean(accuracies))
     start = time.perf_counter()
     study = optuna.create_study(direction='maximize', sampler=optuna.samplers.TPESampler(seed=k))
     study.enqueue_trial(dict(peak=PEAK))
@@ -87,12 +93,24 @@ def optuna(k):
     return (time.perf_counter() - start)*SCHEDULES, dict(accuracy=study.best_value)
 
 
+def steps(validate):
+    return {'by hand': hand_step(validate), f'fleet of {FLEET}': fleet_step(FLEET, False, validate=validate),
+            f'fleet of {FLEET}, compiled': fleet_step(FLEET, True, validate=validate)}
+
+
+def sweeps():
+    return {'by hand': one_run(by_hand), 'fleet': whole(False), 'fleet, compiled': whole(True),
+            'Optuna, by hand': optuna,
+            'fastai': one_run(fastai, True), 'fastai, loader in memory': one_run(fastai),
+            'Lightning': one_run(lightning, True), 'Lightning, loader in memory': one_run(lightning)}
+
+
 def run(rounds):
     torch.set_num_threads(2)
-    steps = lambda validate: {'by hand': hand_step(validate), **{f'fleet of {FLEET}{end}': fleet_step(FLEET, bool(end), validate=validate) for end in ('', ', compiled')}}
     start = time.perf_counter()
     whole(compile=True)(0)
     first = time.perf_counter() - start
-    sweeps = {'by hand': one_run(by_hand), 'fleet': whole(False), 'fleet, compiled': whole(True), 'Optuna, by hand': optuna,
-              'fastai': one_run(fastai, True), 'fastai, loader in memory': one_run(fastai), 'Lightning': one_run(lightning, True), 'Lightning, loader in memory': one_run(lightning)}
-    return {'step': measure(steps(False) | {PRODUCTS: products(FLEET)}, rounds, 'sweeps, a step', 'by hand'), 'validated': measure(steps(True), rounds, 'sweeps, with validation', 'by hand'), 'sweep': check_equal_work(measure(sweeps, max(5, rounds//2), 'sweeps, the whole', 'by hand')), 'first': first}
+    step = measure(steps(False) | {PRODUCTS: products(FLEET)}, rounds, 'sweeps, a step', 'by hand')
+    validated = measure(steps(True), rounds, 'sweeps, with validation', 'by hand')
+    sweep = check_equal_work(measure(sweeps(), max(5, rounds//2), 'sweeps, the whole', 'by hand'))
+    return dict(step=step, validated=validated, sweep=sweep, first=first)

@@ -1,4 +1,4 @@
-"""The work: digits, batch 64, SGD with momentum, a cosine for each step, validation with accuracy after each epoch."""
+"""The work: digits, batch 64, SGD with momentum, a cosine for each step, validation after each epoch."""
 from functools import cache, partial
 
 import numpy as np
@@ -19,12 +19,15 @@ digits = cache(digits_dls)
 def mlp(): return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
 
 
-def cnn(): return nn.Sequential(nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10))
+def cnn():
+    image = nn.Unflatten(1, (1, 8, 8))
+    return nn.Sequential(image, nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10))
 
 
 class Rows(Sampler):
-    "Row numbers, one by one or a batch at a time, in a new order each pass; `ticks` says when each pass began"
-    def __init__(self, n, generator, batched, clock): self.n, self.generator, self.batched, self.clock, self.ticks = n, generator, batched, clock, []
+    "Row numbers, one by one or a batch at a time, in a new order each pass; `ticks`: when each pass began"
+    def __init__(self, n, generator, batched, clock):
+        self.n, self.generator, self.batched, self.clock, self.ticks = n, generator, batched, clock, []
     def __len__(self): return -(-self.n//BATCH) if self.batched else self.n
     def __iter__(self):
         self.ticks.append(self.clock())
@@ -38,7 +41,7 @@ class Task:
         self,
         make_model, # `mlp` or `cnn`
         seed,
-        by_row=False, # loaders that fetch and collate rows one by one, as a plain `DataLoader` does, or a batch at once
+        by_row=False, # loaders that fetch rows one by one, as a plain `DataLoader` does, or a batch at once
         epochs=EPOCHS,
         clock=PROCESSOR,
         validate=True, # False: on a single row, which is next to nothing
@@ -48,8 +51,10 @@ class Task:
         self.x, self.y = digits().train.dataset.tensors
         self.rows = Rows(len(self.x), torch.Generator().manual_seed(seed), not by_row, clock)
         loader = partial(DataLoader if by_row else type(digits().train), generator=torch.Generator())
-        self.train = loader(TensorDataset(self.x, self.y), sampler=self.rows, batch_size=BATCH if by_row else None)
-        valid = digits().valid if validate else tensor_loader(*(t[:1] for t in digits().valid.dataset.tensors))
+        bs = BATCH if by_row else None
+        self.train = loader(TensorDataset(self.x, self.y), sampler=self.rows, batch_size=bs)
+        valid = digits().valid
+        if not validate: valid = tensor_loader(*(t[:1] for t in valid.dataset.tensors))
         self.valid = DataLoader(valid.dataset, batch_size=256) if by_row else valid
         self.steps = len(self.train)
         self.total = epochs*self.steps
@@ -57,5 +62,6 @@ class Task:
     def optimizer(self): return SGD(self.model.parameters(), lr=PEAK)
 
     @property
-    def seconds(self): # for a training step, in the median epoch; its share of validation is in it, the first epoch and the set-up are not
+    def seconds(self):
+        "For a training step with its share of validation, in the median epoch; the first is left out"
         return float(np.median(np.diff(self.rows.ticks[1:]))) / self.steps

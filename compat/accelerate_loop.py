@@ -1,8 +1,8 @@
-"""One process of an Accelerate loop: trains with the scheduler in one of three ways, and writes the rates that were used.
+"""One process of an Accelerate loop: trains with the scheduler in one of three ways, and writes the rates.
 
-Accelerate's wrapper steps a scheduler that it prepared once *per process* at each optimizer step. So that the learning rate is not
-stepped twice in two processes: keep the scheduler out of `prepare` ("raw"), or say `step_scheduler_with_optimizer=False` ("unlinked"), or
-plan for `num_processes` times as many steps ("longer").
+Accelerate's wrapper steps a scheduler that it prepared once *per process* at each optimizer step. So that the
+learning rate is not stepped twice in two processes: keep the scheduler out of `prepare` ("raw"), or say
+`step_scheduler_with_optimizer=False` ("unlinked"), or plan for `num_processes` times the steps ("longer").
 """
 import json
 import os
@@ -21,7 +21,7 @@ assert accelerator.num_processes == 2
 model, loader = net(), DataLoader(TensorDataset(*problem()), 4)
 opt = sgd(model)
 used = witness(opt)
-steps = 4 * len(loader)//2                                             # four epochs, each process has half of the batches
+steps = 4 * len(loader)//2                                 # four epochs, each process has half of the batches
 sched = plan(opt, steps*accelerator.num_processes if mode == 'longer' else steps)
 model, opt, loader = accelerator.prepare(model, opt, loader)
 if mode != 'raw': sched = accelerator.prepare(sched)
@@ -31,6 +31,7 @@ for _ in range(4):
         opt.step()
         sched.step()
         opt.zero_grad()
-with open(f'{out}.{accelerator.process_index}', 'w', encoding='utf-8') as file: json.dump([steps, *used], file)
+with open(f'{out}.{accelerator.process_index}', 'w', encoding='utf-8') as file:
+    json.dump([steps, *used], file)
 accelerator.wait_for_everyone()
-os._exit(0)                                                             # gloo's threads can abort an interpreter on its way out
+os._exit(0)                                           # gloo's threads can abort an interpreter on its way out

@@ -1,4 +1,4 @@
-"""A small problem to train on, a plan to train by, and a witness of the learning rates that the optimizer really used."""
+"""A small problem to train on, a plan to train by, and a witness of the rates that the optimizer used."""
 import torch
 from cosine_lr import ScheduleLR, constant, cosine, join, linear, position
 from torch import nn
@@ -12,7 +12,8 @@ def momenta(total): return [MOMENTUM(position(step, total)) for step in range(to
 def problem(rows=64): return torch.randn(rows, 4), torch.randint(0, 2, (rows,))
 def net(): return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
 def sgd(model): return torch.optim.SGD(model.parameters(), lr=1., momentum=.9)
-def plan(opt, total, **kw): return ScheduleLR(opt, lr=PEAK, momentum=MOMENTUM, weight_decay=constant(.01), total_steps=total, **kw)
+def plan(opt, total, **kw):
+    return ScheduleLR(opt, lr=PEAK, momentum=MOMENTUM, weight_decay=constant(.01), total_steps=total, **kw)
 
 
 def witness(opt):

@@ -3,7 +3,8 @@ import numpy as np
 import torch.nn.functional as F
 from common import MOMENTUM, PEAK, momenta, net, problem, rates
 from cosine_lr import cosine, exponential, join, linear, polynomial
-from fastai.callback.schedule import ParamScheduler, SchedCos, SchedExp, SchedLin, SchedPoly, combine_scheds, combined_cos
+from fastai.callback.schedule import ParamScheduler, SchedCos, SchedExp, SchedLin, SchedPoly
+from fastai.callback.schedule import combine_scheds, combined_cos
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from torch.utils.data import DataLoader, TensorDataset
@@ -20,10 +21,13 @@ def test_param_scheduler():
 
 def test_shapes_agree():
     pos = np.linspace(0, 1, 1001)
-    pairs = [(SchedCos(.3, .01), cosine(.3, .01)), (SchedLin(.3, .01), linear(.3, .01)), (SchedExp(.3, .01), exponential(.3, .01))]
+    pairs = [(SchedCos(.3, .01), cosine(.3, .01)), (SchedLin(.3, .01), linear(.3, .01)),
+             (SchedExp(.3, .01), exponential(.3, .01))]
     joined = [(combined_cos(.25, .01, .3, .001), join([cosine(.01, .3), cosine(.3, .001)], at=[.25])),
-              (combine_scheds([.25, .75], [SchedLin(0, 1), SchedCos(1, 0)]), join([linear(0, 1), cosine()], at=[.25]))]
+              (combine_scheds([.25, .75], [SchedLin(0, 1), SchedCos(1, 0)]),
+               join([linear(0, 1), cosine()], at=[.25]))]
     for theirs, ours in pairs: assert max(abs(theirs(p) - ours(p)) for p in pos) < 1e-12, ours
-    for theirs, ours in joined: assert max(abs(theirs(p) - ours(p)) for p in pos) < 1e-6, ours     # combine_scheds reckons in float32
-    theirs, ours = SchedPoly(.3, .01, 3), .31 - polynomial(.3, .01, 3)      # theirs starts slowly, ours ends slowly
+    for theirs, ours in joined:                                     # combine_scheds computes in float32
+        assert max(abs(theirs(p) - ours(p)) for p in pos) < 1e-6, ours
+    theirs, ours = SchedPoly(.3, .01, 3), .31 - polynomial(.3, .01, 3)  # theirs starts slowly, ours ends so
     assert max(abs(theirs(p) - ours(1 - p)) for p in pos) < 1e-12

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from common import momenta, net, plan, problem, rates, sgd, witness
 from cosine_lr import constant, cosine, join, linear, position, restarts
 from ignite.engine import Engine, Events
-from ignite.handlers import ConcatScheduler, CosineAnnealingScheduler, LinearCyclicalScheduler, LRScheduler, PiecewiseLinear
+from ignite.handlers import ConcatScheduler, CosineAnnealingScheduler, LinearCyclicalScheduler
+from ignite.handlers import LRScheduler, PiecewiseLinear
 from torch.utils.data import DataLoader, TensorDataset
 
 
@@ -35,14 +36,18 @@ def test_simulate_values():
 
 def test_schedulers_agree():
     T, opt = 60, torch.optim.SGD(net().parameters(), lr=1.)
-    values = lambda cls, **kw: [v for _, v in cls.simulate_values(num_events=T, **kw)]
-    param = dict(param_name='lr')
+    def values(cls, **kw): return [v for _, v in cls.simulate_values(num_events=T, param_name='lr', **kw)]
+    parts = [LinearCyclicalScheduler(opt, 'lr', .1, .3, cycle_size=40),
+             CosineAnnealingScheduler(opt, 'lr', .3, .01, cycle_size=40)]
+    concat = [v for _, v in ConcatScheduler.simulate_values(num_events=T, durations=[20], schedulers=parts)]
+    milestones = [(0, .1), (15, .4), (45, .4), (60, 0.)]
     pairs = [
-        (values(CosineAnnealingScheduler, **param, start_value=.3, end_value=.01, cycle_size=T), cosine(.3, .01)),
-        (values(CosineAnnealingScheduler, **param, start_value=.3, end_value=0., cycle_size=20), .3*restarts(3)),
-        (values(LinearCyclicalScheduler, **param, start_value=.3, end_value=.1, cycle_size=T), join([linear(.3, .1), linear(.1, .3)], at=[.5])),
-        (values(ConcatScheduler, durations=[20], schedulers=[LinearCyclicalScheduler(opt, 'lr', .1, .3, cycle_size=40),
-                                                             CosineAnnealingScheduler(opt, 'lr', .3, .01, cycle_size=40)]),
-         join([linear(.1, .3), cosine(.3, .01)], at=[20/60])),
-        (values(PiecewiseLinear, **param, milestones_values=[(0, .1), (15, .4), (45, .4), (60, 0.)]), join([linear(.1, .4), constant(.4), linear(.4, 0)], at=[.25, .75]))]
-    for theirs, ours in pairs: assert max(abs(t - ours(position(s, T))) for s, t in enumerate(theirs)) < 1e-12, ours
+        (values(CosineAnnealingScheduler, start_value=.3, end_value=.01, cycle_size=T), cosine(.3, .01)),
+        (values(CosineAnnealingScheduler, start_value=.3, end_value=0., cycle_size=20), .3*restarts(3)),
+        (values(LinearCyclicalScheduler, start_value=.3, end_value=.1, cycle_size=T),
+         join([linear(.3, .1), linear(.1, .3)], at=[.5])),
+        (concat, join([linear(.1, .3), cosine(.3, .01)], at=[20/60])),
+        (values(PiecewiseLinear, milestones_values=milestones),
+         join([linear(.1, .4), constant(.4), linear(.4, 0)], at=[.25, .75]))]
+    for theirs, ours in pairs:
+        assert max(abs(t - ours(position(s, T))) for s, t in enumerate(theirs)) < 1e-12, ours

@@ -1,4 +1,4 @@
-"""ScheduleLR in a LightningModule's configure_optimizers: plain, accumulating gradients, and resumed from a checkpoint."""
+"""ScheduleLR in a LightningModule's configure_optimizers: plain, accumulating gradients, and resumed."""
 import lightning as L
 import pytest
 import torch.nn.functional as F
@@ -20,8 +20,8 @@ class Module(L.LightningModule):
 
 
 def trainer(epochs, folder, **kw):
-    return L.Trainer(max_epochs=epochs, accelerator='cpu', logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-                     default_root_dir=folder, **kw)
+    return L.Trainer(max_epochs=epochs, accelerator='cpu', default_root_dir=folder, logger=False,
+                     enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, **kw)
 
 
 @pytest.mark.parametrize('accumulate', [1, 2])

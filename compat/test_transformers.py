@@ -1,4 +1,4 @@
-"""ScheduleLR in Hugging Face's Trainer, resumed too; and each of transformers' get_* schedules as an oracle."""
+"""ScheduleLR in Hugging Face's Trainer, resumed too; transformers' get_* schedules as oracles."""
 import pytest
 import torch
 import torch.nn.functional as F
@@ -23,8 +23,9 @@ def trainer(folder, total, **kw):
     model = Model()
     opt = sgd(model)
     used = witness(opt)
-    args = TrainingArguments(output_dir=str(folder), num_train_epochs=4, per_device_train_batch_size=8, use_cpu=True, report_to=[], disable_tqdm=True,
-                             logging_strategy='no', **dict(save_strategy='no') | kw)
+    args = TrainingArguments(
+        output_dir=str(folder), num_train_epochs=4, per_device_train_batch_size=8, use_cpu=True, report_to=[],
+        disable_tqdm=True, logging_strategy='no', **dict(save_strategy='no') | kw)
     data = [dict(x=a, labels=b) for a, b in zip(x, y)]
     return Trainer(model, args, train_dataset=data, optimizers=(opt, plan(opt, total))), used
 
@@ -45,16 +46,22 @@ def test_resume(tmp_path):
 
 
 T, W = 120, 20
-AT = [W/T]
+STEPS = dict(num_warmup_steps=W, num_training_steps=T)
+
+
+def warmed(shape): return join([linear(0, 1), shape], [W/T])
+
+
 ORACLES = {
     'get_constant_schedule': ({}, constant()),
-    'get_constant_schedule_with_warmup': (dict(num_warmup_steps=W), join([linear(0, 1), constant()], AT)),
-    'get_linear_schedule_with_warmup': (dict(num_warmup_steps=W, num_training_steps=T), join([linear(0, 1), linear()], AT)),
-    'get_cosine_schedule_with_warmup': (dict(num_warmup_steps=W, num_training_steps=T), join([linear(0, 1), cosine()], AT)),
-    'get_cosine_with_hard_restarts_schedule_with_warmup': (dict(num_warmup_steps=W, num_training_steps=T, num_cycles=4), join([linear(0, 1), restarts(4)], AT)),
-    'get_polynomial_decay_schedule_with_warmup': (dict(num_warmup_steps=W, num_training_steps=T, lr_end=1e-4, power=3.), join([linear(0, 1), polynomial(1, 1e-3, 3)], AT)),
-    'get_cosine_with_min_lr_schedule_with_warmup': (dict(num_warmup_steps=W, num_training_steps=T, min_lr_rate=.1), join([linear(0, 1), cosine(1, .1)], AT)),
-    'get_wsd_schedule': (dict(num_warmup_steps=W, num_decay_steps=40, num_training_steps=T, warmup_type='linear', decay_type='cosine'),
+    'get_constant_schedule_with_warmup': (dict(num_warmup_steps=W), warmed(constant())),
+    'get_linear_schedule_with_warmup': (STEPS, warmed(linear())),
+    'get_cosine_schedule_with_warmup': (STEPS, warmed(cosine())),
+    'get_cosine_with_hard_restarts_schedule_with_warmup': (dict(STEPS, num_cycles=4), warmed(restarts(4))),
+    'get_polynomial_decay_schedule_with_warmup': (dict(STEPS, lr_end=1e-4, power=3.),
+                                                  warmed(polynomial(1, 1e-3, 3))),
+    'get_cosine_with_min_lr_schedule_with_warmup': (dict(STEPS, min_lr_rate=.1), warmed(cosine(1, .1))),
+    'get_wsd_schedule': (dict(STEPS, num_decay_steps=40, warmup_type='linear', decay_type='cosine'),
                          join([linear(0, 1), constant(), cosine()], [W/T, 80/T])),
 }
 
@@ -62,9 +69,8 @@ ORACLES = {
 @pytest.mark.parametrize('name', ORACLES)
 def test_schedules_agree(name):
     kw, ours = ORACLES[name]
-    (a, make), (b, bind) = [(torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=.1), f) for f in (
-        lambda o: getattr(transformers, name)(o, **kw), lambda o: ScheduleLR(o, lr=.1*ours, total_steps=T))]
-    theirs, sched = make(a), bind(b)
+    a, b = (torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=.1) for _ in range(2))
+    theirs, sched = getattr(transformers, name)(a, **kw), ScheduleLR(b, lr=.1*ours, total_steps=T)
     for step in range(T):
         assert abs(a.param_groups[0]['lr'] - b.param_groups[0]['lr']) < 1e-12, step
         for part in (a, theirs, b, sched): part.step()

@@ -6,32 +6,38 @@ from unittest.mock import MagicMock
 import transformers  # before the stand-ins below, which it would look into
 
 os.environ['KERAS_BACKEND'] = 'jax'
-for name in ('torchvision', 'torchvision.ops', 'torchvision.ops.misc', 'torchvision.transforms', 'torchvision.transforms.functional',
-             'torchvision.transforms.v2', 'torchvision.datasets', 'torchvision.models', 'torchvision.models.feature_extraction'):
-    sys.modules.setdefault(name, MagicMock())  # timm imports it; its schedulers do not use it
+for part in ('', '.ops', '.ops.misc', '.transforms', '.transforms.functional', '.transforms.v2', '.datasets',
+             '.models', '.models.feature_extraction'):
+    sys.modules.setdefault(f'torchvision{part}', MagicMock())  # timm imports it; its schedulers do not use it
 
 import jax
 import pytest
 import torch
-from cosine_lr import constant, cosine, exponential, flat_cos, join, linear, polynomial, position, restarts, warmup_cosine, wsd
+from cosine_lr import constant, cosine, exponential, flat_cos, join, linear, polynomial, position, restarts
+from cosine_lr import warmup_cosine, wsd
 from cosine_lr.shapes import rex
 
 jax.config.update('jax_enable_x64', True)
 T = 200
 SCHEDULES = {
-    'constant': .1*constant(), 'linear': .1*linear(1, .1), 'cosine': .1*cosine(1, .1), 'polynomial': .1*polynomial(1, .1, 3), 'exponential': .1*exponential(1, .05),
-    'warmup_cosine': .1*warmup_cosine(), 'warmup_cosine_floor': .1*warmup_cosine(start=.1, end=.05), 'warmup_linear': .1*join([linear(0, 1), linear()], at=[.1]),
-    'warmup_constant': .1*join([linear(0, 1), constant()], at=[.1]), 'warmup_polynomial': .1*join([linear(0, 1), polynomial(1, .1, 2)], at=[.1]),
+    'constant': .1*constant(), 'linear': .1*linear(1, .1), 'cosine': .1*cosine(1, .1),
+    'polynomial': .1*polynomial(1, .1, 3), 'exponential': .1*exponential(1, .05),
+    'warmup_cosine': .1*warmup_cosine(), 'warmup_cosine_floor': .1*warmup_cosine(start=.1, end=.05),
+    'warmup_linear': .1*join([linear(0, 1), linear()], at=[.1]),
+    'warmup_constant': .1*join([linear(0, 1), constant()], at=[.1]),
+    'warmup_polynomial': .1*join([linear(0, 1), polynomial(1, .1, 2)], at=[.1]),
     'wsd': .1*wsd(), 'flat_cos': .1*flat_cos(), 'restarts': .1*restarts(4), 'rex': .1*rex(),
 }
 SAYS = dict(
     torch=set(SCHEDULES),
     optax=set(SCHEDULES) - {'rex'},
-    transformers={'constant', 'warmup_cosine', 'warmup_linear', 'warmup_constant', 'warmup_polynomial', 'polynomial', 'wsd', 'flat_cos'},
+    transformers={'constant', 'warmup_cosine', 'warmup_linear', 'warmup_constant', 'warmup_polynomial',
+                  'polynomial', 'wsd', 'flat_cos'},
     keras={'linear', 'cosine', 'polynomial', 'exponential', 'warmup_cosine', 'warmup_cosine_floor'},
-    timm={'linear', 'cosine', 'polynomial', 'warmup_cosine', 'warmup_cosine_floor', 'warmup_linear', 'warmup_polynomial'},
+    timm={'linear', 'cosine', 'polynomial', 'warmup_cosine', 'warmup_cosine_floor', 'warmup_linear',
+          'warmup_polynomial'},
 )
-TOLERANCE = dict(torch=1e-12, optax=1e-12, transformers=1e-12, keras=1e-6, timm=1e-12)  # keras computes in float32
+TOLERANCE = dict.fromkeys(SAYS, 1e-12) | dict(keras=1e-6)  # keras computes in float32
 
 
 def values(library, code, peak):

@@ -7,17 +7,19 @@ __all__ = ['main']
 
 # %% ../nbs/cli.ipynb #imports
 import argparse
-import csv
 import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 import torch
 from torch import nn
 import torch.nn.functional as F
+from . import __version__
 from .callback import MetricsCB, ProgressCB, RecorderCB, ScheduleCB, Seconds
+from .check import number, whole
 from .data import digits_dls
 from .learner import Callback, Learner
 from .metric import Accuracy
@@ -25,13 +27,18 @@ from .view.plot import png
 from .post import four_figures
 from .recipes import flat_cos, one_cycle, restarts, warmup_cosine, wsd
 from .schedule import constant, cosine, exponential, linear
+from .lab.tables import csv_text
 from .lab.trial import run_trial
 from .lab.search import KnotSpace, search_schedule
 
 # %% ../nbs/cli.ipynb #models
-_MODELS = {'single layer': lambda: nn.Linear(64, 10), 'MLP': lambda: nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))}
-_SCHEDULES = dict(cosine=cosine(), linear=linear(), exponential=exponential(), warmup_cosine=warmup_cosine(), one_cycle=one_cycle(),
-                  wsd=wsd(), flat_cos=flat_cos(), restarts=restarts())
+def _single_layer(): return nn.Linear(64, 10)
+def _mlp(): return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+
+_MODELS = {'single layer': _single_layer, 'MLP': _mlp}
+_SCHEDULES = dict(
+    cosine=cosine(), linear=linear(), exponential=exponential(), warmup_cosine=warmup_cosine(),
+    one_cycle=one_cycle(), wsd=wsd(), flat_cos=flat_cos(), restarts=restarts())
 
 # %% ../nbs/cli.ipynb #csv-rows
 _COLUMNS = ('model', 'schedule', 'epoch', 'train_loss', 'valid_loss', 'accuracy', 'lr')
@@ -39,22 +46,25 @@ _COLUMNS = ('model', 'schedule', 'epoch', 'train_loss', 'valid_loss', 'accuracy'
 class _CSVRows(Callback):
     "Append each finished epoch of `scores` to an open CSV file"
     order = 1 # after `MetricsCB`
-    def __init__(self, file, scores, **labels): self.file, self.scores, self.labels, self.written = file, scores, labels, 0
+    def __init__(self, file, scores, **labels):
+        self.file, self.scores, self.labels, self.written = file, scores, labels, 0
 
     def after_epoch(self, learn):
         if learn.training: return
         values = {name: f'{value:.6g}' for name, value in self.scores.rows[-1].items()}
-        csv.DictWriter(self.file, _COLUMNS, extrasaction='ignore', lineterminator='\n').writerow({**self.labels, **values})
+        self.file.write(csv_text([{**self.labels, **values}], _COLUMNS, header=False))
         self.file.flush()
         self.written += 1
 
 # %% ../nbs/cli.ipynb #run
+def _silent(line): "Print nothing"
+
 class _Run:
     "One model with one schedule, ready to be trained"
     def __init__(self, model, schedule, sched, opts, file):
         torch.manual_seed(opts.seed)
         self.model, self.schedule = model, schedule
-        self.scores = MetricsCB(accuracy=Accuracy(), time=Seconds(), log=(lambda line: None) if opts.quiet else None)
+        self.scores = MetricsCB(accuracy=Accuracy(), time=Seconds(), log=_silent if opts.quiet else None)
         self.record = RecorderCB('lr')
         self.rows = _CSVRows(file, self.scores, model=model, schedule=schedule)
         cbs = [ScheduleCB(lr=sched), self.record, self.scores, self.rows]
@@ -68,19 +78,35 @@ class _Run:
         return accuracy.value.item()
 
 # %% ../nbs/cli.ipynb #options
-def _checked(kind, fine, must):
-    "A parser of arguments: `kind` of the text, refused unless it is `fine`"
+def _number_option(
+    parser: argparse.ArgumentParser,
+    name: str, # of the option, without the dashes
+    default: float,
+    check: Callable, # `whole` or `number`
+    about: str, # for --help
+    **bounds: float, # of the number, for `check`
+) -> None:
+    "An option whose value is a number within bounds; the message for another one says what is allowed"
     def parse(text):
-        if not fine(value := kind(text)): raise argparse.ArgumentTypeError(f'must be {must}, got {text}')
-        return value
-    parse.__name__ = kind.__name__
-    return parse
+        try: value = int(text) if check is whole else float(text)
+        except ValueError: value = text
+        try: return check(name, value, **bounds)
+        except ValueError as e: raise argparse.ArgumentTypeError(str(e)) from e
+    about = f'{about} (default {default})'
+    parser.add_argument(f'--{name}', type=parse, default=default, metavar='N', help=about)
 
-_seed = _checked(int, lambda seed: 0 <= seed < 2**63, 'a whole number from 0 to 2**63 - 1')
-def _positive(kind): return _checked(kind, lambda value: 0 < value < 1e30, 'a number above 0')
+def _other_options(
+    parser: argparse.ArgumentParser,
+    files: str, # that are written
+    quiet: str, # what --quiet does
+) -> None:
+    "The options that all commands have"
+    parser.add_argument('--out', type=Path, default=Path('results'), metavar='FOLDER',
+                        help=f'folder for {files}, overwritten (default %(default)s)')
+    parser.add_argument('--quiet', action='store_true', help=quiet)
 
 def _make_writable(parser, folder, *results):
-    "Create the folder of `--out`; end with an error, before any work, where a file cannot be made there or an older result not be overwritten"
+    "Create the folder of `--out`; end with an error where files cannot be made, or old ones overwritten"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -88,44 +114,70 @@ def _make_writable(parser, folder, *results):
             for path in folder.glob(pattern): path.open('a').close()
     except OSError as e: parser.error(f'argument --out: cannot write to {e.filename or folder}: {e.strerror}')
 
+# %% ../nbs/cli.ipynb #parser
+_LONGEST_SEED = 2**63 - 1
+_ABOUT = 'Train digit classifiers with a constant and an annealed learning rate, and compare.'
+_ABOUT_COMMANDS = '''commands, each with a --help of its own:
+  trial   does annealing help? the same with statistics: many seeds, eight schedules
+  search  search a schedule by simulated annealing'''
+
 def _parser():
-    parser = argparse.ArgumentParser('cosine_lr', description='Train digit classifiers with a constant and an annealed learning rate, and compare. `cosine_lr trial` does so with statistics, see `cosine_lr trial --help`.')
-    parser.add_argument('--epochs', type=_positive(int), default=50, help='passes over the training set (default %(default)s)')
-    parser.add_argument('--lr', type=_positive(float), default=0.5, help='peak learning rate (default %(default)s)')
-    parser.add_argument('--seed', type=_seed, default=0, help='sets the initial weights and the order of the batches (default %(default)s)')
-    parser.add_argument('--schedule', choices=_SCHEDULES, default='cosine', help='the annealed schedule (default %(default)s)')
-    parser.add_argument('--bs', type=_positive(int), default=64, help='rows in a batch (default %(default)s)')
-    parser.add_argument('--out', type=Path, default=Path('results'), help='folder for results.csv and the figures, overwritten (default %(default)s)')
-    parser.add_argument('--quiet', action='store_true', help='print the verdict only')
+    parser = argparse.ArgumentParser(
+        'cosine_lr', usage='%(prog)s [options]\n       %(prog)s {trial,search} [options]', description=_ABOUT,
+        epilog=_ABOUT_COMMANDS, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('command', nargs='?', choices=['trial', 'search'], metavar='command',
+                        help='trial or search, see below; without one, train and compare')
+    parser.add_argument('--version', action='version', version=f'cosine_lr {__version__}')
+    _number_option(parser, 'epochs', 50, whole, 'passes over the training set', least=1)
+    _number_option(parser, 'lr', .5, number, 'peak learning rate', above=0, below=1e30)
+    _number_option(parser, 'seed', 0, whole, 'sets the initial weights and the order of the batches',
+                   least=0, most=_LONGEST_SEED)
+    parser.add_argument('--schedule', choices=_SCHEDULES, default='cosine',
+                        help='the annealed schedule (default %(default)s)')
+    _number_option(parser, 'bs', 64, whole, 'rows in a batch', least=1)
+    _other_options(parser, 'results.csv and the figures', 'print the verdict only')
     return parser
 
 # %% ../nbs/cli.ipynb #finish
 @contextmanager
 def _no_interrupt():
-    "Ignore Ctrl-C for a moment, so that what is being written is written whole; only the main thread is interrupted at all"
+    "Ignore Ctrl-C for a moment, so that files are written whole; only the main thread is interrupted at all"
     if threading.current_thread() is not threading.main_thread(): return (yield)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try: yield
     finally: signal.signal(signal.SIGINT, before)
 
 def _write_figures(runs, folder):
-    curves = lambda keep: {run.model: (run.record['lr'], run.record['loss']) for run in runs if keep(run.schedule == 'constant')}
-    for i, ax in enumerate(four_figures(curves(lambda c: c), curves(lambda c: not c)), 1): (folder/f'figure{i}.png').write_bytes(png(ax))
+    flat, annealed = {}, {}
+    for run in runs:
+        curves = flat if run.schedule == 'constant' else annealed
+        curves[run.model] = run.record['lr'], run.record['loss']
+    for i, ax in enumerate(four_figures(flat, annealed), 1): (folder/f'figure{i}.png').write_bytes(png(ax))
 
-def _verdict(runs, opts):
-    lines = [f'After {opts.epochs} epochs at peak lr {opts.lr:g}, seed {opts.seed} (one run each: an example, not evidence)']
+def _report(runs, opts):
+    "What the command says at the end"
+    lines = [f'After {opts.epochs} epochs at peak lr {opts.lr:g}, seed {opts.seed} '
+             '(one run each: an example, not evidence)']
     for run in runs:
         best = min(run.scores.rows, key=lambda row: row['valid_loss'])
-        lines.append(f"  {run.model + ',':<13} {run.schedule + ':':<14} best validation loss {best['valid_loss']:.4f} in epoch {best['epoch']}, final test accuracy {run.test_accuracy():.4f}")
+        lines.append(
+            f"  {run.model + ',':<13} {run.schedule + ':':<14} best validation loss {best['valid_loss']:.4f} "
+            f"in epoch {best['epoch']}, final test accuracy {run.test_accuracy():.4f}")
     return '\n'.join(lines)
 
 # %% ../nbs/cli.ipynb #trial
+_ABOUT_TRIAL = '''Does annealing help? Run the protocol of notebook 09_trial; write a table and a figure
+for each of its four answers.'''
+
+def _trial_parser():
+    parser = argparse.ArgumentParser('cosine_lr trial', description=_ABOUT_TRIAL)
+    _number_option(parser, 'seeds', 256, whole, 'runs of each kind', least=5)
+    _other_options(parser, 'trial_*.csv and trial_*.png', 'no progress bar')
+    return parser
+
 def _trial(argv):
     "The command `cosine_lr trial`; returns its exit status"
-    parser = argparse.ArgumentParser('cosine_lr trial', description='Does annealing help? Run the protocol of notebook 09_trial; write a table and a figure for each of its four answers.')
-    parser.add_argument('--seeds', type=_checked(int, lambda n: n >= 5, 'at least 5'), default=256, help='runs of each kind (default %(default)s)')
-    parser.add_argument('--out', type=Path, default=Path('results'), help='folder for trial_*.csv and trial_*.png, overwritten (default %(default)s)')
-    parser.add_argument('--quiet', action='store_true', help='no progress bar')
+    parser = _trial_parser()
     opts = parser.parse_args(argv)
     _make_writable(parser, opts.out, 'trial_*')
     try: answers = run_trial(opts.seeds, opts.out, opts.quiet)
@@ -135,39 +187,55 @@ def _trial(argv):
     except KeyboardInterrupt:
         print(f'\nstopped (interrupted): the answers so far are in {opts.out}')
         return 130
-    print(f"{len(answers)} answers, each from {opts.seeds} seeds, written to {opts.out}: {', '.join(f'trial_{answer}' for answer in answers)}, a .csv and a .png each")
+    names = ', '.join(f'trial_{answer}' for answer in answers)
+    print(f"{len(answers)} answers, each from {opts.seeds} seeds, written to {opts.out}: "
+          f"{names}, a .csv and a .png each")
     return 0
 
 # %% ../nbs/cli.ipynb #search-command
+_ABOUT_SEARCH = '''Search a learning-rate schedule by simulated annealing, beside random search, TPE
+and the cosine at its best peak.'''
+
 def _search_parser():
-    parser = argparse.ArgumentParser('cosine_lr search', description='Search a learning-rate schedule by simulated annealing, beside random search, TPE and the cosine at its best peak.')
-    parser.add_argument('--model', choices=_MODELS, default='MLP', help='what to train on the digits (default %(default)s)')
-    parser.add_argument('--epochs', type=_positive(int), default=3, help='passes over the training set (default %(default)s)')
-    parser.add_argument('--budget', type=_positive(int), default=160, help='schedules that each method trains (default %(default)s)')
-    parser.add_argument('--seeds', type=_positive(int), default=4, help='training runs of each schedule (default %(default)s)')
-    parser.add_argument('--fresh', type=_positive(int), default=64, help='runs on fresh seeds, for the verdict (default %(default)s)')
-    parser.add_argument('--seed', type=_seed, default=0, help='of the search (default %(default)s)')
-    parser.add_argument('--storage', default='search.db', help='an SQLite file, or a database URL such as postgresql://user@host/name (default %(default)s)')
+    parser = argparse.ArgumentParser('cosine_lr search', description=_ABOUT_SEARCH)
+    parser.add_argument('--model', choices=_MODELS, default='MLP',
+                        help='what to train on the digits (default %(default)s)')
+    _number_option(parser, 'epochs', 3, whole, 'passes over the training set', least=1)
+    _number_option(parser, 'budget', 160, whole, 'schedules that each method trains, at least 41', least=41)
+    _number_option(parser, 'seeds', 4, whole, 'training runs of each schedule', least=1)
+    _number_option(parser, 'fresh', 64, whole, 'runs on fresh seeds, for the verdict, at least 2', least=2)
+    _number_option(parser, 'seed', 0, whole, 'of the search', least=0, most=_LONGEST_SEED)
+    parser.add_argument('--storage', help='an SQLite file, or a database URL such as '
+                        'postgresql://user@host/name (default: search.db in the folder of --out)')
     parser.add_argument('--name', default='search', help='of the search in the storage (default %(default)s)')
     parser.add_argument('--resume', action='store_true', help='continue, or join, the search of that name')
-    parser.add_argument('--out', type=Path, default=Path('results'), help='folder for search.md and search.png, overwritten (default %(default)s)')
-    parser.add_argument('--quiet', action='store_true', help='no progress bar')
+    _other_options(parser, 'search.md and search.png', 'no progress bar')
     return parser
+
+def _found(opts, parser, storage):
+    "The `ScheduleSearch` of the command, written to its folder"
+    from cosine_lr.lab.study import finished_trials, printable
+    _make_writable(parser, opts.out, 'search.md', 'search.png')
+    done = finished_trials(storage, opts.name)
+    if done and not opts.resume:
+        parser.error(f'argument --storage: {printable(storage)} holds a search called {opts.name!r} '
+                     f'with {done} trials: continue it with --resume, or give another --name')
+    found = search_schedule(
+        _MODELS[opts.model], digits_dls(), opts.epochs, KnotSpace(), opts.budget, chains=1, seeds=opts.seeds,
+        fresh=opts.fresh, seed=opts.seed, storage=storage, name=opts.name, quiet=opts.quiet)
+    (opts.out/'search.md').write_text(f'{found}\n', encoding='utf-8')
+    (opts.out/'search.png').write_bytes(png(found.plot()))
+    return found
 
 def _search(argv):
     "`cosine_lr search`: prints the schedule found as a line of code, and the table; returns the exit status"
-    opts = (parser := _search_parser()).parse_args(argv)
-    try:
-        from cosine_lr.lab.study import finished_trials, printable
-        if (done := finished_trials(opts.storage, opts.name)) and not opts.resume:
-            parser.error(f'argument --storage: {printable(opts.storage)} holds a search called {opts.name!r} with {done} trials: continue it with --resume, or give another --name')
-        _make_writable(parser, opts.out, 'search.md', 'search.png')
-        found = search_schedule(_MODELS[opts.model], digits_dls(), opts.epochs, KnotSpace(), opts.budget, chains=1, seeds=opts.seeds, fresh=opts.fresh,
-                                seed=opts.seed, storage=opts.storage, name=opts.name, quiet=opts.quiet)
-        (opts.out/'search.md').write_text(f'{found}\n', encoding='utf-8')
-        (opts.out/'search.png').write_bytes(png(found.plot()))
+    parser = _search_parser()
+    opts = parser.parse_args(argv)
+    storage = opts.out/'search.db' if opts.storage is None else opts.storage
+    try: found = _found(opts, parser, storage)
     except KeyboardInterrupt:
-        print(f'\nstopped: the finished trials are in {printable(opts.storage)}; continue with --resume')
+        from cosine_lr.lab.study import printable
+        print(f'\nstopped: the finished trials are in {printable(storage)}; continue with --resume')
         return 130
     except (ImportError, ValueError, OSError) as e:
         print(f'cosine_lr search: {e}', file=sys.stderr)
@@ -175,14 +243,14 @@ def _search(argv):
     print(f'sched = {found.schedule}\n\n{found}\n\nWritten to {opts.out}: search.md, search.png')
     return 0
 
-_COMMANDS = dict(trial=_trial, search=_search) # {leading word: function of the other arguments, returning the exit status}
+_COMMANDS = dict(trial=_trial, search=_search) # {first word: function of the other arguments -> exit status}
 
 # %% ../nbs/cli.ipynb #main
-def _train(opts, runs):
+def _train_each(opts, runs):
     "Train every model with every schedule, adding to `runs`; returns why it stopped early, or None"
     scheds = {'constant': opts.lr*constant(), opts.schedule: opts.lr*_SCHEDULES[opts.schedule]}
-    with (opts.out/'results.csv').open('w') as file:
-        file.write(','.join(_COLUMNS) + '\n')
+    with (opts.out/'results.csv').open('w', encoding='utf-8', newline='') as file:
+        file.write(csv_text([], _COLUMNS))
         try:
             for model in _MODELS:
                 for name, sched in scheds.items():
@@ -192,20 +260,26 @@ def _train(opts, runs):
         except FloatingPointError as e: return f'{runs[-1].model}, {runs[-1].schedule}: {e}'
         except KeyboardInterrupt: return 'interrupted'
 
-def main(argv=None): # arguments of the command line; those of the process if None
-    "The console command `cosine_lr`; returns its exit status"
+def main(
+    argv: Sequence[str] | None = None, # arguments of the command line; those of the process if None
+) -> int: # exit status
+    "The console command `cosine_lr`"
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv and argv[0] in _COMMANDS: return _COMMANDS[argv[0]](argv[1:])
-    opts, runs = (parser := _parser()).parse_args(argv), []
+    parser, runs = _parser(), []
+    opts = parser.parse_args(argv)
+    if opts.command: parser.error(f'a command comes first: cosine_lr {opts.command} …')
     _make_writable(parser, opts.out, 'results.csv', 'figure?.png')
     try:
-        stopped = _train(opts, runs)
+        stopped = _train_each(opts, runs)
         with _no_interrupt(): _write_figures(runs, opts.out)
     except OSError as e:
         print(f'cosine_lr: cannot write to {opts.out}: {e.strerror}', file=sys.stderr)
         return 1
     if stopped:
-        print(f'\nstopped ({stopped}): the {sum(run.rows.written for run in runs)} finished epochs and the figures so far are in {opts.out}')
+        finished = sum(run.rows.written for run in runs)
+        print(f'\nstopped ({stopped}): '
+              f'the {finished} finished epochs and the figures so far are in {opts.out}')
         return 130 if stopped == 'interrupted' else 1
-    print(f'\n{_verdict(runs, opts)}\nWritten to {opts.out}: results.csv, figure1.png to figure4.png')
+    print(f'\n{_report(runs, opts)}\nWritten to {opts.out}: results.csv, figure1.png to figure4.png')
     return 0

@@ -37,17 +37,26 @@ def test_a_refused_answer_can_be_given_again():
 
 
 @pytest.mark.parametrize('wrong, name', [
-    (lambda: Annealer(5., step), 'starts'), (lambda: Annealer([], step), 'starts'), (lambda: Annealer([5.], 7), 'neighbour'),
-    (lambda: Annealer([5.], step, temperature=1), 'temperature'), (lambda: Annealer([5.], step, temperature=cosine), 'gives|temperature'),
-    (lambda: Annealer([5.], step, temperature=cosine(1, -1)), 'temperature'), (lambda: Annealer([5.], step, temperature=lambda pos: math.nan), 'temperature'),
-    (lambda: Annealer([5.], step, steps=20), 'steps'), (lambda: Annealer([5.], step, steps=40.), 'steps'), (lambda: Annealer([5.], step, accept=50), 'accept'),
-    (lambda: Annealer([5.], step, ladder=.5), 'ladder'), (lambda: Annealer([5.], step).result(), 'nothing has been told'),
-    (lambda: told(Annealer([5.], step), [1., 2.]), '1 numbers'), (lambda: told(Annealer([5.], step), 3.), '1 numbers'),
-    (lambda: told(Annealer([5.], step), [-math.inf]), 'minus infinity'), (lambda: told(Annealer([5.], step), [1.], [2.]), 'follow an ask'),
+    (lambda: Annealer(5., step), 'starts'), (lambda: Annealer([], step), 'starts'),
+    (lambda: Annealer([5.], 7), 'neighbour'),
+    (lambda: Annealer([5.], step, temperature=1), 'temperature'),
+    (lambda: Annealer([5.], step, temperature=cosine), 'gives|temperature'),
+    (lambda: Annealer([5.], step, temperature=cosine(1, -1)), 'temperature'),
+    (lambda: Annealer([5.], step, temperature=lambda pos: math.nan), 'temperature'),
+    (lambda: Annealer([5.], step, steps=20), 'steps'), (lambda: Annealer([5.], step, steps=40.), 'steps'),
+    (lambda: Annealer([5.], step, accept=50), 'accept'),
+    (lambda: Annealer([5.], step, ladder=.5), 'ladder'),
+    (lambda: Annealer([5.], step).result(), 'nothing has been told'),
+    (lambda: told(Annealer([5.], step), [1., 2.]), '1 numbers'),
+    (lambda: told(Annealer([5.], step), 3.), '1 numbers'),
+    (lambda: told(Annealer([5.], step), [-math.inf]), 'minus infinity'),
+    (lambda: told(Annealer([5.], step), [1.], [2.]), 'follow an ask'),
     (lambda: anneal(3, 5., step), 'energy'), (lambda: anneal(abs, 5., step, patience=0), 'patience'),
-    (lambda: anneal(lambda x: 1., 5., step, quiet=True), 'changes the energy'), (lambda: anneal(len, [1], lambda state, rng: state.append(1), quiet=True), 'neighbour must return a state'),
+    (lambda: anneal(lambda x: 1., 5., step, quiet=True), 'changes the energy'),
+    (lambda: anneal(len, [1], lambda state, rng: state.append(1), quiet=True), 'neighbour must return'),
     (lambda: nearby(.5, None, finest=0), 'finest'), (lambda: temperature_for(-5, .5), 'rises'),
-    (lambda: temperature_for([1.], None), 'accept'), (lambda: Annealer([5.], step, ladder='2'), 'ladder'), (lambda: anneal(abs, 5., step, patience='long'), 'patience'),
+    (lambda: temperature_for([1.], None), 'accept'), (lambda: Annealer([5.], step, ladder='2'), 'ladder'),
+    (lambda: anneal(abs, 5., step, patience='long'), 'patience'),
 ])
 def test_wrong_calls_of_the_engine(wrong, name):
     with pytest.raises(ValueError, match=name): wrong()
@@ -56,12 +65,14 @@ def test_wrong_calls_of_the_engine(wrong, name):
 def test_an_error_of_the_energy_comes_through():
     def energy(x): raise ValueError('mine')
     with pytest.raises(ValueError, match='^mine$'): anneal(energy, 5., step, quiet=True)
-    with pytest.raises(ValueError, match=r'1 numbers, got \[None\]'): anneal(lambda x: None, 5., step, quiet=True)
+    with pytest.raises(ValueError, match=r'1 numbers, got \[None\]'):
+        anneal(lambda x: None, 5., step, quiet=True)
 
 
 @pytest.mark.parametrize('energy', [1., math.inf])
 def test_a_flat_energy_can_be_searched_with_a_temperature_in_its_units(energy):
-    found = anneal(lambda x: energy, 5., step, constant(1), np.int64(40), accept=None, quiet=True)     # a whole number of NumPy's is one
+    steps = np.int64(40)                                            # a whole number of NumPy's is one
+    found = anneal(lambda x: energy, 5., step, constant(1), steps, accept=None, quiet=True)
     assert found.energy == energy and (found.state == 5. if energy == 1 else found.state is None)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
@@ -71,50 +82,64 @@ def test_a_flat_energy_can_be_searched_with_a_temperature_in_its_units(energy):
 def test_results_are_read_at_a_glance():
     found = anneal(abs, 5., step, steps=200, quiet=True)
     assert repr(found) == f'Annealed(state={found.state!r}, energy={found.energy!r}, evaluations=201)'
-    losses = dict(cosine=np.full(64, .5), annealing=np.full(64, .4))
-    search = ScheduleSearch(dict(cosine=cosine(), annealing=cosine()), dict(cosine=33, annealing=160), dict(cosine=.5, annealing=.4), losses, losses)
+    scheds, trained = dict(cosine=cosine(), annealing=cosine()), dict(cosine=33, annealing=160)
+    seen, losses = dict(cosine=.5, annealing=.4), dict(cosine=np.full(64, .5), annealing=np.full(64, .4))
+    search = ScheduleSearch(scheds, trained, seen, losses, losses)
     assert repr(search) == search._repr_markdown_() and len(repr(search).splitlines()) == 4
 
 
 @pytest.mark.parametrize('wrong, name', [
-    (lambda: KnotSpace(knots=1), 'knots'), (lambda: KnotSpace(knots=True), 'knots'), (lambda: KnotSpace(peak=(1, .1)), 'peak'), (lambda: KnotSpace(peak=1.), 'peak'),
-    (lambda: KnotSpace(floor=0), 'floor'), (lambda: KnotSpace(shortest=1), 'shortest'), (lambda: point_of(KnotSpace(), 100*cosine()), 'sched'),
-    (lambda: KnotSpace().schedule((.1, 1, 1)), 'point must hold 8'), (lambda: searcher('random', KnotSpace(), point_of(KnotSpace(), cosine()), 50, chains=0), 'chains'),
+    (lambda: KnotSpace(knots=1), 'knots'), (lambda: KnotSpace(knots=True), 'knots'),
+    (lambda: KnotSpace(peak=(1, .1)), 'peak'), (lambda: KnotSpace(peak=1.), 'peak'),
+    (lambda: KnotSpace(floor=0), 'floor'), (lambda: KnotSpace(shortest=1), 'shortest'),
+    (lambda: point_of(KnotSpace(), 100*cosine()), 'sched'),
+    (lambda: KnotSpace().schedule((.1, 1, 1)), 'point must hold 8'),
+    (lambda: searcher('random', KnotSpace(), point_of(KnotSpace(), cosine()), 50, chains=0), 'chains'),
 ])
 def test_wrong_spaces(wrong, name):
     with pytest.raises(ValueError, match=name): wrong()
 
 
 @pytest.mark.parametrize('wrong, name', [
-    (dict(budget=20), 'budget'), (dict(budget=161), 'budget'), (dict(budget=160.), 'budget'), (dict(chains=0), 'chains'), (dict(seeds=0), 'seeds'), (dict(fresh=1), 'fresh'),
-    (dict(finalists=0), 'finalists'), (dict(seed=-1), '^seed must'), (dict(rivals=['grid']), 'rivals'), (dict(rivals='tpe'), 'rivals'), (dict(space={}), 'space'),
+    (dict(budget=20), 'budget'), (dict(budget=161), 'budget'), (dict(budget=160.), 'budget'),
+    (dict(chains=0), 'chains'), (dict(seeds=0), 'seeds'), (dict(fresh=1), 'fresh'),
+    (dict(finalists=0), 'finalists'), (dict(seed=-1), '^seed must'), (dict(rivals=['grid']), 'rivals'),
+    (dict(rivals='tpe'), 'rivals'), (dict(space={}), 'space'),
     (dict(dls=DataLoaders(digits_dls().train, digits_dls().valid)), 'test split'),
 ])
 def test_wrong_searches_train_nothing(wrong, name):
     def make_model(): raise AssertionError('trained')
-    with pytest.raises((ValueError, TypeError), match=name): search_schedule(**dict(make_model=make_model, dls=digits_dls(), quiet=True) | wrong)
+    with pytest.raises((ValueError, TypeError), match=name):
+        search_schedule(**dict(make_model=make_model, dls=digits_dls(), quiet=True) | wrong)
 
 
 class Fixed:
     "A task whose losses are known: {schedule: (valid, test)}."
     def __init__(self, losses): self.known = losses
-    def losses(self, scheds, seeds, split='valid'): return np.array([[self.known[s][split == 'test'] + s0/1000 for s0 in seeds] for s in scheds])
+    def losses(self, scheds, seeds, split='valid'): # a thousandth more with each seed
+        known = [self.known[sched][split == 'test'] for sched in scheds]
+        return np.array(known)[:, None] + np.array(seeds)/1000
 
 
 def test_a_verdict_by_hand():
     tuned, lucky, good, late = (peak*cosine() for peak in (1., 2., 3., 4.))
     task = Fixed({tuned: (.5, .45), lucky: (.6, .7), good: (.4, .35), late: (.1, .1)})
-    found = _judge(task, dict(cosine=[(.5, tuned)], annealing=[(.3, late), (.1, lucky), (.2, good)]), range(10), range(20, 30), finalists=2)
-    assert found.schedule == good and found.seen == dict(cosine=.5, annealing=.2)              # of the two finalists the better one on fresh seeds
-    assert np.allclose(found.gains('annealing'), (.3, .1)) and np.allclose(found.fresh['annealing'], .4 + np.arange(10)/1000)
+    tried = dict(cosine=[(.5, tuned)], annealing=[(.3, late), (.1, lucky), (.2, good)])
+    found = _judge(task, tried, range(10), range(20, 30), finalists=2)
+    assert found.schedule == good                                # of two finalists, the better on fresh seeds
+    assert found.seen == dict(cosine=.5, annealing=.2)
+    assert np.allclose(found.gains('annealing'), (.3, .1))
+    assert np.allclose(found.fresh['annealing'], .4 + np.arange(10)/1000)
     gain, (low, high) = found.gain('annealing')
     assert np.allclose([gain, low, high], .1) and np.allclose(found.gain('cosine', 'annealing')[0], -.1)
-    assert str(found).splitlines()[-1].startswith('| annealing | 3 | 0.2000 | 0.4045 | +0.3000 / +0.1000 | 0.3745 ± 0.0030 | +0.1000 (')
+    row = '| annealing | 3 | 0.2000 | 0.4045 | +0.3000 / +0.1000 | 0.3745 ± 0.0030 | +0.1000 ('
+    assert str(found).splitlines()[-1].startswith(row)
 
 
 def test_a_run_that_diverged_makes_a_gain_unsure():
     losses = dict(cosine=np.full(8, .5), annealing=np.array([.1]*7 + [np.inf]))
-    search = ScheduleSearch({}, dict(cosine=1, annealing=1), dict(cosine=.5, annealing=math.inf), losses, losses)
+    once, seen = dict(cosine=1, annealing=1), dict(cosine=.5, annealing=math.inf)
+    search = ScheduleSearch({}, once, seen, losses, losses)
     assert search.gain('annealing') == (-math.inf, (-math.inf, math.inf))
     with warnings.catch_warnings():
         warnings.simplefilter('error')

@@ -7,36 +7,75 @@ import time
 
 import pytest
 
+import cosine_lr
+
 pytestmark = pytest.mark.slow
 
 COMMAND = [sys.executable, '-c', 'from cosine_lr.cli import main; raise SystemExit(main())']
 
 
-def test_help_names_every_option():
-    text = subprocess.run([*COMMAND, '--help'], capture_output=True, text=True, check=True).stdout
-    for option in ('--epochs', '--lr', '--seed', '--schedule', '--bs', '--out', '--quiet'): assert option in text
+def run(*args, **kw): return subprocess.run([*COMMAND, *args], capture_output=True, text=True, **kw)
+
+
+def test_help_names_every_option_and_command():
+    text = run('--help', check=True).stdout
+    for option in ('--epochs', '--lr', '--seed', '--schedule', '--bs', '--out', '--quiet', '--version'):
+        assert option in text
+    assert '\n  trial ' in text and '\n  search ' in text
+
+
+def test_it_says_its_version():
+    assert run('--version', check=True).stdout == f'cosine_lr {cosine_lr.__version__}\n'
+
+
+def test_the_package_is_the_command():
+    done = subprocess.run([sys.executable, '-m', 'cosine_lr', '--version'], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f'cosine_lr {cosine_lr.__version__}\n')
+
+
+def test_a_wrong_word_is_told_the_commands():
+    done = run('serach')
+    assert done.returncode == 2 and 'trial' in done.stderr and 'search' in done.stderr and not done.stdout
+
+
+def test_a_rate_that_is_too_high_is_told_so():
+    done = run('--lr', '1e31')
+    assert done.returncode == 2
+    assert 'lr must be a finite number, above 0 and below 1e+30, got lr=1e+31' in done.stderr
 
 
 def test_unwritable_folder_is_refused_before_training(tmp_path):
     (tmp_path/'file').write_text('not a folder')
-    run = subprocess.run([*COMMAND, '--out', str(tmp_path/'file'/'results')], capture_output=True, text=True)
-    assert run.returncode == 2 and '--out' in run.stderr and 'cannot write' in run.stderr and 'epoch' not in run.stdout
+    done = run('--out', str(tmp_path/'file'/'results'))
+    assert done.returncode == 2 and '--out' in done.stderr and 'cannot write' in done.stderr
+    assert 'epoch' not in done.stdout
 
 
 def test_table_and_bars_are_shown(tmp_path):
-    run = subprocess.run([*COMMAND, '--epochs', '2', '--out', str(tmp_path)], capture_output=True, text=True, check=True)
-    assert 'valid_loss' in run.stdout and 'time' in run.stdout and 'best validation loss' in run.stdout
-    assert 'epoch 1' in run.stderr and '34/34' in run.stderr
+    done = run('--epochs', '2', '--out', str(tmp_path), check=True)
+    assert 'valid_loss' in done.stdout and 'time' in done.stdout and 'best validation loss' in done.stdout
+    assert 'epoch 1' in done.stderr and '34/34' in done.stderr
 
 
-def interruptible(): signal.signal(signal.SIGINT, signal.default_int_handler)  # even where the tests run in the background
+def interruptible(): signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def start(*args, **kw):
+    "The command in a process that Ctrl-C can stop, even where the tests run in the background."
+    kw = dict(stdout=subprocess.PIPE, text=True, preexec_fn=interruptible) | kw
+    return subprocess.Popen([*COMMAND, *args], **kw)
+
+
+def wait_for(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline: time.sleep(.05)
 
 
 def test_ctrl_c_keeps_the_finished_epochs(tmp_path):
-    process = subprocess.Popen([*COMMAND, '--epochs', '100000', '--quiet', '--out', str(tmp_path)], stdout=subprocess.PIPE, text=True, preexec_fn=interruptible)
+    process = start('--epochs', '100000', '--quiet', '--out', str(tmp_path))
     try:
-        rows, deadline = tmp_path/'results.csv', time.monotonic() + 60
-        while not (rows.exists() and rows.read_text().count('\n') > 5) and time.monotonic() < deadline: time.sleep(.05)
+        rows = tmp_path/'results.csv'
+        wait_for(lambda: rows.exists() and rows.read_text().count('\n') > 5, 60)
         process.send_signal(signal.SIGINT)
         time.sleep(.3)
         process.send_signal(signal.SIGINT)   # an impatient second one, while figures are written
@@ -50,17 +89,17 @@ def test_ctrl_c_keeps_the_finished_epochs(tmp_path):
 
 
 def test_trial_is_a_command_of_its_own(tmp_path):
-    text = subprocess.run([*COMMAND, 'trial', '--help'], capture_output=True, text=True, check=True).stdout
+    text = run('trial', '--help', check=True).stdout
     assert '--seeds' in text and '--out' in text and '--epochs' not in text
-    run = subprocess.run([*COMMAND, 'trial', '--seeds', 'many'], capture_output=True, text=True, cwd=tmp_path)
-    assert run.returncode == 2 and '--seeds' in run.stderr and not list(tmp_path.iterdir())
+    done = run('trial', '--seeds', 'many', cwd=tmp_path)
+    assert done.returncode == 2 and '--seeds' in done.stderr and not list(tmp_path.iterdir())
 
 
 def test_ctrl_c_in_a_trial_keeps_the_answers_so_far(tmp_path):
-    process = subprocess.Popen([*COMMAND, 'trial', '--seeds', '5', '--out', str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible)
+    process = start('trial', '--seeds', '5', '--out', str(tmp_path), stderr=subprocess.PIPE)
     try:
-        figure, deadline = tmp_path/'trial_peaks.png', time.monotonic() + 120
-        while not figure.exists() and process.poll() is None and time.monotonic() < deadline: time.sleep(.05)
+        figure = tmp_path/'trial_peaks.png'
+        wait_for(lambda: figure.exists() or process.poll() is not None, 120)
         process.send_signal(signal.SIGINT)
         said, bar = process.communicate(timeout=60)
     finally: process.kill()

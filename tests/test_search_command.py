@@ -1,13 +1,13 @@
-"""`cosine_lr search` by name: it is interrupted and goes on, what it prints and writes, and what it refuses."""
+"""`cosine_lr search`: it is interrupted and goes on, what it prints and writes, and what it refuses."""
 import re
 from itertools import count
 
 import pytest
 
 optuna = pytest.importorskip('optuna', reason="needs the extra: pip install 'cosine_lr[search]'")
-from cosine_lr.lab import KnotSpace
 from cosine_lr import exponential, join, run_fleet  # noqa: E402
 from cosine_lr.cli import main  # noqa: E402
+from cosine_lr.lab import KnotSpace  # noqa: E402
 from cosine_lr.lab.study import finished_trials  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -21,8 +21,9 @@ def folder(tmp_path_factory): return tmp_path_factory.mktemp('search')
 @pytest.fixture(scope='module')
 def search(folder):
     "The smallest search, with other options: its exit status."
-    small = ['search', '--model', 'single layer', '--epochs', '1', '--budget', str(BUDGET), '--seeds', '1', '--fresh', '2']
-    return lambda *options: main([*small, '--storage', str(folder/'search.db'), '--out', str(folder/'out'), *options])
+    small = ['search', '--model', 'single layer', '--epochs', '1', '--budget', str(BUDGET),
+             '--seeds', '1', '--fresh', '2', '--storage', str(folder/'search.db'), '--out', str(folder/'out')]
+    return lambda *options: main([*small, *options])
 
 
 @pytest.fixture(scope='module')
@@ -38,7 +39,7 @@ def finished(folder): return [finished_trials(folder/'search.db', f'search/{meth
 def test_interrupted_it_keeps_what_is_finished_and_goes_on(search, folder, capsys, monkeypatch):
     calls = count()
     def fleet(*args, **kwargs):
-        if next(calls) == 30: raise KeyboardInterrupt                                   # two calls tune the cosine, 28 are trials
+        if next(calls) == 30: raise KeyboardInterrupt               # two calls tune the cosine, 28 are trials
         return run_fleet(*args, **kwargs)
     monkeypatch.setattr('cosine_lr.lab.search.run_fleet', fleet)
     assert search('--quiet') == 130 and 'continue with --resume' in capsys.readouterr().out
@@ -50,12 +51,13 @@ def test_interrupted_it_keeps_what_is_finished_and_goes_on(search, folder, capsy
     assert search('--resume') == 0 and finished(folder) == [BUDGET]*3
     said, err = capsys.readouterr()
     shown = {int(n) for n in re.findall(fr'(\d+)/{3*BUDGET}\b', err)}
-    assert 3*BUDGET in shown and shown.isdisjoint(range(1, 28))                         # the bar begins at what is done
+    assert 3*BUDGET in shown and shown.isdisjoint(range(1, 28))             # the bar begins at what is done
 
     line, _, *rest = said.splitlines()
     sched = eval(line.removeprefix('sched = '), dict(exponential=exponential, join=join))
     study = optuna.load_study(study_name='search/annealing', storage=f"sqlite:///{folder/'search.db'}")
-    assert sched in [KnotSpace().schedule([t.params[name] for name in KnotSpace().bounds]) for t in study.trials if t.params]
+    points = [[t.params[name] for name in KnotSpace().bounds] for t in study.trials if t.params]
+    assert sched in map(KnotSpace().schedule, points)
     written = (folder/'out'/'search.md').read_text(encoding='utf-8')
     assert '\n'.join(rest).startswith(written)
     rows = [[cell.strip() for cell in row.split('|')[1:3]] for row in written.splitlines()[2:]]
@@ -64,13 +66,28 @@ def test_interrupted_it_keeps_what_is_finished_and_goes_on(search, folder, capsy
 
 
 def test_finished_it_trains_nothing_until_it_may_train_more(table, search, folder, capsys):
-    assert search('--resume') == 0 and (folder/'out'/'search.md').read_text(encoding='utf-8') == table and finished(folder) == [BUDGET]*3
+    assert search('--resume') == 0 and finished(folder) == [BUDGET]*3
+    assert (folder/'out'/'search.md').read_text(encoding='utf-8') == table
     assert f'{3*BUDGET}/{3*BUDGET}' in capsys.readouterr().err
-    assert search('--resume', '--quiet', '--budget', str(BUDGET + 1)) == 0 and finished(folder) == [BUDGET + 1]*3
+    assert search('--resume', '--quiet', '--budget', str(BUDGET + 1)) == 0
+    assert finished(folder) == [BUDGET + 1]*3
+
+
+def test_the_database_lies_beside_the_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    def interrupted(*args, **kwargs):
+        assert kwargs['storage'] == (tmp_path/'out'/'search.db').relative_to(tmp_path)
+        raise KeyboardInterrupt
+    monkeypatch.setattr('cosine_lr.cli.search_schedule', interrupted)
+    assert main(['search', '--out', 'out']) == 130
+    assert [path.name for path in tmp_path.iterdir()] == ['out']
 
 
 @pytest.mark.parametrize('options, told', [
-    (['--model', 'cnn'], '--model'), (['--budget', 'many'], '--budget'), (['--epochs', '0'], 'must be a number above 0'), (['--seed', '-1'], '--seed'), (['--unknown'], '--unknown'),
+    (['--model', 'cnn'], '--model'), (['--budget', 'many'], '--budget'), (['--seed', '-1'], '--seed'),
+    (['--epochs', '0'], 'epochs must be a whole number, at least 1, got epochs=0'),
+    (['--budget', '40'], 'budget must be a whole number, at least 41, got budget=40'),
+    (['--fresh', '1'], 'fresh must be a whole number, at least 2'), (['--unknown'], '--unknown'),
 ])
 def test_options_that_cannot_be_read(search, capsys, options, told):
     with pytest.raises(SystemExit) as left: search(*options)
@@ -78,8 +95,10 @@ def test_options_that_cannot_be_read(search, capsys, options, told):
 
 
 @pytest.mark.parametrize('options, told', [
-    (['--budget', '10'], 'budget must be at least 41'), (['--fresh', '1'], 'fresh must be a whole number, at least 2'), (['--storage', 'no/such/folder.db'], 'cannot open storage'),
-    (['--storage', 'nosuch://host/name'], 'cannot open storage'), (['--resume', '--epochs', '2'], 'other settings'),
+    (['--storage', 'no/such/folder.db'], 'cannot open storage'),
+    (['--storage', 'nosuch://host/name'], 'cannot open storage'),
+    (['--resume', '--epochs', '2'], 'other settings: epochs 1, not 2'),
+    (['--resume', '--model', 'MLP'], 'other settings'),
 ])
 def test_searches_that_cannot_be_run(table, search, folder, capsys, options, told):
     written = (folder/'out'/'search.md').read_text(encoding='utf-8')

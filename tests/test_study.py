@@ -1,4 +1,5 @@
-"""What a notebook cannot test: several worker processes share one study, one is killed in the middle of a trial, and a dashboard shows what they did."""
+"""What a notebook cannot test: worker processes share a study, one is killed in the middle of a trial, and a
+dashboard shows what they did."""
 import glob
 import json
 import math
@@ -16,13 +17,21 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 
-optuna = pytest.importorskip('optuna', reason="needs the extra: pip install 'cosine_lr[search]'") if not os.environ.get('CI') else __import__('optuna')
+EXTRA = "needs the extra: pip install 'cosine_lr[search]'"
+if not os.environ.get('CI'): pytest.importorskip('optuna', reason=EXTRA)  # in CI, the imports below fail
 from cosine_lr.data import digits_dls  # noqa: E402
 from cosine_lr.schedule import cosine  # noqa: E402
-from cosine_lr.lab.search import KnotSpace, _in_study, search_schedule  # noqa: E402
-from cosine_lr.lab.study import SimulatedAnnealingSampler, finished_trials, make_sampler, new_study, printable, work  # noqa: E402
+from cosine_lr.lab.search import KnotSpace, _Search, search_schedule  # noqa: E402
+from cosine_lr.lab.study import SimulatedAnnealingSampler, finished_trials, make_sampler  # noqa: E402
+from cosine_lr.lab.study import new_study, printable, work  # noqa: E402
 
 pytestmark = pytest.mark.slow
+
+
+def missing(what):
+    "Where a tool is missing, CI fails, and others skip the test."
+    if os.environ.get('CI'): pytest.fail(what)
+    pytest.skip(what)
 
 WORKER = '''
 import os, sys, time
@@ -47,12 +56,14 @@ def storage(request, tmp_path):
 
 def postgres():
     "Start a PostgreSQL server on loopback, installing Debian's package if there is none; stop it afterwards."
-    pytest.importorskip('psycopg') if not os.environ.get('CI') else __import__('psycopg')
+    try: import psycopg  # noqa: F401
+    except ImportError: missing('psycopg is not installed')
     root = os.name == 'posix' and os.getuid() == 0
     if not servers() and root and shutil.which('apt-get'):
         subprocess.run(['apt-get', 'update', '-qq'], check=True)
-        subprocess.run(['apt-get', 'install', '-qq', '-y', '--no-install-recommends', 'postgresql'], check=True, env={**os.environ, 'DEBIAN_FRONTEND': 'noninteractive'})
-    if not servers(): (pytest.fail if os.environ.get('CI') else pytest.skip)('there is no PostgreSQL server, and no apt-get as root to install one')
+        install = ['apt-get', 'install', '-qq', '-y', '--no-install-recommends', 'postgresql']
+        subprocess.run(install, check=True, env={**os.environ, 'DEBIAN_FRONTEND': 'noninteractive'})
+    if not servers(): missing('there is no PostgreSQL server, and no apt-get as root to install one')
     port, folder = free_port(), tempfile.mkdtemp()  # not pytest's: it closes its folders to other users
     who = ['runuser', '-u', 'postgres', '--'] if root else []  # the server refuses to run as root
     if root: shutil.chown(folder, 'postgres')
@@ -67,7 +78,10 @@ def postgres():
         shutil.rmtree(folder)
 
 
-def servers(): return sorted(glob.glob('/usr/lib/postgresql/*/bin')) or [os.path.dirname(p) for p in [shutil.which('initdb')] if p]
+def servers():
+    "Folders with a PostgreSQL server's programs."
+    on_path = shutil.which('initdb')
+    return sorted(glob.glob('/usr/lib/postgresql/*/bin')) or ([os.path.dirname(on_path)] if on_path else [])
 
 
 def free_port():
@@ -78,7 +92,9 @@ def free_port():
 
 def start(n, storage, budget, seconds, worker=WORKER):
     "`n` workers, which begin together once all have imported what they need."
-    workers = [subprocess.Popen([sys.executable, '-c', worker, storage, str(budget), str(seconds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(n)]
+    command = [sys.executable, '-c', worker, storage, str(budget), str(seconds)]
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    workers = [subprocess.Popen(command, **pipes) for _ in range(n)]
     for worker in workers: assert worker.stdout.readline() == 'ready\n'
     for worker in workers: print(file=worker.stdin, flush=True)
     return workers
@@ -87,40 +103,49 @@ def start(n, storage, budget, seconds, worker=WORKER):
 def until(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, 'waited in vain'
+        assert time.monotonic() < deadline, f'not so after {seconds} seconds'
         time.sleep(.1)
 
 
-def finished(study): return {t.number: (t.value, t.params) for t in study.get_trials() if t.state.name == 'COMPLETE'}
+def complete(study): return [t for t in study.get_trials() if t.state.name == 'COMPLETE']
+def finished(study): return {t.number: (t.value, t.params) for t in complete(study)}
+def workers_of(study): return {t.user_attrs['pid'] for t in complete(study)}
+
+
+def in_hand(study, pid):
+    "The trials that a worker is busy with, once their parameters are known."
+    running = [t for t in study.get_trials() if t.state.name == 'RUNNING' and len(t.params) == 2]
+    return [t for t in running if t.user_attrs.get('pid') == pid]
 
 
 def test_four_workers_and_a_killed_one(storage):
     workers = start(4, storage, 40, .5)
     try:
         study = new_study(storage, 'shared', SimulatedAnnealingSampler(40, seed=1), heartbeat=1)
-        in_hand = lambda: [t for t in study.get_trials() if t.state.name == 'RUNNING' and t.user_attrs.get('pid') == workers[0].pid and len(t.params) == 2]
-        until(lambda: len({t.user_attrs['pid'] for t in study.get_trials() if t.state.name == 'COMPLETE'}) == 4 and in_hand())
+        until(lambda: len(workers_of(study)) == 4 and in_hand(study, workers[0].pid))
         workers[0].send_signal(signal.SIGKILL)
         workers[0].wait()
-        before, lost = finished(study), in_hand()
+        before, lost = finished(study), in_hand(study, workers[0].pid)
         for worker in workers[1:]: assert worker.wait(timeout=120) == 0
     finally:
         for worker in workers: worker.kill()
     after = finished(study)
-    assert {number: after[number] for number in before} == before                       # nothing finished is lost
-    assert 40 <= len(after) <= 42                                                       # three workers may finish at once
-    assert len({t.user_attrs['pid'] for t in study.get_trials() if t.state.name == 'COMPLETE'}) == 4
+    assert {number: after[number] for number in before} == before               # nothing finished is lost
+    assert 40 <= len(after) <= 42                                           # three workers may finish at once
+    assert len(workers_of(study)) == 4
     assert len(lost) == 1 and study.get_trials()[lost[0].number].state.name == 'FAIL'
     retried = [t for t in study.get_trials() if t.system_attrs.get('failed_trial') == lost[0].number]
     assert [t.params for t in retried] == [lost[0].params] and retried[0].state.name == 'COMPLETE'
     assert min(value for value, _ in after.values()) < 2
-    more, = start(1, storage, 45, 0)                                                       # the study is still of use
+    more, = start(1, storage, 45, 0)                                            # the study is still of use
     assert more.wait(timeout=60) == 0 and len(finished(study)) >= 45
 
 
 @pytest.mark.parametrize('method', ['annealing', 'random', 'tpe'])
 def test_workers_do_not_repeat_each_other(method, tmp_path):
-    worker = WORKER.replace('SimulatedAnnealingSampler(budget, seed=1)', f'make_sampler({method!r}, budget, 1)').replace('import SimulatedAnnealingSampler,', 'import make_sampler,')
+    sampler = f'make_sampler({method!r}, budget, 1)'
+    worker = WORKER.replace('SimulatedAnnealingSampler(budget, seed=1)', sampler)
+    worker = worker.replace('import SimulatedAnnealingSampler,', 'import make_sampler,')
     file = str(tmp_path/'study.db')
     for w in start(3, file, 30, .2, worker): assert w.wait(timeout=120) == 0
     trials = new_study(file, 'shared', make_sampler(method, 30, 1)).get_trials()
@@ -138,26 +163,42 @@ def test_a_trial_without_a_number_is_told(tmp_path):
 
 
 @pytest.mark.parametrize('wrong, told', [
-    (lambda: make_sampler('grid', 10, 0), "method must be 'annealing', 'random' or 'tpe', got method='grid'"), (lambda: SimulatedAnnealingSampler(10, accept=None), 'accept must be a share'),
-    (lambda: new_study('', 'shared', make_sampler('random', 5, 0)), 'storage must be a path'), (lambda: new_study(None, None, make_sampler('random', 5, 0)), 'name must be'),
-    (lambda: new_study(None, 'shared', 'tpe'), "sampler must be one of Optuna's"), (lambda: finished_trials('', 'shared'), 'storage must be a path'),
+    (lambda: make_sampler('grid', 10, 0), "method must be 'annealing', 'random' or 'tpe', got method='grid'"),
+    (lambda: SimulatedAnnealingSampler(10, accept=None), 'accept must be a fraction between 0 and 1'),
+    (lambda: SimulatedAnnealingSampler(True), 'n_trials must be a whole number'),
+    (lambda: new_study('', 'shared', make_sampler('random', 5, 0)), 'storage must be a path'),
+    (lambda: new_study(None, None, make_sampler('random', 5, 0)), 'name must be'),
+    (lambda: new_study(None, 'shared', 'tpe'), "sampler must be one of Optuna's"),
+    (lambda: finished_trials('', 'shared'), 'storage must be a path'),
 ])
 def test_wrong_studies(wrong, told):
     with pytest.raises(ValueError, match=told): wrong()
 
 
 def test_a_password_is_not_printed():
-    for storage, error in (('postgresql://me:se%40cret@127.0.0.1:1/none', OSError), ('postgresql://me:se%40cret@host:port/none', ValueError), ('nosuch://me:se%40cret@host/none', OSError)):
-        with pytest.raises(error, match='storage') as told: new_study(storage, 'shared', make_sampler('random', 5, 0))
-        assert 'cret' not in str(told.value)
-    assert printable('postgresql://me:se%40cret@host/name') == 'postgresql+psycopg://me:***@host/name' and printable('a/study.db') == 'a/study.db'
+    for place, error in (('127.0.0.1:1/none', OSError), ('host:port/none', ValueError)):
+        assert 'cret' not in told_of(f'postgresql://me:se%40cret@{place}', error)
+    assert 'cret' not in told_of('nosuch://me:se%40cret@host/none', OSError)
+    assert printable('postgresql://me:se%40cret@host/name') == 'postgresql+psycopg://me:***@host/name'
+    assert printable('a/study.db') == 'a/study.db'
+
+
+def told_of(storage, error):
+    "What is said of a storage that cannot be opened."
+    with pytest.raises(error, match='storage') as told:
+        new_study(storage, 'shared', make_sampler('random', 5, 0))
+    return str(told.value)
 
 
 def test_the_dashboard_shows_a_study(tmp_path):
-    command = shutil.which('optuna-dashboard', path=os.path.dirname(sys.executable)) or shutil.which('optuna-dashboard')
-    if not command: (pytest.fail if os.environ.get('CI') else pytest.skip)('optuna-dashboard is not installed')
-    trials, port = work(new_study(tmp_path/'study.db', 'shared', make_sampler('annealing', 20, 0)), square, 20), free_port()
-    server = subprocess.Popen([command, f"sqlite:///{tmp_path/'study.db'}", '--host', '127.0.0.1', '--port', str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    beside = shutil.which('optuna-dashboard', path=os.path.dirname(sys.executable))
+    command = beside or shutil.which('optuna-dashboard')
+    if not command: missing('optuna-dashboard is not installed')
+    study, port = new_study(tmp_path/'study.db', 'shared', make_sampler('annealing', 20, 0)), free_port()
+    trials = work(study, square, 20)
+    server = subprocess.Popen(
+        [command, f"sqlite:///{tmp_path/'study.db'}", '--host', '127.0.0.1', '--port', str(port)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     get = lambda path: json.load(urlopen(f'http://127.0.0.1:{port}/api/studies{path}', timeout=10))
 
     def listening():
@@ -171,16 +212,21 @@ def test_the_dashboard_shows_a_study(tmp_path):
         server.terminate()
         server.wait()
     assert (summary['study_name'], summary['directions']) == ('shared', ['minimize'])
-    assert [(t['number'], t['state'], t['values'], float(t['params'][0]['param_external_value'])) for t in shown['trials']] \
-        == [(t.number, 'Complete', t.values, t.params['x']) for t in trials]
+    rows = [(t['number'], t['state'], t['values'], float(t['params'][0]['param_external_value']))
+            for t in shown['trials']]
+    assert rows == [(t.number, 'Complete', t.values, t.params['x']) for t in trials]
+
+
+def search(loss, budget):
+    "A search whose cosine has the given loss, and whose task gives 1 to all schedules."
+    task = SimpleNamespace(epochs=1, losses=lambda scheds, seeds: np.ones((len(scheds), len(seeds))))
+    return _Search(task, KnotSpace(), (loss, cosine()), [0], budget, seed=0)
 
 
 def test_a_search_of_another_task_is_refused(tmp_path):
-    task = SimpleNamespace(epochs=1, losses=lambda scheds, seeds: np.ones((len(scheds), len(seeds))))
-    bar = SimpleNamespace(n=0, update=lambda n: None)
-    searched = lambda loss: _in_study('annealing', task, KnotSpace(), (loss, cosine()), [0], 1, 0, str(tmp_path/'study.db'), 'shared', bar)
+    def searched(loss): return search(loss, 1).in_study('annealing', tmp_path/'study.db', 'shared', Bar(0))
     assert searched(.5)[0][0] == 1 and len(searched(.5)) == 1
-    with pytest.raises(ValueError, match='other settings'): searched(.6)                # the cosine of another model or data has another loss
+    with pytest.raises(ValueError, match='other settings: loss 0.5, not 0.6'): searched(.6)    # another model
 
 
 class Bar:
@@ -192,17 +238,17 @@ class Bar:
 
 
 def test_a_bar_begins_at_what_is_done(tmp_path):
-    task = SimpleNamespace(epochs=1, losses=lambda scheds, seeds: np.ones((len(scheds), len(seeds))))
     def shown(budget, n=0):
         bar = Bar(n)
-        _in_study('random', task, KnotSpace(), (.5, cosine()), [0], budget, 0, str(tmp_path/'study.db'), 'shared', bar)
+        search(.5, budget).in_study('random', tmp_path/'study.db', 'shared', bar)
         return bar.shown
     assert shown(3) == [0, 1, 2, 3]
-    assert shown(5, 40) == [43, 44, 45]                                                  # after another method's 40
+    assert shown(5, 40) == [43, 44, 45]                             # after another method's 40
     shown(9)
-    assert shown(7) == [7]                                                               # no more than there is to do, though others did more
+    assert shown(7) == [7]                                   # no more than there is to do, if others did more
 
 
 def test_a_storage_that_cannot_be_opened_is_refused_before_training(tmp_path):
     def make_model(): raise AssertionError('trained')
-    with pytest.raises(OSError, match='cannot open storage'): search_schedule(make_model, digits_dls(), storage=tmp_path/'no'/'study.db', quiet=True)
+    with pytest.raises(OSError, match='cannot open storage'):
+        search_schedule(make_model, digits_dls(), storage=tmp_path/'no'/'study.db', quiet=True)

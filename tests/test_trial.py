@@ -1,4 +1,6 @@
-"""Does the trial find what was hidden? Made-up runs, whose best peaks, losses and epochs are known, stand in for training."""
+"""Does the trial find what was hidden? Its runs are made up, so their best peaks and losses are known."""
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -13,15 +15,20 @@ NAMES = list(trial.rivals())
 
 
 def made_up(monkeypatch, loss):
-    "Let `loss(name, peak, split, regime)`, a number or one for each epoch, plus the luck of the seed, stand in for training; returns the list of calls"
+    """Let `loss(name, peak, split, regime)`, a number or one for each epoch, plus the luck of the seed,
+    stand in for training; returns the list of calls."""
     calls = []
     def run_regime(regime, scheds, seeds, split='test'):
         seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
         calls.append((regime, scheds, set(seeds), split))
         luck = np.random.default_rng(0).normal(0, .01, (len(seeds), 1))
-        measured = lambda split: np.stack([luck + loss(text.split(' @ ')[0], sched.a, split, regime) + np.zeros(regime.epochs) for text, sched in scheds.items()])
-        values = {'train_loss': measured('running')} | {f'{split}_loss': measured(split), 'accuracy': 1 - 2*measured(split)}
-        return Runs({name: repr(sched) for name, sched in scheds.items()}, seeds, values, values['train_loss'])
+        def measured(split): # [schedules, seeds, epochs]
+            losses = [loss(text.split(' @ ')[0], sched.a, split, regime) for text, sched in scheds.items()]
+            return np.stack([luck + its_loss + np.zeros(regime.epochs) for its_loss in losses])
+        values = {'train_loss': measured('running'), f'{split}_loss': measured(split)}
+        values['accuracy'] = 1 - 2*measured(split)
+        formulas = {name: repr(sched) for name, sched in scheds.items()}
+        return Runs(formulas, seeds, values, values['train_loss'])
     monkeypatch.setattr(trial, 'run_regime', run_regime)
     return calls
 
@@ -29,13 +36,14 @@ def made_up(monkeypatch, loss):
 def far(peak, best): return np.log2(peak/best)**2
 
 
-def test_the_peak_is_chosen_on_the_validation_split_after_the_last_epoch_with_seeds_of_its_own(monkeypatch):
+def test_the_peak_is_chosen_on_the_validation_split_at_the_end_with_seeds_of_its_own(monkeypatch):
     best = dict(constant=.5, cosine=1., wsd=2**-.5)
     def loss(name, peak, split, regime):
         if split != 'valid': return far(peak, 2**-1.5)              # who peeks chooses another peak
-        return [far(peak, 2**.5) - 1, far(peak, best[name])]        # and so does who looks at an earlier epoch
+        return [far(peak, 2**.5) - 1, far(peak, best[name])]       # and so does who looks at an earlier epoch
     calls = made_up(monkeypatch, loss)
-    assert trial._own_best(Regime(epochs=2), list(best), 6) == {name: peak*trial.rivals()[name] for name, peak in best.items()}
+    chosen = trial._own_best(Regime(epochs=2), list(best), 6)
+    assert chosen == {name: peak*trial.rivals()[name] for name, peak in best.items()}
     (_, _, seeds, split), = calls
     assert split == 'valid' and len(seeds) == 6 and min(seeds) >= 100_000
 
@@ -43,54 +51,66 @@ def test_the_peak_is_chosen_on_the_validation_split_after_the_last_epoch_with_se
 def test_a_peak_that_loses_a_run_is_not_chosen(monkeypatch):
     lossy = np.where(np.arange(6) == 2, np.nan, -9)[:, None]        # one of six, the others the best of all
     made_up(monkeypatch, lambda name, peak, split, regime: lossy if peak == 2**.5 else far(peak, .5))
-    assert [sched.a for sched in trial._own_best(Regime(epochs=1), ['constant', 'cosine'], 6).values()] == [.5, .5]
+    chosen = trial._own_best(Regime(epochs=1), ['constant', 'cosine'], 6)
+    assert [sched.a for sched in chosen.values()] == [.5, .5]
 
 
 def test_the_verdict_is_on_the_test_split_with_other_seeds_than_the_choice(monkeypatch):
+    best_peaks = dict(linear=2**-1.5, constant=.5)
     def loss(name, peak, split, regime):
-        k = NAMES.index(name)
-        return dict(running=9, train=.3 - .02*k, valid=far(peak, 2**-1.5 if name == 'linear' else .5 if name == 'constant' else 1), test=.5 - .05*k)[split]
+        k, best = NAMES.index(name), best_peaks.get(name, 1)
+        return dict(running=9, train=.3 - .02*k, valid=far(peak, best), test=.5 - .05*k)[split]
     calls = made_up(monkeypatch, loss)
-    rows = {(row['a'], row['metric']): row for row in trial._verdict(Regime(epochs=2), 8)}
-    assert len(rows) == 7*4 and {name for name, _ in rows} == set(NAMES) - {'constant'} and {row['b'] for row in rows.values()} == {'constant'}
+    rows = {(row['a'], row['metric']): row for row in trial._against_constant(Regime(epochs=2), 8)}
+    assert len(rows) == 7*4 and {name for name, _ in rows} == set(NAMES) - {'constant'}
+    assert {row['b'] for row in rows.values()} == {'constant'}
+    step = dict(test_loss=-.05, accuracy=.1, train_loss=-.02, gap=-.03)
     for (name, metric), row in rows.items():
-        k = NAMES.index(name)
-        assert np.isclose(row['difference'], dict(test_loss=-.05, accuracy=.1, train_loss=-.02, gap=-.03)[metric]*k) and row['n'] == 8
-        assert np.isclose(row['mean_a'] - row['mean_b'], row['difference']) and row['p'] < .05 and row['at_edge'] == (name == 'linear')
-    chosen, *judged = [(seeds, split) for _, _, seeds, split in calls]
-    assert sorted(split for _, split in judged) == ['test', 'train'] and all(seeds == set(range(8)) and not seeds & chosen[0] for seeds, _ in judged)
+        assert np.isclose(row['difference'], step[metric]*NAMES.index(name)) and row['n'] == 8
+        assert np.isclose(row['mean_a'] - row['mean_b'], row['difference']) and row['p'] < .05
+        assert row['at_edge'] == (name == 'linear')
+    (choosing, _), *judged = [(seeds, split) for _, _, seeds, split in calls]
+    assert sorted(split for _, split in judged) == ['test', 'train']
+    assert all(seeds == set(range(8)) and not seeds & choosing for seeds, _ in judged)
     assert rows['coded', 'gap']['peak'] == .5                       # the constant rate's own
 
 
 def test_epochs_until_the_constant_rates_best_are_counted_from_one(monkeypatch):
-    whole = {'constant': [.9, .8, .7, .6, .5, .2, .25, .3],         # its best comes in the sixth of eight epochs,
-             'cosine': [.9, .8, .1, .5, .4, .4, .4, .28],           # is passed in the third, which is not less than half of six,
-             'wsd': [.9, .1, .8, .5, .4, .4, .4, .26]}              # and in the second, which is
+    whole = {'constant': [.9, .8, .7, .6, .5, .2, .25, .3],     # its best comes in the sixth of eight epochs,
+             'cosine': [.9, .8, .1, .5, .4, .4, .4, .28],     # is passed in the third: not in less than half,
+             'wsd': [.9, .1, .8, .5, .4, .4, .4, .26]}              # and in the second: in less than half
     ends = {'cosine': .45, 'wsd': .35}                              # of half the horizon
-    best = lambda name, regime: 1. if regime.epochs == 8 else .5    # half the horizon has its own best peak
     def loss(name, peak, split, regime):
-        return far(peak, best(name, regime)) + (np.array(whole[name]) if regime.epochs == 8 else ends[name])
+        if regime.epochs == 8: return far(peak, 1.) + np.array(whole[name])
+        return far(peak, .5) + ends[name]                           # half the horizon has its own best peak
     calls = made_up(monkeypatch, loss)
-    rows = {(row['a'], row['b'].split()[1], row['trained']): row for row in trial._epochs(Regime(epochs=8), 8)}
-    assert rows.keys() == {(name, which, trained) for name in ends for which in ('best', 'last') for trained in (8, 4)}
+    rows = trial._in_half_the_epochs(Regime(epochs=8), 8)
+    rows = {(row['a'], row['b'].split()[1], row['trained']): row for row in rows}
+    assert rows.keys() == set(itertools.product(ends, ('best', 'last'), (8, 4)))
     for (name, which, trained), row in rows.items():
-        assert np.isclose(row['difference'], (whole[name][-1] if trained == 8 else ends[name]) - dict(best=.2, last=.3)[which])
+        end, rival = (whole[name][-1] if trained == 8 else ends[name]), dict(best=.2, last=.3)[which]
+        assert np.isclose(row['difference'], end - rival)
         assert (row['peak'], row['at_edge']) == (1. if trained == 8 else .5, False)
-        assert row['best_epoch'] == 6 and row['passed'] == 1 and row['median_first'] == dict(cosine=3, wsd=2)[name] and row['early'] == (name == 'wsd')
-    clopper = stats.beta.ppf([.025, .975], [8, 1], [1, 8])          # of 8 in 8, and of 0 in 8
-    assert np.isclose(rows['wsd', 'best', 8]['early_low'], clopper[0]) and np.isclose(rows['cosine', 'best', 8]['early_high'], clopper[1])
-    judged = [(seeds, {sched.a for sched in scheds.values()}) for _, scheds, seeds, split in calls if split == 'test']
-    assert judged == [(set(range(8)), {1.}), (set(range(8)), {.5})] and all(min(seeds) >= 100_000 for _, _, seeds, split in calls if split == 'valid')
+        assert row['best_epoch'] == 6 and row['passed'] == 1
+        assert row['median_first'] == dict(cosine=3, wsd=2)[name] and row['early'] == (name == 'wsd')
+    low, high = stats.beta.ppf([.025, .975], [8, 1], [1, 8])       # Clopper and Pearson: of 8 in 8, of 0 in 8
+    assert np.isclose(rows['wsd', 'best', 8]['early_low'], low)
+    assert np.isclose(rows['cosine', 'best', 8]['early_high'], high)
+    on_test = [(seeds, {sched.a for sched in scheds.values()})
+               for _, scheds, seeds, split in calls if split == 'test']
+    assert on_test == [(set(range(8)), {1.}), (set(range(8)), {.5})]
+    assert all(min(seeds) >= 100_000 for _, _, seeds, split in calls if split == 'valid')
 
 
 def test_a_run_that_never_passes_is_not_early(monkeypatch):
     made_up(monkeypatch, lambda name, peak, split, regime: [.2, .1, .1, .1] if name == 'constant' else .3)
-    for row in trial._epochs(Regime(epochs=4), 8): assert (row['passed'], row['early'], row['median_first']) == (0, 0, np.inf)
+    for row in trial._in_half_the_epochs(Regime(epochs=4), 8):
+        assert (row['passed'], row['early'], row['median_first']) == (0, 0, np.inf)
 
 
 def test_means_of_each_peak_have_a_95_percent_interval(monkeypatch):
     made_up(monkeypatch, lambda name, peak, split, regime: [7, NAMES.index(name) + peak])
-    rows, luck = trial._peaks(Regime(epochs=2), 64), np.random.default_rng(0).normal(0, .01, 64)
+    rows, luck = trial._at_each_peak(Regime(epochs=2), 64), np.random.default_rng(0).normal(0, .01, 64)
     low, high = stats.t.interval(.95, 63, luck.mean(), stats.sem(luck))
     assert len(rows) == 7*5*2
     for row in rows:
@@ -102,26 +122,31 @@ def test_means_of_each_peak_have_a_95_percent_interval(monkeypatch):
 
 
 def test_the_map_compares_at_the_same_peak_and_says_where_annealing_hurts(monkeypatch):
-    made_up(monkeypatch, lambda name, peak, split, regime: peak*(1 if name == 'constant' else 1.5 if peak < .4 else .5))
-    rows = trial._with_holm(trial._regimes(Regime(epochs=2), 16))
+    def loss(name, peak, split, regime):
+        if name == 'constant': return peak
+        return peak*(1.5 if peak < .4 else .5)
+    made_up(monkeypatch, loss)
+    rows = trial._with_holm(trial._at_the_same_peak(Regime(epochs=2), 16))
     assert len(rows) == 2*4
     for row in rows:
         gain = -.5 if row['peak'] < .4 else .5
         assert np.isclose(row['difference'], row['peak']*gain*dict(test_loss=-1, accuracy=2)[row['metric']])
         assert row['verdict'] == ('higher' if (gain > 0) == (row['metric'] == 'accuracy') else 'lower')
-    colours = [patch.get_facecolor()[:3] for ax in trial._draw_regimes(rows) for patch in ax.patches]
-    assert [r > b for r, g, b in colours] == [True, False, False, False]*2      # orange where it hurts, else blue
+    colours = [patch.get_facecolor()[:3] for ax in trial._draw_map(rows) for patch in ax.patches]
+    assert [r > b for r, g, b in colours] == [True, False, False, False]*2  # orange where it hurts, else blue
 
 
 def test_verdicts_follow_holm_over_the_whole_family_and_the_sign():
-    rows = trial._with_holm([dict(p=p, difference=d) for p, d in ((.04, 1), (.001, -1), (.01, 1), (.03, -1))])
+    rows = [dict(p=p, difference=d) for p, d in ((.04, 1), (.001, -1), (.01, 1), (.03, -1))]
+    rows = trial._with_holm(rows)
     assert np.allclose([row['p_holm'] for row in rows], [.06, .004, .03, .06])
     assert [row['verdict'] for row in rows] == ['not shown', 'lower', 'higher', 'not shown']
 
 
 def test_holms_family_is_an_answers_rows_of_all_regimes(monkeypatch, tmp_path):
     made_up(monkeypatch, lambda name, peak, split, regime: peak + .001*(name == 'cosine'))
-    rows = trial.run_trial(8, tmp_path, quiet=True, plan={'regimes': [Regime(bs=bs, epochs=1) for bs in (16, 64)]})['regimes']
+    plan = {'regimes': [Regime(bs=bs, epochs=1) for bs in (16, 64)]}
+    rows = trial.run_trial(8, tmp_path, quiet=True, plan=plan)['regimes']
     assert len(rows) == 16 and [row['p_holm'] for row in rows] == holm([row['p'] for row in rows]).tolist()
 
 
@@ -129,9 +154,11 @@ def test_wrong_labels_are_in_the_training_set_alone():
     dirty, tidy = Regime(noise=.25).dls('train'), Regime().dls('train')
     wrong = dirty.train.dataset.tensors[1] != tidy.train.dataset.tensors[1]
     assert wrong.float().mean().sub(.25).abs() < 1e-3
-    assert (dirty.valid.dataset.tensors[1] != tidy.valid.dataset.tensors[1]).equal(wrong)   # measured as trained on
+    measured = dirty.valid.dataset.tensors[1] != tidy.valid.dataset.tensors[1]
+    assert measured.equal(wrong)                                    # measured as trained on
     for split in ('valid', 'test'):
-        for ours, theirs in zip(Regime(noise=.25).dls(split).valid.dataset.tensors, getattr(digits_dls(), split).dataset.tensors): assert ours.equal(theirs)
+        measured, clean = Regime(noise=.25).dls(split).valid, getattr(digits_dls(), split)
+        for ours, theirs in zip(measured.dataset.tensors, clean.dataset.tensors): assert ours.equal(theirs)
 
 
 def test_a_regime_is_trained_as_it_says():
@@ -139,3 +166,16 @@ def test_a_regime_is_trained_as_it_says():
     runs = trial.run_regime(regime, {'cosine': .1*cosine()}, 5)
     assert runs.losses.shape == (1, 5, 2*11) and runs.values['lr'].shape == (1, 5, 2)
     assert [tuple(p.shape) for p in regime.model().parameters()] == [(4, 64), (4,), (10, 4), (10,)]
+
+
+@pytest.mark.parametrize('wrong, told', [
+    (dict(seeds=True), 'seeds must be a whole number, at least 5, got seeds=True'),
+    (dict(seeds='8'), 'seeds'), (dict(seeds=8.), 'seeds'),
+    (dict(seeds=10**400, quiet='no'), 'quiet must be True or False'),
+    (dict(out=5), 'out must be the path of a folder'), (dict(plan='peaks'), 'plan must be a dictionary'),
+    (dict(plan={'peaks': [32]}), 'plan must be'),
+])
+def test_wrong_trials_write_nothing(tmp_path, monkeypatch, wrong, told):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=told): trial.run_trial(**wrong)
+    assert not list(tmp_path.iterdir())

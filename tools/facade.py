@@ -30,9 +30,16 @@ WINGS = {
     'run': ('When the run matters: other loops, checkpoints, guards, scale',
             ['torch_lr', 'saving', 'checkpoint', 'guards', 'scale', 'fast', 'finetune']),
     'lab': ('To find out: fleets of runs, paired trials, annealed search',
-            ['runs', 'fleet', 'stacked', 'tracing', 'paired', 'trial', 'probe', 'search', 'study',
+            ['runs', 'tables', 'fleet', 'stacked', 'tracing', 'paired', 'trial', 'probe', 'search', 'study',
              'annealing', 'quadratic', 'fashion']),
 }
+MAIN = '''"""`python -m cosine_lr` is the command `cosine_lr`"""
+
+# Made by tools/facade.py.
+from .cli import main
+
+if __name__ == '__main__': raise SystemExit(main())
+'''
 MADE = '# Made by tools/facade.py from the modules\' own `__all__`.\n'
 CORE_DOC = ('Learning-rate annealing, taught by building it: '
             'schedules, a training loop, a learning-rate finder')
@@ -90,7 +97,7 @@ def files(root):
         inside = {module: names_of(root, f'{wing}.{module}') for module in modules}
         made |= init(f'{PACKAGE}/{wing}', doc, f'{MADE}from .. import attach', inside)
         made[f'{PACKAGE}/{wing}/__init__.pyi'] = f'{MADE}{stub(inside)}__all__: list[str]\n'
-    return made
+    return made | {f'{PACKAGE}/__main__.py': MAIN}
 
 
 def init(folder, doc, head, rooms):

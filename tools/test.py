@@ -54,17 +54,21 @@ ARROWS = {
     'lab.stacked': set(),
     'lab.tracing': set(),
     'lab.fleet': {'lab.runs', 'lab.stacked', 'lab.tracing', 'plan'},
-    'lab.paired': {'lab.runs'},
-    'lab.trial': {'data', 'lab.fleet', 'lab.paired', 'lab.runs', 'post', 'recipes', 'schedule', 'view.plot'},
-    'lab.annealing': {'plan', 'schedule', 'view.plot'},
-    'lab.quadratic': {'plan'},
+    'lab.tables': set(),
+    'lab.paired': {'check', 'lab.runs'},
+    'lab.trial': {'check', 'data', 'lab.fleet', 'lab.paired', 'lab.runs', 'lab.tables', 'post', 'recipes',
+                  'schedule', 'view.plot'},
+    'lab.annealing': {'check', 'plan', 'schedule', 'view.plot'},
+    'lab.quadratic': {'check', 'plan'},
     'lab.fashion': {'data'},
-    'lab.study': {'lab.annealing', 'plan', 'schedule'},
-    'lab.search': {'data', 'lab.annealing', 'lab.fleet', 'lab.paired', 'lab.study', 'schedule', 'view.plot'},
+    'lab.study': {'check', 'lab.annealing', 'plan', 'schedule'},
+    'lab.search': {'check', 'data', 'lab.annealing', 'lab.fleet', 'lab.paired', 'lab.study', 'lab.tables',
+                   'schedule', 'view.plot'},
     'view': {'__init__'},
     'run': {'__init__'},
     'lab': {'__init__'},
     'cli': ANY,
+    '__main__': {'cli'},
     '__init__': set(),
 }
 
@@ -116,7 +120,7 @@ def export(root, command='nbdev_export'):
     with tempfile.TemporaryDirectory() as tmp:
         copy_tree(root, copy := Path(tmp))
         for path in (copy/PACKAGE).rglob('*.py'):
-            if path.name != '__init__.py': path.unlink()
+            if path.name not in ('__init__.py', '__main__.py'): path.unlink()  # made by tools/facade.py
         _, faults = output_of(command, root=copy)
         if faults: return faults
         there, fresh = python_of(root), python_of(copy)

@@ -8,47 +8,51 @@ __all__ = ['metropolis', 'temperature_for', 'Annealed', 'Annealer', 'anneal', 'n
 # %% ../../nbs/lab/annealing.ipynb #imports
 import copy
 import math
-import numbers
 import random
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 import numpy as np
+from ..check import flag, function, number, refuse, share, shown, whole
 from ..view.plot import new_axes
-from ..schedule import cosine
 from ..plan import position
+from ..schedule import cosine
 
 # %% ../../nbs/lab/annealing.ipynb #metropolis
 def metropolis(
-    delta, # change of the energy
-    temperature, # at least 0, in units of energy
-    rng, # a `random.Random`
-): # True or False
-    "Accept the change? Always downhill; uphill with probability `exp(-delta/temperature)` (Metropolis et al. 1953)"
-    return delta <= 0 or temperature > 0 and rng.random() < math.exp(-delta/temperature)
+    delta: float, # change of the energy
+    temperature: float, # at least 0, in units of energy
+    rng: random.Random,
+) -> bool:
+    "Accept the change? Always downhill; uphill with probability `exp(-delta/T)` (Metropolis et al. 1953)"
+    if delta <= 0: return True
+    return temperature > 0 and rng.random() < math.exp(-delta/temperature)
 
 # %% ../../nbs/lab/annealing.ipynb #temperature-for
 def temperature_for(
-    rises, # changes of the energy, above 0
-    accept, # share of them to accept, between 0 and 1
-): # a temperature, in units of energy
+    rises: Sequence[float] | np.ndarray, # changes of the energy, above 0
+    accept: float, # share of them to accept, between 0 and 1
+) -> float: # in units of energy
     "The temperature at which `metropolis` accepts the share `accept` of such `rises` on average"
-    rises = np.asarray(rises, float)
-    if not (isinstance(accept, numbers.Real) and 0 < accept < 1): raise ValueError(f"accept must be a share between 0 and 1, got {accept=}")
-    if not rises.size or not (np.isfinite(rises) & (rises > 0)).all(): raise ValueError(f"rises must be finite numbers above 0, at least one, got {rises=}")
+    accept, rises = share('accept', accept), np.asarray(rises, float)
+    if not rises.size or not (np.isfinite(rises) & (rises > 0)).all():
+        refuse('rises', rises, 'finite numbers above 0, at least one')
     low, high = rises.min()/-math.log(accept), rises.max()/-math.log(accept) # as if all were equal
     for _ in range(60):
         middle = (low*high)**.5
-        low, high = (middle, high) if np.exp(-rises/middle).mean() < accept else (low, middle)
+        if np.exp(-rises/middle).mean() < accept: low = middle
+        else: high = middle
     return float(high)
 
 # %% ../../nbs/lab/annealing.ipynb #chains
 class _Chains:
     "States and energies of several chains; chain `k` is `ladder**k` times as hot as the first"
     def __init__(self, states, seed, ladder):
-        self.states, self.energies, self.ladder = list(states), None, float(ladder)
+        self.states, self.energies, self.ladder = list(states), None, ladder
         self.rngs = [random.Random(f'{seed}/{k}') for k in range(len(self.states))]
 
     def tell(self, proposals, energies, temperature):
-        "The first energies are those of the states themselves; then chains move, and exchange. Returns which moved"
+        "The first energies are those of the states; then chains move, and exchange. Returns which moved"
         if self.energies is None:
             self.energies = energies
             return [True]*len(energies)
@@ -58,14 +62,17 @@ class _Chains:
 
     def move(self, proposals, energies, temperature):
         "Each chain moves to its proposal or stays; returns which moved"
-        accepted = [metropolis(new - old, temperature*self.ladder**k, self.rngs[k]) for k, (new, old) in enumerate(zip(energies, self.energies))]
-        self.states = [new if yes else old for yes, new, old in zip(accepted, proposals, self.states)]
-        self.energies = [new if yes else old for yes, new, old in zip(accepted, energies, self.energies)]
+        heats = [temperature*self.ladder**k for k in range(len(energies))]
+        changes = [new - old for new, old in zip(energies, self.energies)]
+        accepted = list(map(metropolis, changes, heats, self.rngs))
+        self.states = [new if moved else old for moved, new, old in zip(accepted, proposals, self.states)]
+        self.energies = [new if moved else old for moved, new, old in zip(accepted, energies, self.energies)]
         return accepted
 
     def exchange(self, temperature):
         "Each chain may swap states with the next hotter one"
-        for k in range(len(self.states) - 1 if self.ladder > 1 else 0):
+        if self.ladder == 1: return
+        for k in range(len(self.states) - 1):
             delta = (self.energies[k+1] - self.energies[k]) * (1 - 1/self.ladder)
             if metropolis(delta, temperature*self.ladder**k, self.rngs[k]):
                 for values in (self.states, self.energies): values[k:k+2] = values[k+1], values[k]
@@ -74,62 +81,73 @@ class _Chains:
 _PROBES = 32 # neighbours of the starts that set the temperature
 
 class _Thermostat:
-    "The temperature of each round: 0 while the first proposals measure its unit, then a schedule times that unit"
+    "The temperature of each round: 0 while the first proposals measure a unit, then a schedule in that unit"
     def __init__(self, schedule, steps, accept, chains):
         check_temperature(schedule)
-        if accept is not None: temperature_for([1.], accept) # refuses a wrong share
         self.schedule, self.accept = schedule, accept
-        self.probes, self.unit = (0, 1.) if accept is None else (-(-_PROBES//chains), None)
+        self.probes, self.unit = 0, 1.
+        if accept is not None:
+            share('accept', accept)
+            self.probes, self.unit = math.ceil(_PROBES/chains), None
         self.moves = steps - self.probes
-        if self.moves < 1: raise ValueError(f"steps must be above {self.probes}, which measure the temperature (none do with accept=None), got {steps=}")
+        if self.moves < 1:
+            measuring = f'{self.probes}, which measure the temperature (none do with accept=None)'
+            refuse('steps', steps, f'above {measuring}')
 
     def temperature(self, records): # of the rounds so far
         moved = len(records) - 1 - self.probes
         if moved < 0: return 0.
-        if self.unit is None: self.unit = temperature_for(self._changes(records), self.accept)
+        if self.unit is None: self.unit = temperature_for(self.measured(records), self.accept)
         return self.unit*self.schedule(float(position(moved, self.moves)))
 
-    def _changes(self, records):
+    def measured(self, records):
         "Sizes of the changes that were proposed first: a fall is a rise backwards"
-        with np.errstate(invalid='ignore'): changes = np.abs(np.subtract([r['proposed'] for r in records[1:]], [r['energy'] for r in records[:-1]]))
+        proposed, energies = [r['proposed'] for r in records[1:]], [r['energy'] for r in records[:-1]]
+        with np.errstate(invalid='ignore'): changes = np.abs(np.subtract(proposed, energies))
         changes = changes[np.isfinite(changes) & (changes > 0)]
-        if not len(changes): raise ValueError(f"none of the first {self.probes} proposals changes the energy: give temperature in units of energy, with accept=None")
-        return changes
+        if len(changes): return changes
+        raise ValueError(f"none of the first {self.probes} proposals changes the energy: "
+                         "give temperature in units of energy, with accept=None")
 
 # %% ../../nbs/lab/annealing.ipynb #checks
-def check_temperature(temperature):
-    if isinstance(temperature, type) or not callable(temperature): raise ValueError(f"temperature must be a schedule, a function of pos, got {temperature!r:.80}; a fixed one is constant(…)")
+def check_temperature(
+    temperature: Callable, # a schedule
+) -> None:
+    "Refuse what is no function of progress, or no temperature somewhere on the way"
+    function('temperature', temperature, 'a schedule, a function of pos; a fixed one is constant(…)')
     for pos in np.linspace(0, 1, 101).tolist():
-        if not 0 <= temperature(pos) < math.inf: raise ValueError(f"temperature must be finite and at least 0 all the way; {temperature!r:.80} gives {temperature(pos)} at {pos=}")
-
-def _check_search(starts, neighbour, steps, ladder):
-    if not isinstance(starts, (list, tuple)) or not starts: raise ValueError(f"starts must be a list of states, at least one, got {starts!r:.80}")
-    if not callable(neighbour): raise ValueError(f"neighbour must be a function (state, rng) -> state, got {neighbour!r:.80}")
-    if isinstance(steps, bool) or not isinstance(steps, numbers.Integral) or steps < 1: raise ValueError(f"steps must be a whole number, at least 1, got {steps=}")
-    if not (isinstance(ladder, numbers.Real) and 1 <= ladder < math.inf): raise ValueError(f"ladder must be a ratio of temperatures, at least 1, got {ladder=}")
+        heat = temperature(pos)
+        if not 0 <= heat < math.inf:
+            raise ValueError(f"temperature must be finite and at least 0 all the way; "
+                             f"{shown(temperature)} gives {heat} at {pos=}")
 
 def _as_energies(energies, n):
     "A list of `n` floats, infinite where there was no number"
     try:
         energies = list(energies)
-        energies = [float(e) for e in energies]
-    except (TypeError, ValueError) as e: raise ValueError(f"energies must be {n} numbers, got {energies!r:.80}") from e
-    if len(energies) != n: raise ValueError(f"energies must be {n} numbers, one a chain, got {len(energies)}")
-    if -math.inf in energies: raise ValueError("energies must be above minus infinity: nothing could be better")
-    return [math.inf if math.isnan(e) else e for e in energies]
+        numbers = [float(e) for e in energies]
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"energies must be {n} numbers, got {shown(energies)}") from e
+    if len(numbers) != n: raise ValueError(f"energies must be {n} numbers, one a chain, got {len(numbers)}")
+    if -math.inf in numbers:
+        raise ValueError("energies must be above minus infinity: nothing could be better")
+    return [math.inf if math.isnan(e) else e for e in numbers]
 
 # %% ../../nbs/lab/annealing.ipynb #annealed
 @dataclass(eq=False)
 class Annealed:
     "The best state of a search, its energy, and how it got there"
-    state: object # None if no energy was finite
+    state: Any # None if no energy was finite
     energy: float
-    history: dict = field(repr=False) # arrays: `temperature` (0 while it is measured) and `best` [rounds]; `proposed`, `energy` and `accepted` [rounds, chains]; `state`, a list a round
+    # arrays: `temperature` (0 while it is measured) and `best` [rounds]; `proposed`, `energy` and `accepted`
+    # [rounds, chains]; and `state`, a list of states a round
+    history: dict[str, Any] = field(repr=False)
     evaluations: int
 
-    def plot(self, ax=None, title=None):
+    def plot(self, ax: Any = None, title: str | None = None) -> Any:
         "Draw every energy proposed, where the chains were, and the best so far; returns the axes"
-        ax = new_axes('round', 'energy', title or f'Best of {self.evaluations} evaluations: {self.energy:.4g}', ax)
+        title = title or f'Best of {self.evaluations} evaluations: {self.energy:.4g}'
+        ax = new_axes('round', 'energy', title, ax)
         proposed = self.history['proposed']
         ax.plot(proposed, '.', ms=2, color='#BBBBBB')
         ax.plot(self.history['energy'], lw=.8, alpha=.7, color='#0072B2')
@@ -137,7 +155,10 @@ class Annealed:
         finite = proposed[np.isfinite(proposed)]
         low, high = np.percentile(finite, [0, 99]) if finite.size else (0., 0.)
         if low < high: ax.set_ylim(low - .05*(high - low), high)
-        for y, (name, color) in zip((.99, .88, .77), {'proposed': '.45', 'accepted': '#0072B2', 'best so far': '#D55E00'}.items()): ax.text(.99, y, name, color=color, ha='right', va='top', transform=ax.transAxes)
+        words = dict(ha='right', va='top', transform=ax.transAxes)
+        ax.text(.99, .99, 'proposed', color='.45', **words)
+        ax.text(.99, .88, 'accepted', color='#0072B2', **words)
+        ax.text(.99, .77, 'best so far', color='#D55E00', **words)
         return ax
 
 # %% ../../nbs/lab/annealing.ipynb #annealer
@@ -145,66 +166,80 @@ class Annealer:
     "A population of annealing chains: `ask` for proposals, `tell` their energies"
     def __init__(
         self,
-        starts, # a list of states, one a chain
-        neighbour, # (state, rng) -> another state near it; `rng`: a `random.Random`
-        temperature=cosine(1, 0), # a schedule, or any function of progress
-        steps=1000, # rounds after the start: proposals of each chain
-        seed=0,
-        accept=.5, # share of rises that temperature 1 accepts, measured on the first proposals; None: temperature is in units of energy
-        ladder=1., # chain k is ladder**k times as hot, and above 1 neighbouring chains may swap states
+        starts: Sequence[Any], # states, one a chain
+        neighbour: Callable[[Any, random.Random], Any], # (state, rng) -> another state near it
+        temperature: Callable = cosine(1, 0), # a schedule, or any function of progress
+        steps: int = 1000, # rounds after the start: proposals of each chain
+        seed: int = 0,
+        accept: float | None = .5, # share of the first rises that T = 1 accepts; None: T in units of energy
+        ladder: float = 1., # chain k is ladder**k times as hot; above 1, neighbouring chains may swap states
     ):
-        _check_search(starts, neighbour, steps, ladder)
-        self.chains, self.thermostat = _Chains(starts, seed, ladder), _Thermostat(temperature, steps, accept, len(starts))
-        self.neighbour, self.steps = neighbour, steps
-        self.proposals, self.best, self.records = list(starts), (math.inf, None), []
+        if not isinstance(starts, (list, tuple)) or not starts:
+            refuse('starts', starts, 'a list of states, at least one')
+        self.neighbour = function('neighbour', neighbour, 'a function (state, rng) -> state')
+        self.steps = whole('steps', steps, least=1)
+        self.chains = _Chains(starts, seed, float(number('ladder', ladder, least=1)))
+        self.thermostat = _Thermostat(temperature, self.steps, accept, len(starts))
+        self.proposals: list[Any] | None = list(starts) # what was asked for and is not told yet
+        self.best: tuple[float, Any] = (math.inf, None) # (energy, state)
+        self.records: list[dict[str, Any]] = [] # one a round
 
     @property
-    def done(self): return len(self.records) > self.steps
+    def done(self) -> bool:
+        "Have all rounds been told?"
+        return len(self.records) > self.steps
 
-    def ask(self): # a list of states, one a chain
+    def ask(self) -> list[Any]: # states, one a chain
         "The starts, and then a proposal from each chain; the same ones until they are told"
         if self.proposals is None:
-            proposals = [self.neighbour(copy.deepcopy(state), rng) for state, rng in zip(self.chains.states, self.chains.rngs)]
-            if any(p is None for p in proposals): raise ValueError(f"neighbour must return a state, got None from {self.neighbour!r:.80}")
+            chains = zip(self.chains.states, self.chains.rngs)
+            proposals = [self.neighbour(copy.deepcopy(state), rng) for state, rng in chains]
+            if any(state is None for state in proposals):
+                raise ValueError(f"neighbour must return a state, got None from {shown(self.neighbour)}")
             self.proposals = proposals
         return list(self.proposals)
 
-    def tell(self, energies): # a list of numbers, one a chain
+    def tell(self, energies: Iterable[float]) -> None: # one a chain
         "The energies of what was asked for: each chain moves, or stays"
-        if self.proposals is None: raise ValueError("tell must follow an ask: there is no proposal yet")
-        energies, temperature = _as_energies(energies, len(self.proposals)), self.thermostat.temperature(self.records)
-        accepted = self.chains.tell(self.proposals, energies, temperature)
-        self.best = min(self.best, *zip(energies, self.proposals), key=lambda pair: pair[0])
-        self.records.append(dict(temperature=temperature, best=self.best[0], proposed=energies, energy=self.chains.energies, accepted=accepted, state=self.chains.states))
+        proposals = self.proposals
+        if proposals is None: raise ValueError("tell must follow an ask: there is no proposal yet")
+        energies = _as_energies(energies, len(proposals))
+        temperature = self.thermostat.temperature(self.records)
+        accepted = self.chains.tell(proposals, energies, temperature)
+        self.best = min(self.best, *zip(energies, proposals), key=lambda pair: pair[0])
+        self.records.append(dict(
+            temperature=temperature, best=self.best[0], proposed=energies,
+            energy=self.chains.energies, accepted=accepted, state=self.chains.states))
         self.proposals = None
 
-    def result(self): # an `Annealed`
+    def result(self) -> Annealed:
         "The best so far, and the history"
         if not self.records: raise ValueError("nothing has been told yet: there is no result")
-        columns = {name: [r[name] for r in self.records] for name in self.records[0]}
+        columns = {name: [record[name] for record in self.records] for name in self.records[0]}
         history = {name: column if name == 'state' else np.array(column) for name, column in columns.items()}
-        return Annealed(self.best[1], self.best[0], history, history['proposed'].size)
+        energy, state = self.best
+        return Annealed(state, energy, history, history['proposed'].size)
 
 # %% ../../nbs/lab/annealing.ipynb #anneal
 def anneal(
-    energy, # state -> a number to make small
-    start, # a state: anything
-    neighbour, # (state, rng) -> another state near it; `rng`: a `random.Random`
-    temperature=cosine(1, 0), # a schedule, or any function of progress
-    steps=1000, # proposals
-    seed=0,
-    accept=.5, # share of rises that temperature 1 accepts, measured on the first proposals; None: temperature is in units of energy
-    patience=None, # stop after so many proposals without a new best
-    quiet=False, # no progress bar
-): # an `Annealed`
+    energy: Callable[[Any], float], # state -> a number to make small
+    start: Any, # a state: anything
+    neighbour: Callable[[Any, random.Random], Any], # (state, rng) -> another state near it
+    temperature: Callable = cosine(1, 0), # a schedule, or any function of progress
+    steps: int = 1000, # proposals
+    seed: int = 0,
+    accept: float | None = .5, # share of the first rises that T = 1 accepts; None: T in units of energy
+    patience: int | None = None, # stop after so many proposals without a new best
+    quiet: bool = False, # no progress bar
+) -> Annealed:
     "Minimise `energy` by simulated annealing (Kirkpatrick et al. 1983)"
     from tqdm.auto import tqdm
-    if not callable(energy): raise ValueError(f"energy must be a function of a state, got {energy!r:.80}")
-    if patience is not None and not (isinstance(patience, numbers.Real) and patience >= 1): raise ValueError(f"patience must be a number of proposals, at least 1, got {patience=}")
+    function('energy', energy, 'a function of a state')
+    if patience is not None: whole('patience', patience, least=1)
     search, found = Annealer([start], neighbour, temperature, steps, seed, accept), 0
-    with tqdm(total=steps + 1, disable=quiet, unit='state') as bar:
+    with tqdm(total=search.steps + 1, disable=flag('quiet', quiet), unit='state') as bar:
         while not search.done and (patience is None or len(search.records) - found < patience):
-            best = search.best[0]
+            best, _ = search.best
             search.tell([energy(state) for state in search.ask()])
             bar.update()
             if search.best[0] < best:
@@ -214,11 +249,11 @@ def anneal(
 
 # %% ../../nbs/lab/annealing.ipynb #nearby
 def nearby(
-    u, # a number from 0 to 1
-    rng, # a `random.Random`
-    finest=1e-6, # scale of the shortest steps; that of the longest is 1
-): # a number from 0 to 1
+    u: float, # from 0 to 1
+    rng: random.Random,
+    finest: float = 1e-6, # scale of the shortest steps; that of the longest is 1
+) -> float: # from 0 to 1
     "A number near `u`, by a normal step whose scale is drawn anew from `finest` to 1; reflected at both ends"
-    if not 0 < finest <= 1: raise ValueError(f"finest must be a scale above 0, at most 1, got {finest=}")
+    number('finest', finest, above=0, most=1)
     v = abs(u + finest**rng.random()*rng.gauss(0, 1)) % 2
     return min(v, 2 - v)

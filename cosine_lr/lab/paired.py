@@ -7,21 +7,29 @@ __all__ = ['Comparison', 'compare', 'holm']
 
 # %% ../../nbs/lab/paired.ipynb #imports
 import math
-import numbers
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 import numpy as np
+from ..check import refuse, share
 from .runs import Runs
 
 # %% ../../nbs/lab/paired.ipynb #interval
-def mean_interval(differences, level=.95): # [..., n] paired differences, or any numbers
-    "Bootstrap interval of their mean [low [...], high [...]]: percentiles, taken as much wider as Student's t is (Hesterberg 2015, arXiv 1411.5279)"
+def mean_interval(
+    differences: np.ndarray, # paired differences, or any numbers [..., n]
+    level: float = .95, # confidence of the interval
+) -> Any: # (low, high), each [...]
+    "Bootstrap interval of a mean: percentiles, widened as Student's t is (Hesterberg 2015, arXiv 1411.5279)"
     from scipy import stats
     n = differences.shape[-1]
-    wide = 2*stats.norm.cdf(math.sqrt(n/(n-1)) * stats.t.ppf((1+level)/2, n-1)) - 1
-    ends = stats.bootstrap((differences,), np.mean, axis=-1, n_resamples=9999, batch=500, confidence_level=wide, method='percentile', rng=0)
+    student = math.sqrt(n/(n-1)) * stats.t.ppf((1+level)/2, n-1)
+    ends = stats.bootstrap((differences,), np.mean, axis=-1, n_resamples=9999, batch=500, method='percentile',
+                           confidence_level=2*stats.norm.cdf(student) - 1, rng=0)
     return ends.confidence_interval
 
-def sign_flip(differences): # [..., n]
+def sign_flip(
+    differences: np.ndarray, # [..., n]
+) -> Any: # p [...]
     "Two-sided p: how often random signs take the mean as far from 0 as it is"
     signs = np.random.default_rng(0).choice([-1., 1.], (differences.shape[-1], 9999))
     as_far = np.abs(differences @ signs) >= np.abs(differences.sum(-1, keepdims=True))*(1 - 1e-12)
@@ -38,60 +46,92 @@ class Comparison:
     mean_a: float
     mean_b: float
     difference: float # mean of a minus mean of b
-    interval: tuple # (low, high) of the difference
+    interval: tuple[float, float] # (low, high) of the difference
     p: float # two-sided, of no difference
     level: float # confidence of the interval
 
     @property
-    def sentence(self):
+    def finding(self) -> str:
+        "What the interval says, in a few words"
         low, high = self.interval
-        found = f'{self.a} is lower' if high < 0 else f'{self.a} is higher' if low > 0 else 'the same in every run' if low == high else 'no difference is shown'
-        return (f"{self.metric.replace('_', ' ')}, {self.a} minus {self.b}: {self.difference:+.4f} ({100*self.level:g} % interval {low:+.4f} to {high:+.4f}, "
-                f"p = {self.p:.4f}, n = {self.n} pairs): {found}")
+        if high < 0: return f'{self.a} is lower'
+        if low > 0: return f'{self.a} is higher'
+        return 'the same in every run' if low == high else 'no difference is shown'
+
+    @property
+    def sentence(self) -> str:
+        "All numbers, and the finding"
+        low, high = self.interval
+        return (f"{self.metric.replace('_', ' ')}, {self.a} minus {self.b}: {self.difference:+.4f} "
+                f"({100*self.level:g} % interval {low:+.4f} to {high:+.4f}, p = {self.p:.4f}, "
+                f"n = {self.n} pairs): {self.finding}")
     def __str__(self): return self.sentence
 
 # %% ../../nbs/lab/paired.ipynb #scores
-def scores_of(runs, name, metric, epoch):
-    "{seed: score} of one schedule"
-    if not isinstance(runs, (Runs, dict)): raise TypeError(f"runs must be Runs, or a dictionary {{name: {{seed: score}}}}, got {runs!r:.60}")
+def scores_of(
+    runs: Runs | Mapping[str, Mapping[Any, float]], # as for `compare`
+    name: str, # of a schedule
+    metric: str,
+    epoch: int, # of `Runs`
+) -> Mapping[Any, float]: # {seed: score}
+    "The scores of one schedule"
+    if not isinstance(runs, (Runs, dict)):
+        raise TypeError(f"runs must be Runs, or a dictionary {{name: {{seed: score}}}}, got {runs!r:.60}")
     names = list(runs.schedules if isinstance(runs, Runs) else runs)
     if name not in names: raise ValueError(f"there is no schedule called {name!r}; choose from {names}")
-    if not isinstance(runs, Runs):
-        if not isinstance(runs[name], dict): raise ValueError(f"runs[{name!r}] must be a dictionary {{seed: score}}, got {runs[name]!r:.60}")
-        return runs[name]
-    if metric not in runs.values: raise ValueError(f"metric must be one of {list(runs.values)}, got {metric=}")
-    values = runs.values[metric][names.index(name)]
+    if isinstance(runs, dict):
+        scores = runs[name]
+        if not isinstance(scores, dict): refuse(f'runs[{name!r}]', scores, 'a dictionary {seed: score}')
+        return scores
+    if metric not in runs.values: refuse('metric', metric, f'one of {list(runs.values)}')
     runs.check_epoch(epoch)
-    return dict(zip(runs.seeds, values[:, epoch]))
+    return dict(zip(runs.seeds, runs.values[metric][names.index(name)][:, epoch]))
 
 # %% ../../nbs/lab/paired.ipynb #compare
-def compare(
-    runs, # `Runs`, or {name: {seed: score}} of runs made elsewhere
-    a, # name of a schedule
-    b, # name of its rival
-    metric='valid_loss', # what to compare; of runs made elsewhere, what their scores are called
-    epoch=-1, # the epoch of `Runs` to look at
-    level=.95, # confidence of the interval
-): # a `Comparison`
-    "Is `a` different from `b`? The mean difference over runs paired by seed, its bootstrap interval, and p by flipping signs"
-    if not isinstance(level, numbers.Real) or not 0 < level < 1: raise ValueError(f"level must be between 0 and 1, got {level=}")
-    one, other = (scores_of(runs, name, metric, epoch) for name in (a, b))
-    order = lambda seed: (isinstance(seed, str), seed) # numbers before names
-    if alone := one.keys() ^ other.keys(): raise ValueError(f"{a!r} and {b!r} must have the same seeds, to be paired; only one of them has seed {min(alone, key=order)!r}")
-    if len(one) < 5: raise ValueError(f"{a!r} and {b!r} must have at least 5 seeds in common, got n={len(one)}")
-    seeds = sorted(one, key=order)
+def _numbers_first(seed): return isinstance(seed, str), seed # seeds may be numbers and names
+
+def _in_pairs(a, b, one, other, metric):
+    "The scores of two rivals with their common seeds: two arrays [n]"
+    if alone := one.keys() ^ other.keys():
+        raise ValueError(f"{a!r} and {b!r} must have the same seeds, to be paired; "
+                         f"only one of them has seed {min(alone, key=_numbers_first)!r}")
+    if len(one) < 5:
+        raise ValueError(f"{a!r} and {b!r} must have at least 5 seeds in common, got n={len(one)}")
+    seeds = sorted(one, key=_numbers_first)
     x, y = np.array([(one[seed], other[seed]) for seed in seeds], float).T
-    if lost := [seed for seed, fine in zip(seeds, np.isfinite(x) & np.isfinite(y)) if not fine]: raise ValueError(f"{metric} must be finite in every run of {a!r} and {b!r}; {len(lost)} of {len(x)} diverged, such as seed {lost[0]!r}")
+    fine = np.isfinite(x) & np.isfinite(y)
+    if not fine.all():
+        raise ValueError(f"{metric} must be finite in every run of {a!r} and {b!r}; "
+                         f"{(~fine).sum()} of {len(x)} diverged, such as seed {seeds[fine.argmin()]!r}")
+    return x, y
+
+def compare(
+    runs: Runs | Mapping[str, Mapping[Any, float]], # {name: {seed: score}} of runs made elsewhere
+    a: str, # name of a schedule
+    b: str, # name of its rival
+    metric: str = 'valid_loss', # what to compare; of runs made elsewhere, what their scores are called
+    epoch: int = -1, # the epoch of `Runs` to look at
+    level: float = .95, # confidence of the interval
+) -> Comparison:
+    "Is `a` different from `b`? The mean difference of runs paired by seed, its interval, and p by sign flips"
+    level = share('level', level)
+    one, other = (scores_of(runs, name, metric, epoch) for name in (a, b))
+    x, y = _in_pairs(a, b, one, other, metric)
     low, high = mean_interval(x - y, level)
-    return Comparison(a, b, metric, len(x), float(x.mean()), float(y.mean()), float((x-y).mean()), (float(low), float(high)), float(sign_flip(x-y)), level)
+    return Comparison(
+        a, b, metric, n=len(x),
+        mean_a=float(x.mean()), mean_b=float(y.mean()), difference=float((x - y).mean()),
+        interval=(float(low), float(high)), p=float(sign_flip(x - y)), level=level)
 
 # %% ../../nbs/lab/paired.ipynb #holm
 def holm(
-    ps, # p values of one family of comparisons
-): # adjusted p values, in the same order
-    "Holm's correction: the smallest of m times m, the next times m-1, …, never falling; what is below 0.05 then stands (Holm 1979)"
-    ps = np.asarray(ps, float)
-    if ps.ndim != 1 or not ((0 <= ps) & (ps <= 1)).all(): raise ValueError(f"ps must be a list of numbers from 0 to 1, got {str(ps.tolist()):.80}")
-    order, adjusted = ps.argsort(), np.empty_like(ps)
-    adjusted[order] = np.maximum.accumulate(ps[order] * np.arange(len(ps), 0, -1)).clip(max=1)
+    ps: Sequence[float] | np.ndarray, # p values of one family of comparisons
+) -> np.ndarray: # adjusted p values, in the same order
+    "Holm's correction: the smallest of m times m, the next times m-1, …, never falling (Holm 1979)"
+    try: values = np.asarray(ps, float)
+    except (TypeError, ValueError): refuse('ps', ps, 'a list of numbers from 0 to 1')
+    if values.ndim != 1 or not ((0 <= values) & (values <= 1)).all():
+        refuse('ps', values.tolist(), 'a list of numbers from 0 to 1')
+    order, adjusted = values.argsort(), np.empty_like(values)
+    adjusted[order] = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)).clip(max=1)
     return adjusted

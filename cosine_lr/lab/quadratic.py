@@ -6,11 +6,12 @@
 __all__ = ['NoisyQuadratic', 'simulate', 'best_rates', 'best_peak']
 
 # %% ../../nbs/lab/quadratic.ipynb #imports
-import math
-import numbers
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 import numpy as np
 import torch
+from ..check import function, number, refuse, whole
 from ..plan import position
 
 # %% ../../nbs/lab/quadratic.ipynb #model
@@ -28,84 +29,95 @@ class NoisyQuadratic:
     noise: float = .05 # variance of a gradient's noise, per curvature
 
     def __post_init__(self):
-        for name in ('dims', 'steps'):
-            n = getattr(self, name)
-            if isinstance(n, bool) or not isinstance(n, numbers.Integral) or n < 1: raise ValueError(f"{name} must be a whole number, at least 1, got {name}={n!r}")
-        if not 0 <= self.noise < math.inf: raise ValueError(f"noise must be a variance, at least 0, got noise={self.noise!r}")
+        whole('dims', self.dims, least=1)
+        whole('steps', self.steps, least=1)
+        number('noise', self.noise, least=0)
 
     @property
-    def curvature(self): return 1/np.arange(1., self.dims + 1)
+    def curvature(self) -> np.ndarray:
+        "The curvature of each coordinate [dims]"
+        return 1/np.arange(1., self.dims + 1)
 
-    def rates(self, sched): # a schedule
-        "Its learning rate at each step [steps]"
-        if not callable(sched): raise ValueError(f"sched must be a schedule, a function of pos, got {sched!r:.80}")
-        return sched(position(np.arange(self.steps), self.steps))
+    def rates(self, sched: Callable) -> np.ndarray:
+        "The learning rate of a schedule at each step [steps]"
+        return function('sched', sched)(position(np.arange(self.steps), self.steps))
 
-    def losses(self, rates): # [steps], or [n, steps]
+    def losses(self, rates: Any) -> np.ndarray: # rates: [steps], or [n, steps]
         "The expected loss after each step: [steps], or [n, steps]"
-        with np.errstate(over='ignore', invalid='ignore'): return np.stack([s @ self.curvature/2 for s in self._mean_squares(rates)], -1)
+        with np.errstate(over='ignore', invalid='ignore'):
+            return np.stack([squares @ self.curvature/2 for squares in self._mean_squares(rates)], -1)
 
-    def final_loss(self, rates): # [steps], or [n, steps]
+    def final_loss(self, rates: Any) -> Any: # rates: [steps], or [n, steps]
         "The expected loss after the last step: a number, or [n]"
         with np.errstate(over='ignore', invalid='ignore'):
             for squares in self._mean_squares(rates): pass
             return squares @ self.curvature/2
 
     def _mean_squares(self, rates):
-        columns = np.moveaxis(self._checked(rates), -1, 0)[..., None]
+        columns = np.moveaxis(self.checked_rates(rates), -1, 0)[..., None]
         return _squares(columns, self.curvature, self.noise*self.curvature, np.ones(self.dims))
 
-    def _checked(self, rates, most=2, name='rates'): # most: axes that are allowed
-        rates, shapes = np.asarray(rates, float), (f'[{self.steps}]', f'[n, {self.steps}]')[:most]
-        if not 1 <= rates.ndim <= most or rates.shape[-1] != self.steps: raise ValueError(f"{name} must have shape {' or '.join(shapes)}, one a step, got {list(rates.shape)}")
+    def checked_rates(
+        self,
+        rates: Any, # learning rates
+        most: int = 2, # axes that are allowed: 1 for [steps], 2 for [n, steps] too
+        name: str = 'rates', # of the parameter
+    ) -> np.ndarray:
+        "Learning rates as an array; another shape and negative numbers are refused"
+        rates = np.asarray(rates, float)
+        if not 1 <= rates.ndim <= most or rates.shape[-1] != self.steps:
+            shapes = ' or '.join((f'[{self.steps}]', f'[n, {self.steps}]')[:most])
+            raise ValueError(f"{name} must have shape {shapes}, one a step, got {list(rates.shape)}")
         if not (rates >= 0).all(): raise ValueError(f"{name} must be numbers, at least 0, got {rates.min()}")
         return rates
 
 # %% ../../nbs/lab/quadratic.ipynb #simulate
 def simulate(
-    model, # a `NoisyQuadratic`
-    rates, # learning rates [steps]
-    runs=1000, # how many times
-    seed=0,
-): # losses after each step [runs, steps]
+    model: NoisyQuadratic,
+    rates: Any, # learning rates [steps]
+    runs: int = 1000, # how many times
+    seed: int = 0,
+) -> np.ndarray: # losses after each step [runs, steps]
     "SGD on the bowl, with noise drawn from a normal distribution"
-    if isinstance(runs, bool) or not isinstance(runs, numbers.Integral) or runs < 1: raise ValueError(f"runs must be a whole number, at least 1, got {runs=}")
-    rng, h, losses = np.random.default_rng(seed), model.curvature, []
-    theta = np.ones((runs, model.dims))
-    for rate in model._checked(rates, most=1):
+    rng, h, losses = np.random.default_rng(whole('seed', seed, least=0)), model.curvature, []
+    theta = np.ones((whole('runs', runs, least=1), model.dims))
+    for rate in model.checked_rates(rates, most=1):
         theta = theta - rate*(h*theta + rng.normal(scale=(model.noise*h)**.5, size=theta.shape))
         losses.append((theta**2) @ h/2)
     return np.stack(losses, 1)
 
 # %% ../../nbs/lab/quadratic.ipynb #best-rates
 def best_rates(
-    model, # a `NoisyQuadratic`
-    start=None, # learning rates to begin at [steps], above 0; a straight line down, if None
-): # learning rates [steps]
-    "The rates with the lowest expected loss after the last step, by gradient descent through the recursion (L-BFGS)"
-    start = np.linspace(1, 1/model.steps, model.steps) if start is None else model._checked(start, most=1, name='start')
+    model: NoisyQuadratic,
+    start: Any = None, # learning rates to begin at [steps], above 0; a straight line down, if None
+) -> np.ndarray: # learning rates [steps]
+    "The rates with the lowest expected loss after the last step, by L-BFGS through the recursion"
+    if start is None: start = np.linspace(1, 1/model.steps, model.steps)
+    start = model.checked_rates(start, most=1, name='start')
     if not (start > 0).all(): raise ValueError(f"start must be learning rates above 0, got {start.min()}")
     logs = torch.tensor(np.log(start), requires_grad=True)
     curvature, ones = torch.tensor(model.curvature), torch.ones(model.dims, dtype=torch.float64)
-    opt = torch.optim.LBFGS([logs], max_iter=1000, history_size=50, line_search_fn='strong_wolfe', tolerance_grad=1e-9, tolerance_change=1e-14)
-    def closure():
+    opt = torch.optim.LBFGS([logs], max_iter=1000, history_size=50, line_search_fn='strong_wolfe',
+                            tolerance_grad=1e-9, tolerance_change=1e-14)
+    def log_loss():
         opt.zero_grad()
         for squares in _squares(logs.exp(), curvature, model.noise*curvature, ones): pass
-        log_loss = (squares @ curvature/2).log()
-        log_loss.backward()
-        return log_loss
-    opt.step(closure)
+        loss = (squares @ curvature/2).log()
+        loss.backward()
+        return loss
+    opt.step(log_loss)
     return logs.detach().exp().numpy()
 
 # %% ../../nbs/lab/quadratic.ipynb #best-peak
 def best_peak(
-    model, # a `NoisyQuadratic`
-    shape, # a schedule with peak 1
-    peaks=np.geomspace(.01, 100, 190), # to try, in steps of 5 %
-): # (peak, expected loss)
+    model: NoisyQuadratic,
+    shape: Callable, # a schedule with peak 1
+    peaks: Any = np.geomspace(.01, 100, 190), # to try, in steps of 5 %
+) -> tuple[float, float]: # (peak, expected loss)
     "The peak at which `peak*shape` has the lowest expected loss"
-    if np.ndim(peaks) != 1 or len(peaks) < 3: raise ValueError(f"peaks must be a list of rates, at least three, got {peaks=}")
+    if np.ndim(peaks) != 1 or len(peaks) < 3: refuse('peaks', peaks, 'a list of rates, at least three')
     losses = model.final_loss(np.multiply.outer(peaks, model.rates(shape)))
     at = np.nanargmin(losses)
-    if at in (0, len(peaks) - 1): raise ValueError(f"peaks must reach beyond the best one, which is at their end: {peaks[at]:.3g}")
+    if at in (0, len(peaks) - 1):
+        raise ValueError(f"peaks must reach beyond the best one, which is at their end: {peaks[at]:.3g}")
     return float(peaks[at]), float(losses[at])

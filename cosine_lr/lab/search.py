@@ -7,65 +7,100 @@ __all__ = ['KnotSpace', 'random_point', 'near_point', 'point_of', 'searcher', 'S
 
 # %% ../../nbs/10_search.ipynb #imports
 import math
-import numbers
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 import numpy as np
+from ..check import choice, flag, number, refuse, share, whole
 from .annealing import Annealer, nearby
 from ..data import DataLoaders
 from .fleet import run_fleet
 from .paired import mean_interval
+from .tables import markdown_table
 from ..view.plot import label_lines, new_axes
-from ..schedule import cosine, exponential, join
+from ..schedule import Schedule, cosine, exponential, join
 
 # %% ../../nbs/10_search.ipynb #space
+def _short(x): return float(f'{x:.4g}') # four digits
+
 @dataclass(frozen=True)
 class KnotSpace:
-    "Schedules through `knots` points with straight lines in log-lr between; a point is (peak, a value a knot, a length a piece)"
+    "Schedules through knots, straight in log-lr between; a point is (peak, a value a knot, a length a piece)"
     knots: int = 4
-    peak: tuple = (1e-3, 10.) # lowest and highest
+    peak: tuple[float, float] = (1e-3, 10.) # lowest and highest
     floor: float = 1e-3 # lowest value of a knot, as a share of the peak
     shortest: float = .03 # shortest piece, as a share of the longest
 
     def __post_init__(self):
-        if isinstance(self.knots, bool) or not isinstance(self.knots, numbers.Integral) or self.knots < 2: raise ValueError(f"knots must be a whole number, at least 2, got knots={self.knots!r}")
-        if not (isinstance(self.peak, tuple) and len(self.peak) == 2 and 0 < self.peak[0] < self.peak[1] < math.inf): raise ValueError(f"peak must be a pair of learning rates, 0 < low < high, got peak={self.peak!r}")
-        for name in ('floor', 'shortest'):
-            if not 0 < getattr(self, name) < 1: raise ValueError(f"{name} must be a share between 0 and 1, got {name}={getattr(self, name)!r}")
-        if self.shortest < (least := 1e-4*self.knots): raise ValueError(f"shortest must be at least {least:.2g} for {self.knots} knots, so that four digits tell them apart, got shortest={self.shortest!r}")
+        whole('knots', self.knots, least=2)
+        if not isinstance(self.peak, tuple) or len(self.peak) != 2:
+            refuse('peak', self.peak, 'a pair of learning rates, (low, high)')
+        low, high = (number('peak', rate, above=0) for rate in self.peak)
+        if low >= high: refuse('peak', self.peak, 'a pair of learning rates, 0 < low < high')
+        share('floor', self.floor)
+        least = 1e-4*self.knots # so that four digits tell the pieces apart
+        if share('shortest', self.shortest) < least:
+            refuse('shortest', self.shortest, f'at least {least:.2g} for {self.knots} knots')
 
     @property
-    def bounds(self): # {name: (low, high)}, in the order of a point
-        return {'peak': self.peak, **{f'value {i}': (self.floor, 1.) for i in range(self.knots)}, **{f'length {i}': (self.shortest, 1.) for i in range(1, self.knots)}}
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        "{name: (low, high)} of each number, in the order of a point"
+        values = {f'value {i}': (self.floor, 1.) for i in range(self.knots)}
+        lengths = {f'length {i}': (self.shortest, 1.) for i in range(1, self.knots)}
+        return {'peak': self.peak, **values, **lengths}
 
-    def schedule(self, point):
+    def schedule(self, point: Sequence[float]) -> Schedule:
         "The schedule of a point, in numbers of four digits"
-        if len(point) != 2*self.knots: raise ValueError(f"point must hold {2*self.knots} numbers, those of {list(self.bounds)}, got {len(point)}")
+        names = list(self.bounds)
+        if len(point) != len(names):
+            raise ValueError(f"point must hold {len(names)} numbers, those of {names}, got {len(point)}")
         peak, values, lengths = point[0], np.array(point[1:self.knots+1]), np.array(point[self.knots+1:])
-        values, at = values/values.max(), np.cumsum(lengths)[:-1]/lengths.sum()
-        short = lambda x: float(f'{x:.4g}')
-        if self.knots == 2: return short(peak)*exponential(*map(short, values))
-        return short(peak)*join([exponential(short(a), short(b)) for a, b in zip(values, values[1:])], at=[short(x) for x in at])
+        heights = [_short(value) for value in values/values.max()]
+        at = [_short(end) for end in np.cumsum(lengths)[:-1]/lengths.sum()]
+        pieces = [exponential(a, b) for a, b in zip(heights, heights[1:])]
+        return _short(peak)*(join(pieces, at=at) if at else pieces[0])
 
 # %% ../../nbs/10_search.ipynb #moves
-def _unit(bounds, x): return math.log(x/bounds[0]) / math.log(bounds[1]/bounds[0])
-def _value(bounds, u): return min(max(bounds[0]*(bounds[1]/bounds[0])**u, bounds[0]), bounds[1])
+def _unit(bounds, x): # where x lies between its bounds, from 0 to 1, in the logarithm
+    low, high = bounds
+    return math.log(x/low) / math.log(high/low)
 
-def random_point(space, rng): # a `KnotSpace` and a `random.Random`
+def _number_at(bounds, u): # the number that lies there
+    low, high = bounds
+    return min(max(low*(high/low)**u, low), high)
+
+def random_point(
+    space: KnotSpace,
+    rng: random.Random,
+) -> tuple[float, ...]:
     "A point anywhere in the space, even in the logarithm"
-    return tuple(_value(b, rng.random()) for b in space.bounds.values())
+    return tuple(_number_at(bounds, rng.random()) for bounds in space.bounds.values())
 
-def near_point(space, point, rng):
+def near_point(
+    space: KnotSpace,
+    point: Sequence[float], # of that space
+    rng: random.Random,
+) -> tuple[float, ...]:
     "The point with each of its numbers moved or not, at even odds"
-    move = lambda bounds, x: _value(bounds, nearby(_unit(bounds, x), rng, finest=.01)) if rng.random() < .5 else x
-    return tuple(move(bounds, x) for bounds, x in zip(space.bounds.values(), point))
+    def moved(bounds, x):
+        if rng.random() >= .5: return x
+        return _number_at(bounds, nearby(_unit(bounds, x), rng, finest=.01))
+    return tuple(moved(bounds, x) for bounds, x in zip(space.bounds.values(), point))
 
-def point_of(space, sched):
+def point_of(
+    space: KnotSpace,
+    sched: Callable[[float], float], # a schedule
+) -> tuple[float, ...]:
     "The point with knots on `sched`, at equal distances"
-    values = np.array([sched(pos) for pos in np.linspace(0, .98, space.knots).tolist()]) # not quite to the end, where many are 0
-    peak = values.max()
-    if not space.peak[0] <= peak <= space.peak[1]: raise ValueError(f"sched must have a peak within {space.peak}, got {peak:.4g}")
-    return (float(peak), *(float(v) for v in np.clip(values/peak, space.floor, 1)), *[1.]*(space.knots - 1))
+    positions = np.linspace(0, .98, space.knots).tolist() # not quite to the end, where many are 0
+    values = np.array([sched(pos) for pos in positions])
+    peak, (low, high) = values.max(), space.peak
+    if not low <= peak <= high:
+        raise ValueError(f"sched must have a peak within {space.peak}, got {peak:.4g}")
+    shares = np.clip(values/peak, space.floor, 1).tolist()
+    return (float(peak), *shares, *[1.]*(space.knots - 1))
 
 # %% ../../nbs/10_search.ipynb #searchers
 def _studies():
@@ -75,141 +110,192 @@ def _studies():
 
 class _Random:
     "Random search, to be asked and told like an `Annealer`"
-    def __init__(self, space, starts, seed): self.space, self.points, self.rng = space, starts, random.Random(f'{seed}/random')
+    def __init__(self, space, starts, seed):
+        self.space, self.points, self.rng = space, starts, random.Random(f'{seed}/random')
     def ask(self): return self.points
     def tell(self, energies): self.points = [random_point(self.space, self.rng) for _ in self.points]
+
+def _suggested(trial, bounds):
+    "The point that an Optuna trial is to try"
+    return tuple(trial.suggest_float(name, low, high, log=True) for name, (low, high) in bounds.items())
 
 class _TPE:
     "Optuna's tree-structured Parzen estimator, to be asked and told like an `Annealer`"
     def __init__(self, space, starts, seed):
-        self.names, self.n = space.bounds, len(starts)
+        self.bounds, self.n = space.bounds, len(starts)
         self.study = _studies().new_study(None, 'tpe', _studies().TPESampler(seed=seed, constant_liar=True))
-        for point in starts: self.study.enqueue_trial(dict(zip(self.names, point)))
+        for point in starts: self.study.enqueue_trial(dict(zip(self.bounds, point)))
     def ask(self):
         self.trials = [self.study.ask() for _ in range(self.n)]
-        return [tuple(t.suggest_float(name, low, high, log=True) for name, (low, high) in self.names.items()) for t in self.trials]
+        return [_suggested(trial, self.bounds) for trial in self.trials]
     def tell(self, energies):
         for trial, energy in zip(self.trials, energies): self.study.tell(trial, energy)
 
 def searcher(
-    method, # 'annealing', 'random' or 'tpe'
-    space, # a `KnotSpace`
-    start, # a point of it
-    rounds, # how often it will be asked
-    chains=1, # points at a time
-    seed=0,
-): # with methods `ask()` -> points, and `tell(energies)`
-    "One of three ways to search a space: the first round is the start and neighbours of it, whatever the method"
-    if chains < 1: raise ValueError(f"chains must be at least 1, got {chains=}")
-    rng = random.Random(f'{seed}/starts')
-    starts = [start, *(near_point(space, start, rng) for _ in range(chains - 1))]
-    if method == 'annealing': return Annealer(starts, lambda point, rng: near_point(space, point, rng), steps=rounds - 1, seed=seed)
-    if method not in ('random', 'tpe'): raise ValueError(f"method must be 'annealing', 'random' or 'tpe', got {method=}")
-    return dict(random=_Random, tpe=_TPE)[method](space, starts, seed)
+    method: str, # 'annealing', 'random' or 'tpe'
+    space: KnotSpace,
+    start: Sequence[float], # a point of it
+    rounds: int, # how often it will be asked
+    chains: int = 1, # points at a time
+    seed: int = 0,
+) -> Any: # with methods `ask()` -> points, and `tell(energies)`
+    "One of three ways to search a space; the first round is always the start and neighbours of it"
+    choice('method', method, ['annealing', 'random', 'tpe'])
+    others, rng = whole('chains', chains, least=1) - 1, random.Random(f'{seed}/starts')
+    starts = [start, *(near_point(space, start, rng) for _ in range(others))]
+    if method == 'random': return _Random(space, starts, seed)
+    if method == 'tpe': return _TPE(space, starts, seed)
+    return Annealer(starts, lambda point, rng: near_point(space, point, rng), steps=rounds - 1, seed=seed)
 
 # %% ../../nbs/10_search.ipynb #losses
 @dataclass(frozen=True)
 class _Task:
     "What is trained, on what, for how long"
-    make_model: object
-    dls: object
+    make_model: Callable[[], Any]
+    dls: Any
     epochs: int
     fleet: dict # further arguments of `run_fleet`
 
     def losses(self, scheds, seeds, split='valid'):
         "The final loss of every schedule with every seed [schedules, seeds], infinite where a run diverged"
         dls = DataLoaders(self.dls.train, getattr(self.dls, split))
-        runs = run_fleet(self.make_model, dls, {str(k): s for k, s in enumerate(scheds)}, seeds, self.epochs, quiet=True, **self.fleet)
+        named = {str(k): sched for k, sched in enumerate(scheds)}
+        runs = run_fleet(self.make_model, dls, named, seeds, self.epochs, quiet=True, **self.fleet)
         final = runs.values['valid_loss'][:, :, -1]
         return np.where(np.isnan(final), np.inf, final)
 
 def _tune(task, shape, peaks, seeds):
     "Pairs (mean loss, schedule) of a shape at each of the peaks, then at eight more around the best one"
-    mean_losses = lambda peaks: task.losses([float(f'{p:.4g}')*shape for p in peaks], seeds).mean(1)
-    losses = mean_losses(peaks)
-    best = int(losses.argmin())
-    if best in (0, len(peaks) - 1): raise ValueError(f"space.peak must reach beyond the best peak of {shape!r}, which is at its end: {peaks[best]:.3g}")
-    finer = np.geomspace(peaks[best-1], peaks[best+1], 10)[1:-1]
-    both = zip([*losses, *mean_losses(finer)], [*peaks, *finer])
-    return [(loss, float(f'{p:.4g}')*shape) for loss, p in both]
+    def tried(peaks):
+        scheds = [_short(peak)*shape for peak in peaks]
+        return list(zip(task.losses(scheds, seeds).mean(1), scheds))
+    pairs = tried(peaks)
+    best = int(np.argmin([loss for loss, _ in pairs]))
+    if best in (0, len(peaks) - 1):
+        raise ValueError(f"space.peak must reach beyond the best peak of {shape!r}, which is at its end: "
+                         f"{peaks[best]:.3g}")
+    return pairs + tried(np.geomspace(peaks[best-1], peaks[best+1], 10)[1:-1])
 
 # %% ../../nbs/10_search.ipynb #report
 @dataclass(eq=False, repr=False)
 class ScheduleSearch:
     "What each method found, beside the cosine at its own best peak"
-    schedules: dict # {method: schedule}; the methods are 'cosine', 'annealing' and its rivals
-    evaluations: dict # {method: how many schedules it trained}
-    seen: dict # {method: mean validation loss on the seeds of the search}
-    fresh: dict # {method: validation loss on fresh seeds [n]}
-    test: dict # {method: test loss on other fresh seeds [n]}
+    schedules: dict[str, Schedule] # {method: schedule}; the methods are 'cosine', 'annealing' and its rivals
+    evaluations: dict[str, int] # {method: how many schedules it trained}
+    seen: dict[str, float] # {method: mean validation loss on the seeds of the search}
+    fresh: dict[str, np.ndarray] # {method: validation loss on fresh seeds [n]}
+    test: dict[str, np.ndarray] # {method: test loss on other fresh seeds [n]}
 
     @property
-    def schedule(self): return self.schedules['annealing']
+    def schedule(self) -> Schedule:
+        "The schedule that annealing found"
+        return self.schedules['annealing']
 
-    def gain(self, method, rival='cosine'): # mean, and its 95 % interval
-        "How much lower the test loss of `method` is than that of `rival`, paired by seed; nothing is sure where a run diverged"
+    def gain(
+        self,
+        method: str,
+        rival: str = 'cosine',
+    ) -> tuple[float, tuple[float, float]]: # mean, and its 95 % interval
+        "How much lower the test loss is than `rival`'s, paired by seed; unsure where a run diverged"
         with np.errstate(invalid='ignore'): differences = self.test[rival] - self.test[method]
-        if not np.isfinite(differences).all(): return float(differences.mean()), (-math.inf, math.inf)
-        return float(differences.mean()), tuple(map(float, mean_interval(differences)))
+        mean = float(differences.mean())
+        if not np.isfinite(differences).all(): return mean, (-math.inf, math.inf)
+        low, high = mean_interval(differences)
+        return mean, (float(low), float(high))
 
-    def gains(self, method): # (on the seeds of the search, on fresh ones)
-        "How much lower the validation loss is than the cosine's: what the search saw, and what survives of it"
-        return float(self.seen['cosine'] - self.seen[method]), float((self.fresh['cosine'] - self.fresh[method]).mean())
+    def gains(self, method: str) -> tuple[float, float]: # (on the seeds of the search, on fresh ones)
+        "How much lower the validation loss is than the cosine's: what the search saw, and what is left of it"
+        seen = self.seen['cosine'] - self.seen[method]
+        return float(seen), float((self.fresh['cosine'] - self.fresh[method]).mean())
+
+    def _row(self, method):
+        test, (gain, (low, high)) = self.test[method], self.gain(method)
+        rival = method != 'cosine'
+        return [method, self.evaluations[method],
+                f'{self.seen[method]:.4f}', f'{self.fresh[method].mean():.4f}',
+                '{:+.4f} / {:+.4f}'.format(*self.gains(method)) if rival else '',
+                f'{test.mean():.4f} ± {test.std(ddof=1):.4f}',
+                f'{gain:+.4f} ({low:+.4f} to {high:+.4f})' if rival else '']
 
     @np.errstate(invalid='ignore') # where a run diverged
     def __repr__(self):
-        head = '| method | trained | loss in the search | on fresh seeds | gain over cosine in the search / on fresh seeds | test loss (mean ± sd) | test gain over cosine (95 %) |'
-        rows = [head, '|---|---|---|---|---|---|---|']
-        for m, test in self.test.items():
-            gain, (low, high) = self.gain(m)
-            versus = '' if m == 'cosine' else f'{gain:+.4f} ({low:+.4f} to {high:+.4f})'
-            kept = '' if m == 'cosine' else '{:+.4f} / {:+.4f}'.format(*self.gains(m))
-            rows.append(f'| {m} | {self.evaluations[m]} | {self.seen[m]:.4f} | {self.fresh[m].mean():.4f} | {kept} | {test.mean():.4f} ± {test.std(ddof=1):.4f} | {versus} |')
-        return '\n'.join(rows)
+        heads = ['method', 'trained', 'loss in the search', 'on fresh seeds',
+                 'gain over cosine in the search / on fresh seeds', 'test loss (mean ± sd)',
+                 'test gain over cosine (95 %)']
+        return markdown_table(heads, map(self._row, self.test))
     def _repr_markdown_(self): return repr(self)
 
-    def plot(self, ax=None, title=None):
+    def plot(self, ax: Any = None, title: str | None = None) -> Any:
         "Draw the schedules found; returns the axes"
-        ax = new_axes('progress (fraction of training)', 'learning rate (log scale)', title or 'What each method found', ax, (6, 3))
-        for method, sched in self.schedules.items(): ax.plot(np.linspace(0, .99, 300), sched(np.linspace(0, .99, 300)), label=method)
+        labels = 'progress (fraction of training)', 'learning rate (log scale)'
+        ax, pos = new_axes(*labels, title or 'What each method found', ax, (6, 3)), np.linspace(0, .99, 300)
+        for method, sched in self.schedules.items(): ax.plot(pos, sched(pos), label=method)
         ax.set_yscale('log')
         return label_lines(ax, at=1.)
 
 # %% ../../nbs/10_search.ipynb #searching
-def _in_process(method, task, space, tuned, seeds, budget, chains, seed, bar):
-    "Pairs (mean loss, schedule) of all that a search trained, by asking and telling"
-    search, pairs = searcher(method, space, point_of(space, tuned[1]), budget//chains, chains, seed), []
-    for _ in range(budget//chains):
-        scheds = [space.schedule(point) for point in search.ask()]
-        losses = task.losses(scheds, seeds).mean(1).tolist()
-        search.tell(losses)
-        pairs += zip(losses, scheds)
-        bar.update(chains)
-    return pairs
+@dataclass(frozen=True)
+class _Search:
+    "What the methods search, where they start, and what they may spend"
+    task: _Task
+    space: KnotSpace
+    tuned: tuple[float, Schedule] # mean loss of the tuned cosine, and it itself
+    seeds: Sequence[int] # of the training runs of each schedule
+    budget: int # schedules that each method may train
+    seed: int # of the search
 
-def _in_study(method, task, space, tuned, seeds, budget, seed, storage, name, bar):
-    "The same by a study in a database, which other processes may be working on; the tuned cosine's loss tells whether they train the same"
-    settings = repr((space, tuned[1], f'{tuned[0]:.3g}', list(seeds), task.epochs))
-    start = dict(zip(space.bounds, point_of(space, tuned[1])))
-    study = _studies().new_study(storage, name, _studies().make_sampler(method, budget, seed), settings=settings, start=start)
-    def objective(trial):
-        point = tuple(trial.suggest_float(n, low, high, log=True) for n, (low, high) in space.bounds.items())
-        return float(task.losses([space.schedule(point)], seeds).mean())
-    before = bar.n
-    trials = _studies().work(study, objective, budget, lambda done: bar.update(before + min(done, budget) - bar.n)) # also what other processes finished, or earlier ones
-    return [(t.value, space.schedule(tuple(t.params[n] for n in space.bounds))) for t in trials]
+    @property
+    def start(self): return point_of(self.space, self.tuned[1])
+
+    def in_process(self, method, chains, bar):
+        "Pairs (mean loss, schedule) of all that a method trained, by asking and telling"
+        rounds, pairs = self.budget//chains, []
+        search = searcher(method, self.space, self.start, rounds, chains, self.seed)
+        for _ in range(rounds):
+            scheds = [self.space.schedule(point) for point in search.ask()]
+            losses = self.task.losses(scheds, self.seeds).mean(1).tolist()
+            search.tell(losses)
+            pairs += zip(losses, scheds)
+            bar.update(chains)
+        return pairs
+
+    @property
+    def settings(self): # the tuned cosine and its loss tell whether other workers train the same
+        loss, tuned = self.tuned
+        return dict(space=repr(self.space), seeds=list(self.seeds), epochs=self.task.epochs,
+                    cosine=repr(tuned), loss=f'{loss:.3g}')
+
+    def in_study(self, method, storage, name, bar):
+        "The same by a study in a database, which other processes may be working on"
+        bounds, sampler = self.space.bounds, _studies().make_sampler(method, self.budget, self.seed)
+        study = _studies().new_study(
+            storage, name, sampler, settings=self.settings, start=dict(zip(bounds, self.start)))
+        def objective(trial):
+            sched = self.space.schedule(_suggested(trial, bounds))
+            return float(self.task.losses([sched], self.seeds).mean())
+        before = bar.n
+        def progress(done): # trials that other processes finished, or earlier ones, count too
+            bar.update(before + min(done, self.budget) - bar.n)
+        trials = _studies().work(study, objective, self.budget, progress)
+        return [(trial.value, self.space.schedule([trial.params[n] for n in bounds])) for trial in trials]
 
 # %% ../../nbs/10_search.ipynb #judge
+def _finalists(pairs, n):
+    "The `n` best pairs (mean loss, schedule), each schedule once"
+    once = {repr(sched): (loss, sched) for loss, sched in pairs}
+    return sorted(once.values(), key=lambda pair: pair[0])[:n]
+
 def _judge(task, pairs, fresh, test, finalists):
     "The best finalist of each method on fresh seeds, and its test losses: a `ScheduleSearch`"
-    found = ScheduleSearch({}, {m: len(p) for m, p in pairs.items()}, {}, {}, {})
+    trained = {method: len(tried) for method, tried in pairs.items()}
+    found = ScheduleSearch({}, trained, {}, {}, {})
     for method, tried in pairs.items():
-        best = sorted(dict((repr(s), (loss, s)) for loss, s in tried).values(), key=lambda pair: pair[0])[:finalists]
-        losses = task.losses([s for _, s in best], fresh)
+        best = _finalists(tried, finalists)
+        losses = task.losses([sched for _, sched in best], fresh)
         at = int(losses.mean(1).argmin())
         found.seen[method], found.schedules[method] = best[at]
         found.fresh[method] = losses[at]
-        found.test[method] = task.losses([best[at][1]], test, 'test')[0]
+        found.test[method] = task.losses([found.schedules[method]], test, 'test')[0]
     return found
 
 # %% ../../nbs/10_search.ipynb #checks
@@ -219,47 +305,53 @@ def _roles(seed, seeds, fresh):
     edges = (first, first + seeds, first + seeds + fresh, first + seeds + 2*fresh)
     return [list(range(a, b)) for a, b in zip(edges, edges[1:])]
 
-def _check_numbers(budget, chains, seeds, fresh, finalists, seed):
-    for name, value, least in (('budget', budget, 1), ('chains', chains, 1), ('seeds', seeds, 1), ('fresh', fresh, 2), ('finalists', finalists, 1), ('seed', seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least: raise ValueError(f"{name} must be a whole number, at least {least}, got {name}={value!r}")
-    if budget % chains: raise ValueError(f"budget must be a multiple of {chains=}, got {budget=}")
-    if budget < 40 + chains: raise ValueError(f"budget must be at least {40 + chains}: 32 proposals measure the temperature; got {budget=}")
+def _check_spending(budget, chains, seeds, fresh, finalists, seed):
+    whole('chains', chains, least=1)
+    whole('seeds', seeds, least=1)
+    whole('fresh', fresh, least=2)
+    whole('finalists', finalists, least=1)
+    whole('seed', seed, least=0)
+    if whole('budget', budget, least=1) % chains: refuse('budget', budget, f'a multiple of {chains=}')
+    least = 40 + chains
+    if budget < least: refuse('budget', budget, f'at least {least}: 32 proposals measure the temperature')
 
 def _check_search(dls, space, rivals, storage, name):
     if not isinstance(space, KnotSpace): raise TypeError(f"space must be a KnotSpace, got {space!r:.60}")
-    if not isinstance(rivals, (list, tuple)) or set(rivals) - {'random', 'tpe'}: raise ValueError(f"rivals must be a list of 'random' and 'tpe', got {rivals=}")
+    if not isinstance(rivals, (list, tuple)): refuse('rivals', rivals, "a list of 'random' and 'tpe'")
+    for rival in rivals: choice('rivals', rival, ['random', 'tpe'])
     if getattr(dls, 'test', None) is None: raise ValueError("dls must have a test split, for the verdict")
     if 'tpe' in rivals: _studies() # raises where there is no Optuna
     if storage is not None: _studies().finished_trials(storage, name) # raises where it cannot be opened
 
 # %% ../../nbs/10_search.ipynb #search-schedule
 def search_schedule(
-    make_model, # () -> `nn.Module`, as for `run_fleet`
-    dls, # loaders `train`, `valid` and `test`, as for `run_fleet`
-    epochs=1,
-    space=KnotSpace(), # the schedules to search
-    budget=160, # schedules that each method may train
-    chains=4, # that are trained at once; with `storage`, each process trains one
-    seeds=4, # training runs of each schedule: all get the same seeds
-    fresh=64, # runs of each finalist on fresh seeds, and of each winner on the test split
-    finalists=4, # of each method
-    rivals=('random', 'tpe'), # 'tpe' needs optuna
-    seed=0,
-    storage=None, # a path of an SQLite file or a database URL: the search can be resumed there, and shared by many processes
-    name='search', # of the search, in that database
-    quiet=False, # no progress bar
-    **fleet, # further arguments of `run_fleet`
-): # a `ScheduleSearch`
-    "Search a learning-rate schedule by simulated annealing, and judge it beside its rivals and the cosine at its best peak"
+    make_model: Callable[[], Any], # () -> `nn.Module`, as for `run_fleet`
+    dls: Any, # loaders `train`, `valid` and `test`, as for `run_fleet`
+    epochs: int = 1,
+    space: KnotSpace = KnotSpace(), # the schedules to search
+    budget: int = 160, # schedules that each method may train
+    chains: int = 4, # that are trained at once; with `storage`, each process trains one
+    seeds: int = 4, # training runs of each schedule: all get the same seeds
+    fresh: int = 64, # runs of each finalist on fresh seeds, and of each winner on the test split
+    finalists: int = 4, # of each method
+    rivals: Sequence[str] = ('random', 'tpe'), # 'tpe' needs optuna
+    seed: int = 0,
+    storage: str | Path | None = None, # an SQLite file or a database URL: to resume, or to share by processes
+    name: str = 'search', # of the search, in that database
+    quiet: bool = False, # no progress bar
+    **fleet: Any, # further arguments of `run_fleet`
+) -> ScheduleSearch:
+    "Search a schedule by simulated annealing, and judge it beside its rivals and the cosine at its best peak"
     from tqdm.auto import tqdm
-    _check_numbers(budget, chains, seeds, fresh, finalists, seed)
+    _check_spending(budget, chains, seeds, fresh, finalists, seed)
     _check_search(dls, space, rivals, storage, name)
     own, later, last = _roles(seed, seeds, fresh)
-    task = _Task(make_model, dls, epochs, fleet)
+    task = _Task(make_model, dls, whole('epochs', epochs, least=1), fleet)
     pairs = dict(cosine=_tune(task, cosine(), np.geomspace(*space.peak, 25), own))
     tuned = min(pairs['cosine'], key=lambda pair: pair[0])
-    with tqdm(total=budget*(1 + len(rivals)), unit='schedule', disable=quiet) as bar:
+    search = _Search(task, space, tuned, own, budget, seed)
+    with tqdm(total=budget*(1 + len(rivals)), unit='schedule', disable=flag('quiet', quiet)) as bar:
         for method in ('annealing', *rivals):
-            if storage is None: pairs[method] = _in_process(method, task, space, tuned, own, budget, chains, seed, bar)
-            else: pairs[method] = _in_study(method, task, space, tuned, own, budget, seed, storage, f'{name}/{method}', bar)
+            if storage is None: pairs[method] = search.in_process(method, chains, bar)
+            else: pairs[method] = search.in_study(method, storage, f'{name}/{method}', bar)
     return _judge(task, pairs, later, last, finalists)

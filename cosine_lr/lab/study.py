@@ -7,13 +7,14 @@ __all__ = ['SimulatedAnnealingSampler', 'printable', 'make_sampler', 'new_study'
 
 # %% ../../nbs/lab/study.ipynb #imports
 import math
-import numbers
 import random
 import time
 import warnings
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 try: import optuna
 except ImportError as e: raise ImportError("this needs Optuna: pip install 'cosine_lr[search]'") from e
 from optuna.distributions import CategoricalDistribution
@@ -28,20 +29,21 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
+from ..check import choice, function, refuse, share, whole
 from .annealing import check_temperature, metropolis, nearby, temperature_for
-from ..schedule import cosine
 from ..plan import position
+from ..schedule import cosine
 
 # %% ../../nbs/lab/study.ipynb #neighbour
 def _neighbour(dist, value, rng):
     "A value of an Optuna distribution, near another"
     if dist.single(): return value
     if isinstance(dist, CategoricalDistribution): return rng.choice([c for c in dist.choices if c != value])
-    log, low, high = dist.log, dist.low, dist.high
-    if isinstance(dist, IntDistribution): low, high = low - .5, high + .5 # so that every number has a width
-    scale, back = (math.log, math.exp) if log else (float, float)
-    u = (scale(value) - scale(low)) / (scale(high) - scale(low))
-    moved = back(scale(low) + nearby(u, rng, finest=.01)*(scale(high) - scale(low)))
+    scale, back = (math.log, math.exp) if dist.log else (float, float)
+    half = .5 if isinstance(dist, IntDistribution) else 0. # so that every whole number has a width
+    low, high = scale(dist.low - half), scale(dist.high + half)
+    u = (scale(value) - low)/(high - low)
+    moved = back(low + nearby(u, rng, finest=.01)*(high - low))
     if dist.step: moved = dist.low + dist.step*round((moved - dist.low)/dist.step)
     moved = min(max(moved, dist.low), dist.high)
     return int(moved) if isinstance(dist, IntDistribution) else moved
@@ -49,61 +51,75 @@ def _neighbour(dist, value, rng):
 # %% ../../nbs/lab/study.ipynb #replay
 _PROBES = 16 # trials that measure the temperature
 
+def _measured(probes, current, sign):
+    "Where the trials that measure lead, each taken only downhill; and the sizes of the changes they proposed"
+    changes = []
+    for trial in probes:
+        changes.append(abs(trial.value - current.value))
+        if sign*(trial.value - current.value) <= 0: current = trial
+    return current, [c for c in changes if 0 < c < math.inf]
+
 def _replay(trials, temperature, n_trials, accept, seed, sign):
     "The chain's current trial: every finished trial is accepted or refused in the order of their numbers"
-    probes = trials[1:_PROBES+1]
-    current, changes = trials[0], []
-    for t in probes:
-        changes.append(abs(t.value - current.value))
-        if sign*(t.value - current.value) <= 0: current = t
-    changes = [c for c in changes if 0 < c < math.inf]
-    scale = temperature_for(changes, accept) if changes else 0.
-    for t in trials[_PROBES+1:]:
-        heat = scale*temperature(position(min(t.number, n_trials), n_trials))
-        if metropolis(sign*(t.value - current.value), heat, random.Random(f'{seed}/{t.number}/accept')): current = t
+    current, changes = _measured(trials[1:_PROBES+1], trials[0], sign)
+    unit = temperature_for(changes, accept) if changes else 0.
+    for trial in trials[_PROBES+1:]:
+        heat = unit*temperature(position(min(trial.number, n_trials), n_trials))
+        rng = random.Random(f'{seed}/{trial.number}/accept')
+        if metropolis(sign*(trial.value - current.value), heat, rng): current = trial
     return current
 
 # %% ../../nbs/lab/study.ipynb #by-number
 class _ByNumber(BaseSampler):
-    "A sampler of Optuna with random numbers that depend on the seed and the trial's number alone: no worker repeats another, or itself"
+    "A sampler of Optuna with random numbers from the seed and the trial's number: no worker repeats another"
     def __init__(self, make, seed): self.make, self.seed = make, seed # make: (seed=…) -> a sampler
 
     def before_trial(self, study, trial):
         self.sampler = self.make(seed=random.Random(f'{self.seed}/{trial.number}/first').getrandbits(32))
         self.sampler.before_trial(study, trial)
 
-    def infer_relative_search_space(self, study, trial): return self.sampler.infer_relative_search_space(study, trial)
-    def sample_relative(self, study, trial, search_space): return self.sampler.sample_relative(study, trial, search_space)
-    def sample_independent(self, study, trial, name, distribution): return self.sampler.sample_independent(study, trial, name, distribution)
-
-# %% ../../nbs/lab/study.ipynb #sampler
-class SimulatedAnnealingSampler(_ByNumber):
-    "Simulated annealing in Optuna: one chain, whose state is read from the study's finished trials, so that any number of workers share it"
-    def __init__(
-        self,
-        n_trials, # trials the study is to have: the temperature reaches its end there
-        temperature=cosine(1, 0), # a schedule, or any function of progress
-        accept=.5, # share of rises that temperature 1 accepts, measured on the first trials
-        seed=0,
-    ):
-        if isinstance(n_trials, bool) or not isinstance(n_trials, numbers.Integral) or n_trials < 1: raise ValueError(f"n_trials must be a whole number, at least 1, got {n_trials=}")
-        temperature_for([1.], accept) # refuses a wrong share
-        check_temperature(temperature)
-        super().__init__(RandomSampler, seed)
-        self.n_trials, self.temperature, self.accept = n_trials, temperature, accept
-
     def infer_relative_search_space(self, study, trial):
-        return optuna.search_space.intersection_search_space(study.get_trials(deepcopy=False))
+        return self.sampler.infer_relative_search_space(study, trial)
 
     def sample_relative(self, study, trial, search_space):
-        if len(study.directions) > 1: raise ValueError(f"annealing needs one objective, got {len(study.directions)}")
+        return self.sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(self, study, trial, param_name, param_distribution):
+        return self.sampler.sample_independent(study, trial, param_name, param_distribution)
+
+# %% ../../nbs/lab/study.ipynb #sampler
+def _complete(study): return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+class SimulatedAnnealingSampler(_ByNumber):
+    "Simulated annealing in Optuna: one chain, read from the finished trials, so that all workers share it"
+    def __init__(
+        self,
+        n_trials: int, # trials the study is to have: the temperature reaches its end there
+        temperature: Callable = cosine(1, 0), # a schedule, or any function of progress
+        accept: float = .5, # share of rises that temperature 1 accepts, measured on the first trials
+        seed: int = 0,
+    ):
+        super().__init__(RandomSampler, seed)
+        self.n_trials, self.accept = whole('n_trials', n_trials, least=1), share('accept', accept)
+        check_temperature(temperature)
+        self.temperature = temperature
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+        "The parameters that all trials have"
+        return optuna.search_space.intersection_search_space(study.get_trials(deepcopy=False))
+
+    def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
+        "The current trial's parameters, about half of them moved; none while no trial is finished"
+        n = len(study.directions)
+        if n > 1: raise ValueError(f"annealing needs one objective, got {n}")
         sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
-        done = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
+        done = _complete(study)
         if not done or not search_space: return {}
-        current = _replay(done, self.temperature, self.n_trials, self.accept, self.seed, sign)
+        params = dict(_replay(done, self.temperature, self.n_trials, self.accept, self.seed, sign).params)
         rng, names = random.Random(f'{self.seed}/{trial.number}'), sorted(search_space)
         moving = [name for name in names if rng.random() < .5] or [rng.choice(names)]
-        return {name: _neighbour(search_space[name], current.params[name], rng) if name in moving else current.params[name] for name in names}
+        for name in moving: params[name] = _neighbour(search_space[name], params[name], rng)
+        return {name: params[name] for name in names}
 
 # %% ../../nbs/lab/study.ipynb #storage
 @contextmanager
@@ -117,77 +133,116 @@ def _hushed():
             yield
     finally: optuna.logging.set_verbosity(before)
 
+_ADDRESS = 'a path, or a URL such as postgresql://user@host/name' # what a storage has to be
+
 def _url(storage):
     "The address of a database, given as such or as a path of an SQLite file"
-    try: url = make_url(str(storage)) if '://' in str(storage) else URL.create('sqlite', database=str(storage))
-    except (SQLAlchemyError, ValueError) as e: raise ValueError("storage must be a path, or a URL such as postgresql://user@host/name; this one cannot be read") from e
-    if url.get_backend_name() == 'sqlite' and url.database in (None, '', ':memory:'): raise ValueError(f"storage must be a path, or a URL such as postgresql://user@host/name; got {str(storage)!r}, which is in memory: nobody else can open it")
+    text = str(storage)
+    try: url = make_url(text) if '://' in text else URL.create('sqlite', database=text)
+    except (SQLAlchemyError, ValueError) as e: # a password in it is not to be shown
+        raise ValueError(f"storage must be {_ADDRESS}; this one cannot be read") from e
+    if url.get_backend_name() == 'sqlite' and url.database in (None, '', ':memory:'):
+        raise ValueError(f"storage must be {_ADDRESS}; "
+                         f"got {text!r}, which is in memory: nobody else can open it")
     return url.set(drivername='postgresql+psycopg') if url.drivername == 'postgresql' else url
 
-def printable(storage):
+def printable(storage: str | Path) -> str:
     "A path as it is, a URL without its password"
     return _url(storage).render_as_string(hide_password=True) if '://' in str(storage) else str(storage)
 
 def _open(storage, heartbeat):
     "Optuna's access to a database"
     url = _url(storage)
-    wait = dict(connect_args=dict(timeout=60)) if url.get_backend_name() == 'sqlite' else dict(pool_pre_ping=True)
-    for patience in (.2, 1, 3, None): # workers that make the tables at the same moment are in each other's way
-        try: return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=wait, heartbeat_interval=heartbeat, grace_period=3*heartbeat,
-                               heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=3))
+    sqlite = url.get_backend_name() == 'sqlite'
+    options = dict(
+        engine_kwargs=dict(connect_args=dict(timeout=60)) if sqlite else dict(pool_pre_ping=True),
+        heartbeat_interval=heartbeat, grace_period=3*heartbeat,
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=3))
+    for patience in (.2, 1, 3, None): # workers that make the tables at the same moment disturb each other
+        try: return RDBStorage(url.render_as_string(hide_password=False), **options)
         except SQLAlchemyError as e:
-            if patience is None: raise OSError(f"cannot open storage {printable(storage)}: {e.__cause__ or e}") from e
+            if patience is None:
+                raise OSError(f"cannot open storage {printable(storage)}: {e.__cause__ or e}") from e
             time.sleep(patience)
 
 # %% ../../nbs/lab/study.ipynb #studies
-def make_sampler(method, n_trials, seed): # 'annealing', 'random' or 'tpe'
+_SAMPLERS = { # {method: (n_trials, seed) -> sampler}
+    'annealing': lambda n_trials, seed: SimulatedAnnealingSampler(n_trials, seed=seed),
+    'random': lambda n_trials, seed: _ByNumber(RandomSampler, seed),
+    'tpe': lambda n_trials, seed: _ByNumber(partial(TPESampler, constant_liar=True), seed),
+}
+
+def make_sampler(
+    method: str, # 'annealing', 'random' or 'tpe'
+    n_trials: int, # trials the study is to have
+    seed: int,
+) -> BaseSampler:
     "The Optuna sampler of a method"
-    if method == 'annealing': return SimulatedAnnealingSampler(n_trials, seed=seed)
-    if method == 'tpe': return _ByNumber(partial(TPESampler, constant_liar=True), seed)
-    if method == 'random': return _ByNumber(RandomSampler, seed)
-    raise ValueError(f"method must be 'annealing', 'random' or 'tpe', got {method=}")
+    return _SAMPLERS[choice('method', method, list(_SAMPLERS))](n_trials, seed)
+
+def _check_settings(study, settings, place):
+    "Keep in a new study what its results depend on; refuse one begun with other settings, and say which"
+    there = study.user_attrs.get('settings', settings)
+    other = [f'{name} {there.get(name)}, not {settings.get(name)}' for name in {**there, **settings}
+             if there.get(name) != settings.get(name)]
+    if other:
+        raise ValueError(f"{study.study_name!r} in {place} was begun with other settings: "
+                         f"{'; '.join(other)}. Give another name")
+    study.set_user_attr('settings', settings)
 
 def new_study(
-    storage, # a path of an SQLite file, a database URL such as postgresql://user@host/name, or None: in memory
-    name, # the study's
-    sampler,
-    heartbeat=20, # seconds between signs of life of a running trial; it is stale after three are missing, and queued again
-    settings='', # what the study's results depend on; a study that was made with others is refused
-    start=None, # parameters of the first trial
-): # an Optuna `Study`
+    storage: str | Path | None, # path of an SQLite file, or URL, postgresql://user@host/name; None: in memory
+    name: str, # the study's
+    sampler: BaseSampler,
+    heartbeat: int = 20, # seconds between a trial's signs of life; without three it is queued again
+    settings: Mapping[str, Any] | None = None, # what results depend on; a study made with others is refused
+    start: Mapping[str, Any] | None = None, # parameters of the first trial
+) -> optuna.Study:
     "The study of that name, made where there is none; every worker that opens it shares it"
-    if not (name and isinstance(name, str)): raise ValueError(f"name must be the study's, got {name=}")
-    if not isinstance(sampler, BaseSampler): raise ValueError(f"sampler must be one of Optuna's, such as make_sampler gives, got {sampler!r:.80}")
+    if not isinstance(name, str) or not name: refuse('name', name, "the study's")
+    if not isinstance(sampler, BaseSampler):
+        refuse('sampler', sampler, "one of Optuna's, such as make_sampler gives")
+    whole('heartbeat', heartbeat, least=1)
     with _hushed():
-        study = optuna.create_study(storage=None if storage is None else _open(storage, heartbeat), study_name=name, sampler=sampler, load_if_exists=True)
-        there = study.user_attrs.get('settings', settings)
-        if there != settings: raise ValueError(f"{name!r} in {printable(storage)} was begun with other settings: {there}, not {settings}; give another name")
-        study.set_user_attr('settings', settings)
-        if start: study.enqueue_trial(start, skip_if_exists=True)
+        opened = None if storage is None else _open(storage, heartbeat)
+        study = optuna.create_study(storage=opened, study_name=name, sampler=sampler, load_if_exists=True)
+        _check_settings(study, dict(settings or {}), printable(storage))
+        if start: study.enqueue_trial(dict(start), skip_if_exists=True)
     return study
 
-def _complete(study): return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-
-def finished_trials(storage, name): # as for `new_study`
+def finished_trials(
+    storage: str | Path, # as for `new_study`
+    name: str,
+) -> int:
     "How many trials are finished in the studies called `name` or `name/…`"
-    if (url := _url(storage)).get_backend_name() == 'sqlite' and not (file := Path(url.database)).exists() and file.parent.is_dir(): return 0
+    url = _url(storage)
+    if url.get_backend_name() == 'sqlite':
+        file = Path(url.database)
+        if not file.exists() and file.parent.is_dir(): return 0 # an empty one is not made
     with _hushed():
-        there = _open(storage, 20)
-        names = [n for n in optuna.get_all_study_names(there) if n == name or n.startswith(f'{name}/')]
-        return sum(len(_complete(optuna.load_study(study_name=n, storage=there))) for n in names)
+        opened = _open(storage, 20)
+        names = [n for n in optuna.get_all_study_names(opened) if n == name or n.startswith(f'{name}/')]
+        return sum(len(_complete(optuna.load_study(study_name=n, storage=opened))) for n in names)
 
 # %% ../../nbs/lab/study.ipynb #work
+def _unheard(done): "Tell nobody how many trials are finished"
+
 def work(
-    study, # as `new_study` gives it
-    objective, # (trial) -> a number, as for Optuna's `study.optimize`
-    budget, # finished trials the study is to have, by all workers together
-    progress=lambda done: None, # called with the number of finished trials, at the start and after each trial of this worker
-): # list of finished trials
+    study: optuna.Study, # as `new_study` gives it
+    objective: Callable[[Any], float], # (trial) -> a number, as for Optuna's `study.optimize`
+    budget: int, # finished trials the study is to have, by all workers together
+    progress: Callable[[int], Any] = _unheard, # told the number of finished trials, first and after each
+) -> list[Any]: # finished trials
     "Work on a study until it has `budget` finished trials; any number of processes may do so at once"
+    function('objective', objective, 'a function of a trial')
+    whole('budget', budget, least=1)
     def after_trial(study, trial):
-        if trial.state == TrialState.FAIL: raise ValueError(f"objective must give a number, infinite for a trial that diverged; trial {trial.number} gave none")
+        if trial.state == TrialState.FAIL:
+            raise ValueError("objective must give a number, infinite for a trial that diverged; "
+                             f"trial {trial.number} gave none")
         progress(len(_complete(study)))
-    progress(done := len(_complete(study)))
+    done = len(_complete(study))
+    progress(done)
     stop = MaxTrialsCallback(budget, states=(TrialState.COMPLETE,))
     if done < budget:
         with _hushed(): study.optimize(objective, callbacks=[after_trial, stop])

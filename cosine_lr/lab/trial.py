@@ -6,21 +6,23 @@
 __all__ = ['rivals', 'Regime', 'run_regime', 'run_trial']
 
 # %% ../../nbs/09_trial.ipynb #imports
-import csv
-import numbers
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from ..check import choice, flag, number, refuse, whole
 from ..data import DataLoaders, digits_dls, tensor_loader
 from .fleet import run_fleet
 from .paired import compare, holm, mean_interval, scores_of
+from .tables import csv_text
 from ..view.plot import label_lines, new_axes, png
 from ..post import coded_factor, printed_factor
 from ..recipes import multistep, one_cycle, wsd
 from .runs import Runs
-from ..schedule import Schedule, constant, cosine, finite_number, linear
+from ..schedule import Schedule, constant, cosine, linear
 
 # %% ../../nbs/09_trial.ipynb #rivals
 @dataclass(frozen=True, repr=False)
@@ -33,10 +35,12 @@ class _Coded(Schedule):
     "The post's coded factor"
     def formula(self, t): return coded_factor(t)
 
-def rivals(): # {name: schedule}
+def rivals() -> dict[str, Schedule]: # {name: schedule}
     "The eight schedules on trial, each with peak 1"
-    return {'constant': constant(), 'linear': linear(), 'cosine': cosine(), 'one-cycle': one_cycle(), 'wsd': wsd(), 'step': multistep(),
-            'printed': _Printed(), 'coded': _Coded()}
+    return {'constant': constant(), 'linear': linear(), 'cosine': cosine(), 'one-cycle': one_cycle(),
+            'wsd': wsd(), 'step': multistep(), 'printed': _Printed(), 'coded': _Coded()}
+
+_TRIED = [name for name in rivals() if name != 'coded'] # the coded factor has the constant rate's numbers
 
 # %% ../../nbs/09_trial.ipynb #regime
 @dataclass(frozen=True)
@@ -48,242 +52,336 @@ class Regime:
     epochs: int = 6 # the horizon
 
     def __post_init__(self):
-        for name, least in dict(hidden=0, bs=1, epochs=1).items():
-            if type(x := getattr(self, name)) is not int or x < least: raise ValueError(f"{name} must be a whole number, at least {least}, got {name}={x!r}")
-        if not 0 <= finite_number('noise', self.noise) <= 1: raise ValueError(f"noise must be a share from 0 to 1, got noise={self.noise!r}")
+        whole('hidden', self.hidden, least=0)
+        whole('bs', self.bs, least=1)
+        number('noise', self.noise, least=0, most=1)
+        whole('epochs', self.epochs, least=1)
 
-    def __str__(self): return f"{'MLP' if self.hidden else 'single layer'}, batch {self.bs}, {100*self.noise:g} % wrong labels, {self.epochs} epochs"
+    def __str__(self):
+        return f'{_model_name(self.hidden)}, batch {self.bs}, {_noise_name(self.noise)}, {self.epochs} epochs'
 
     @property
-    def peaks(self): # the peak learning rates to choose from
-        return tuple(2**(k/2) for k in (range(-3, 2) if self.hidden else range(2, 7)))
+    def peaks(self) -> tuple[float, ...]:
+        "The peak learning rates to choose from: a factor of the square root of 2 apart"
+        powers = range(-3, 2) if self.hidden else range(2, 7)
+        return tuple(2**(k/2) for k in powers)
 
-    def model(self):
+    def model(self) -> nn.Module:
+        "A new network, or a single layer"
         if not self.hidden: return nn.Linear(64, 10)
         return nn.Sequential(nn.Linear(64, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 10))
 
-    def dls(self, split): # the split to be measured on: 'train', 'valid' or 'test'
-        "Digits with some wrong training labels, always the same ones; the split to measure on stands as `valid`"
-        dls, rng = digits_dls(self.bs), np.random.default_rng(0)
+    def dls(self, split: str) -> DataLoaders: # split: 'train', 'valid' or 'test', on which to measure
+        "Digits with some wrong training labels, always the same; the split to measure on stands as `valid`"
+        choice('split', split, ['train', 'valid', 'test'])
+        dls = digits_dls(self.bs)
         x, y = dls.train.dataset.tensors
-        wrong = torch.from_numpy(rng.permutation(len(y))[:round(self.noise*len(y))])
-        y = y.index_put((wrong,), (y[wrong] + torch.from_numpy(rng.integers(1, 10, len(wrong)))) % 10)
-        measured = dict(train=tensor_loader(x, y, bs=len(y)), valid=dls.valid, test=dls.test)
-        if split not in measured: raise ValueError(f"split must be one of {list(measured)}, got {split=}")
-        return DataLoaders(tensor_loader(x, y, bs=self.bs, seed=0), measured[split])
+        y = _with_wrong_labels(y, self.noise)
+        measured = tensor_loader(x, y, bs=len(y)) if split == 'train' else getattr(dls, split)
+        return DataLoaders(tensor_loader(x, y, bs=self.bs, seed=0), measured)
+
+def _model_name(hidden): return 'MLP' if hidden else 'single layer'
+def _noise_name(noise): return f'{100*noise:g} % wrong labels'
+
+def _with_wrong_labels(labels, noise):
+    "The labels, a share of them moved to another digit"
+    rng = np.random.default_rng(0)
+    wrong = torch.from_numpy(rng.permutation(len(labels))[:round(noise*len(labels))])
+    moved = labels[wrong] + torch.from_numpy(rng.integers(1, 10, len(wrong)))
+    return labels.index_put((wrong,), moved % 10)
 
 # %% ../../nbs/09_trial.ipynb #plan
 _WIDE = (.25, .5, 2**-.5, 1., 2**.5) # peaks, from timid to too high
 
-def _plan():
+def _protocol():
     "{answer: the regimes in which it is sought}"
-    return dict(peaks=[Regime()], verdict=[Regime(), Regime(noise=.2), Regime(hidden=0, epochs=12)],
-                epochs=[*(Regime(epochs=e) for e in (4, 8, 16)), Regime(hidden=0, epochs=48)],
-                regimes=[Regime(bs=bs, noise=noise) for noise in (0., .4) for bs in (16, 64, 256)])
+    return {
+        'peaks': [Regime()],
+        'verdict': [Regime(), Regime(noise=.2), Regime(hidden=0, epochs=12)],
+        'epochs': [Regime(epochs=4), Regime(epochs=8), Regime(epochs=16), Regime(hidden=0, epochs=48)],
+        'regimes': [Regime(bs=bs, noise=noise) for noise in (0., .4) for bs in (16, 64, 256)],
+    }
 
 # %% ../../nbs/09_trial.ipynb #run-regime
 def run_regime(
-    regime, # a `Regime`
-    scheds, # {name: schedule}
-    seeds, # how many, from 0; or a list of seeds
-    split='test', # what to measure after each epoch: 'train', 'valid' or 'test'
-): # `Runs` with values train_loss, {split}_loss, accuracy (on the split) and lr
+    regime: Regime,
+    scheds: Mapping[str, Schedule], # {name: schedule}
+    seeds: int | Sequence[int], # how many, from 0; or a list of seeds
+    split: str = 'test', # what to measure after each epoch: 'train', 'valid' or 'test'
+) -> Runs: # with values train_loss, {split}_loss, accuracy (on the split) and lr
     "Train every schedule with every seed in one regime, and measure on one split"
     if not isinstance(regime, Regime): raise TypeError(f"regime must be a Regime, got {regime!r:.60}")
     runs = run_fleet(regime.model, regime.dls(split), scheds, seeds, regime.epochs, quiet=True)
-    values = {'train_loss': runs.values['train_loss'], f'{split}_loss': runs.values['valid_loss'], **{m: runs.values[m] for m in ('accuracy', 'lr')}}
-    return Runs(runs.schedules, runs.seeds, values, runs.losses)
+    named = dict(train_loss='train_loss', valid_loss=f'{split}_loss', accuracy='accuracy', lr='lr')
+    return replace(runs, values={name: runs.values[old] for old, name in named.items()})
 
 # %% ../../nbs/09_trial.ipynb #choose
 def _grid(regime, names, seeds, split, peaks):
     "`Runs` with schedules 'name @ peak', for every name and every peak"
-    scheds = rivals()
-    return run_regime(regime, {f'{name} @ {peak:.3g}': peak*scheds[name] for name in names for peak in peaks}, seeds, split)
+    scheds = {f'{name} @ {peak:.3g}': peak*rivals()[name] for name in names for peak in peaks}
+    return run_regime(regime, scheds, seeds, split)
 
 def _own_best(regime, names, n):
-    "{name: schedule at its own best peak}: lowest mean validation loss of the last epoch, over n seeds that no verdict uses"
-    loss = _grid(regime, names, range(100_000, 100_000 + n), 'valid', regime.peaks).values['valid_loss'][..., -1].mean(1)
+    "{name: schedule at its own best peak}: lowest mean validation loss at the end, n seeds of no verdict"
+    runs = _grid(regime, names, range(100_000, 100_000 + n), 'valid', regime.peaks)
+    loss = runs.values['valid_loss'][..., -1].mean(1)
     loss = np.where(np.isnan(loss), np.inf, loss).reshape(len(names), -1)
     return {name: regime.peaks[k]*rivals()[name] for name, k in zip(names, loss.argmin(1))}
 
-def _at(regime, sched): return dict(peak=sched.a, at_edge=sched.a in (regime.peaks[0], regime.peaks[-1])) # were the peaks offered enough?
+def _peak_of(regime, sched):
+    "The schedule's peak, and whether it is the lowest or highest offered: were there enough of them?"
+    return dict(peak=sched.a, at_edge=sched.a in (regime.peaks[0], regime.peaks[-1]))
 
 # %% ../../nbs/09_trial.ipynb #row
-def _row(regime, c, **others):
+def _compared(regime, c, **others):
     "A comparison in a regime, as a row of a table"
-    return dict(asdict(regime), a=c.a, b=c.b, metric=c.metric, n=c.n, mean_a=c.mean_a, mean_b=c.mean_b, difference=c.difference, low=c.interval[0], high=c.interval[1], p=c.p, **others)
+    low, high = c.interval
+    return dict(asdict(regime), a=c.a, b=c.b, metric=c.metric, n=c.n, mean_a=c.mean_a, mean_b=c.mean_b,
+                difference=c.difference, low=low, high=high, p=c.p, **others)
+
+def _finding(p, difference):
+    if p >= .05: return 'not shown'
+    return 'lower' if difference < 0 else 'higher'
 
 def _with_holm(rows):
-    "The same rows with `p_holm`, the rows being one family, and `verdict`: whether `a` is lower, higher, or neither"
+    "The same rows, one family, with `p_holm` and `verdict`: whether `a` is lower, higher, or neither"
     for row, p in zip(rows, holm([row['p'] for row in rows])):
-        row.update(p_holm=float(p), verdict='not shown' if p >= .05 else 'lower' if row['difference'] < 0 else 'higher')
+        row.update(p_holm=float(p), verdict=_finding(p, row['difference']))
     return rows
 
 # %% ../../nbs/09_trial.ipynb #peaks
-def _peaks(regime, n):
+def _at_each_peak(regime, n):
     "Rows: test loss and accuracy of each schedule at each peak, means over n seeds with their intervals"
-    names, rows = [name for name in rivals() if name != 'coded'], []
-    runs = _grid(regime, names, n, 'test', _WIDE)
-    for text, *scores in zip(runs.schedules, *(runs.values[m][..., -1] for m in ('test_loss', 'accuracy'))):
+    runs, rows = _grid(regime, _TRIED, n, 'test', _WIDE), []
+    for k, text in enumerate(runs.schedules):
         name, peak = text.split(' @ ')
-        for metric, values in zip(('test_loss', 'accuracy'), scores):
+        for metric in ('test_loss', 'accuracy'):
+            values = runs.values[metric][k, :, -1]
             low, high = mean_interval(values)
-            rows.append(dict(asdict(regime), schedule=name, peak=float(peak), metric=metric, n=n, mean=float(values.mean()), low=float(low), high=float(high)))
+            rows.append(dict(asdict(regime), schedule=name, peak=float(peak), metric=metric, n=n,
+                             mean=float(values.mean()), low=float(low), high=float(high)))
     return rows
 
 # %% ../../nbs/09_trial.ipynb #draw-peaks
+_LOSSES, _ERRORS = (.125, .25, .5, 1, 2), (.05, .1, .2, .4, .8) # ticks
+
+def _draw_band(ax, rows, errors, color):
+    "Means against the peak, with a band of their intervals"
+    peak, mean, low, high = np.array([[row[k] for k in ('peak', 'mean', 'low', 'high')] for row in rows]).T
+    if errors: mean, low, high = 1 - mean, 1 - high, 1 - low
+    ax.plot(peak, mean, color=color, marker='.')
+    ax.fill_between(peak, low, high, color=color, alpha=.25, lw=0)
+    return peak, mean
+
 def _draw_peaks(rows, metric='test_loss'):
-    "Small multiples: test loss, or error rate, of each schedule against the constant rate's; returns the axes"
+    "Small multiples: test loss, or error rate, of each schedule beside the constant rate's; returns the axes"
     import matplotlib.pyplot as plt
-    names, errors = list(dict.fromkeys(row['schedule'] for row in rows)), metric == 'accuracy'
-    axes = plt.subplots(2, 3, figsize=(8.4, 4), dpi=72, layout='constrained', sharex=True, sharey=True)[1].ravel()
-    for ax, name in zip(axes, [name for name in names if name != 'constant']):
+    errors, of_schedule = metric == 'accuracy', {}
+    for row in rows:
+        if row['metric'] == metric: of_schedule.setdefault(row['schedule'], []).append(row)
+    base = of_schedule.pop('constant')
+    _, axes = plt.subplots(2, 3, figsize=(8.4, 4), dpi=72, layout='constrained', sharex=True, sharey=True)
+    for ax, (name, its_rows) in zip(axes.flat, of_schedule.items()):
         new_axes('peak learning rate', 'error rate' if errors else 'test loss', name, ax)
-        for which, color in (('constant', '.5'), (name, '#0072B2')):
-            peak, mean, low, high = np.array([[row[k] for k in ('peak', 'mean', 'low', 'high')] for row in rows if (row['schedule'], row['metric']) == (which, metric)]).T
-            if errors: mean, low, high = 1 - mean, 1 - high, 1 - low
-            ax.plot(peak, mean, color=color, marker='.')
-            if which == 'constant' and ax is axes[0]: ax.annotate('constant', (peak[0], mean[0]), xytext=(0, -5), textcoords='offset points', va='top', color='.4', fontsize=8)
-            ax.fill_between(peak, low, high, color=color, alpha=.25, lw=0)
+        peak, mean = _draw_band(ax, base, errors, '.5')
+        if ax is axes[0, 0]:
+            ax.annotate('constant', (peak[0], mean[0]), xytext=(0, -5), textcoords='offset points', va='top',
+                        color='.4', fontsize=8)
+        _draw_band(ax, its_rows, errors, '#0072B2')
         ax.set(xscale='log', yscale='log')
         ax.set_xticks(peak, [f'{p:.2g}' for p in peak])
-        ax.set_yticks(ticks := (.05, .1, .2, .4, .8) if errors else (.125, .25, .5, 1, 2), ticks)
+        ticks = _ERRORS if errors else _LOSSES
+        ax.set_yticks(ticks, ticks)
         ax.minorticks_off()
         ax.label_outer()
-    return axes
+    return axes.ravel()
 
 # %% ../../nbs/09_trial.ipynb #verdict
 def _last(runs, metric): return {name: scores_of(runs, name, metric, -1) for name in runs.schedules}
 
-def _verdict(regime, n):
-    "Rows: each schedule against the constant rate, each at its own best peak; `gap` is test loss minus training loss"
-    scheds = _own_best(regime, [name for name in rivals() if name != 'coded'], n//2)
-    scheds['coded'] = scheds['constant'].a * rivals()['coded'] # the same numbers, so the same best peak
+def _scores(regime, scheds, n):
+    "{metric: {schedule: {seed: score}}} after the last epoch; `gap` is test loss minus training loss"
     test, train = (run_regime(regime, scheds, n, split) for split in ('test', 'train'))
-    scores = {'test_loss': _last(test, 'test_loss'), 'accuracy': _last(test, 'accuracy'), 'train_loss': _last(train, 'train_loss')}
-    scores['gap'] = {name: {seed: loss - scores['train_loss'][name][seed] for seed, loss in by_seed.items()} for name, by_seed in scores['test_loss'].items()}
-    return [_row(regime, compare(by_name, name, 'constant', metric), **_at(regime, sched))
-            for metric, by_name in scores.items() for name, sched in scheds.items() if name != 'constant']
+    losses, trained = _last(test, 'test_loss'), _last(train, 'train_loss')
+    gap = {name: {seed: loss - trained[name][seed] for seed, loss in by_seed.items()}
+           for name, by_seed in losses.items()}
+    return dict(test_loss=losses, accuracy=_last(test, 'accuracy'), train_loss=trained, gap=gap)
+
+def _against_constant(regime, n):
+    "Rows: each schedule against the constant rate, each at its own best peak"
+    scheds = _own_best(regime, _TRIED, n//2)
+    scheds['coded'] = scheds['constant'].a * rivals()['coded'] # the same numbers, so the same best peak
+    return [_compared(regime, compare(by_name, name, 'constant', metric), **_peak_of(regime, sched))
+            for metric, by_name in _scores(regime, scheds, n).items()
+            for name, sched in scheds.items() if name != 'constant']
 
 # %% ../../nbs/09_trial.ipynb #draw-verdict
+def _bars(row): # lengths of its interval to both sides of the gain, which is minus the difference
+    return [[row['high'] - row['difference']], [row['difference'] - row['low']]]
+
+def _draw_gains(ax, rows): # {(schedule, metric): row}
+    "Gain in test loss against gain in training loss, with the names beside"
+    names = list(dict.fromkeys(name for name, _ in rows))
+    spots = {}
+    for name in names:
+        x, y = rows[name, 'train_loss'], rows[name, 'test_loss']
+        spots[name] = ax.errorbar(-x['difference'], -y['difference'], xerr=_bars(x), yerr=_bars(y),
+                                  marker='o', ms=4, lw=1)
+    _, right = ax.set_xlim(ax.get_xlim())
+    for name, (spot, _, _) in spots.items(): # a dotted line leads to the name
+        (x,), (y,) = spot.get_data()
+        ax.plot([x, right], [y, y], ':', lw=1, color=spot.get_color(), label=name)
+    label_lines(ax)
+
 def _draw_verdict(rows):
     "Gain in test loss against gain in training loss, a panel a regime; the post's two formulas are left out"
     import matplotlib.pyplot as plt
-    panels = list(dict.fromkeys((row['hidden'], row['noise']) for row in rows))
-    axes = plt.subplots(1, len(panels), figsize=(3.2*len(panels), 3), dpi=80, layout='constrained', squeeze=False)[1].ravel()
-    for ax, panel in zip(axes, panels):
-        here = {(row['a'], row['metric']): row for row in rows if (row['hidden'], row['noise']) == panel and row['a'] not in ('printed', 'coded')}
-        new_axes('gain in training loss', 'gain in test loss', f"{'MLP' if panel[0] else 'single layer'}, {100*panel[1]:g} % wrong labels", ax)
+    panels = {}
+    for row in rows:
+        its_rows = panels.setdefault((row['hidden'], row['noise']), {})
+        if row['a'] not in ('printed', 'coded'): its_rows[row['a'], row['metric']] = row
+    size = 3.2*len(panels), 3
+    _, axes = plt.subplots(1, len(panels), figsize=size, dpi=80, layout='constrained', squeeze=False)
+    for ax, ((hidden, noise), its_rows) in zip(axes[0], panels.items()):
+        title = f'{_model_name(hidden)}, {_noise_name(noise)}'
+        new_axes('gain in training loss', 'gain in test loss', title, ax)
         ax.margins(.2)
         ax.locator_params(axis='x', nbins=4)
         ax.axline((0, 0), slope=1, color='.6', lw=1)
-        names = list(dict.fromkeys(name for name, _ in here))
-        for name in names:
-            x, y = (here[name, metric] for metric in ('train_loss', 'test_loss'))
-            bars = [[[r['high'] - r['difference']], [r['difference'] - r['low']]] for r in (x, y)]
-            ax.errorbar(-x['difference'], -y['difference'], yerr=bars[1], xerr=bars[0], marker='o', ms=4, lw=1)
-        _, right = ax.set_xlim(ax.get_xlim())
-        for name, (point, _, _) in zip(names, ax.containers): # a dotted line leads to the name
-            (x,), (y,) = point.get_data()
-            ax.plot([x, right], [y, y], ':', lw=1, color=point.get_color(), label=name)
-        label_lines(ax)
-    return axes
+        _draw_gains(ax, its_rows)
+    return axes[0]
 
 # %% ../../nbs/09_trial.ipynb #epochs
-def _epochs(regime, n):
-    "Rows: annealed runs of the whole horizon, and of half of it, against the constant rate's best and last epoch"
+_ANNEALED = ('cosine', 'wsd')
+
+def _passing(curve, flat): # [seeds, epochs] each
+    "When annealed runs pass the best of the constant rate with the same seed"
     from scipy import stats
-    names, half = ('cosine', 'wsd'), replace(regime, epochs=max(1, regime.epochs//2))
-    scheds, scheds_half = _own_best(regime, ['constant', *names], n//4), _own_best(half, names, n//4)
-    whole, short = run_regime(regime, scheds, n), run_regime(half, scheds_half, n)
-    flat, *curves = whole.values['test_loss'] # each [seeds, epochs]
-    best_epoch, rivals_of = 1 + flat.argmin(1), dict(best=dict(zip(whole.seeds, flat.min(1))), last=scores_of(whole, 'constant', 'test_loss', -1))
+    best_epoch, passes = 1 + flat.argmin(1), curve <= flat.min(1)[:, None]
+    first = np.where(passes.any(1), 1 + passes.argmax(1), np.inf)
+    early = first < best_epoch/2
+    low, high = stats.binomtest(int(early.sum()), len(early)).proportion_ci()
+    return dict(best_epoch=float(best_epoch.mean()), passed=float(passes.any(1).mean()),
+                median_first=float(np.median(first)), early=float(early.mean()),
+                early_low=float(low), early_high=float(high))
+
+def _in_half_the_epochs(regime, n):
+    "Rows: annealed runs of the horizon, and of half of it, against the constant rate's best and last epoch"
+    half = replace(regime, epochs=max(1, regime.epochs//2))
+    scheds, of_half = _own_best(regime, ['constant', *_ANNEALED], n//4), _own_best(half, _ANNEALED, n//4)
+    full, short = run_regime(regime, scheds, n), run_regime(half, of_half, n)
+    flat, *curves = full.values['test_loss'] # each [seeds, epochs]
+    constants = {'constant, best epoch': dict(zip(full.seeds, flat.min(1))),
+                 'constant, last epoch': scores_of(full, 'constant', 'test_loss', -1)}
     rows = []
-    for name, curve in zip(names, curves):
-        passes = curve <= flat.min(1)[:, None]
-        first = np.where(passes.any(1), 1 + passes.argmax(1), np.inf)
-        early = first < best_epoch/2
-        low, high = stats.binomtest(int(early.sum()), n).proportion_ci()
-        passing = dict(best_epoch=best_epoch.mean(), passed=passes.any(1).mean(), median_first=np.median(first), early=early.mean(), early_low=low, early_high=high)
-        rows += [_row(regime, compare({name: scores_of(runs, name, 'test_loss', -1), f'constant, {which} epoch': other}, name, f'constant, {which} epoch', 'test_loss'),
-                      trained=trained, **_at(regime, chosen[name]), **{k: float(v) for k, v in passing.items()})
-                 for which, other in rivals_of.items() for runs, trained, chosen in ((whole, regime.epochs, scheds), (short, half.epochs, scheds_half))]
+    for name, curve in zip(_ANNEALED, curves):
+        passing = _passing(curve, flat)
+        for rival, scores in constants.items():
+            for runs, trained, chosen in ((full, regime.epochs, scheds), (short, half.epochs, of_half)):
+                both = {name: scores_of(runs, name, 'test_loss', -1), rival: scores}
+                rows.append(_compared(regime, compare(both, name, rival, 'test_loss'), trained=trained,
+                                      **_peak_of(regime, chosen[name]), **passing))
     return rows
 
 # %% ../../nbs/09_trial.ipynb #draw-epochs
 def _draw_epochs(rows):
-    "Test loss minus that of the constant rate's best epoch, for annealed runs of the whole and of half the horizon"
+    "Test loss minus that of the constant rate's best epoch, annealed over the horizon and over half of it"
     here = [row for row in rows if 'best' in row['b']][::-1]
-    ax = new_axes("test loss minus that of constant's best epoch", '', f"Annealed over the whole horizon and over half of it, n = {rows[0]['n']}", size=(7, 4.2))
+    title = f"Annealed over the whole horizon and over half of it, n = {rows[0]['n']}"
+    ax = new_axes("test loss minus that of constant's best epoch", '', title, size=(7, 4.2))
     ax.axvline(0, color='.5', lw=1)
     for y, row in enumerate(here):
-        half = row['trained'] < row['epochs']
-        ax.plot([row['low'], row['high']], [y, y], color='#D55E00' if half else '#0072B2')
-        ax.plot(row['difference'], y, 's' if half else 'o', ms=4, color='#D55E00' if half else '#0072B2')
-    ax.set_yticks(range(len(here)), [f"{'MLP' if row['hidden'] else 'single layer'}, {row['a']}, {row['trained']} for {row['epochs']} epochs" for row in here], fontsize=8)
+        color, marker = ('#D55E00', 's') if row['trained'] < row['epochs'] else ('#0072B2', 'o')
+        ax.plot([row['low'], row['high']], [y, y], color=color)
+        ax.plot(row['difference'], y, marker, ms=4, color=color)
+    names = [f"{_model_name(row['hidden'])}, {row['a']}, {row['trained']} for {row['epochs']} epochs"
+             for row in here]
+    ax.set_yticks(range(len(here)), names, fontsize=8)
     return ax
 
 # %% ../../nbs/09_trial.ipynb #map
-def _regimes(regime, n):
+_OCTAVES = (.25, .5, 1., 2.) # peaks
+
+def _at_the_same_peak(regime, n):
     "Rows: cosine against the constant rate at the same peak, for peaks an octave apart"
-    peaks = (.25, .5, 1., 2.)
-    runs = _grid(regime, ['constant', 'cosine'], n, 'test', peaks)
-    return [_row(regime, compare(runs, f'cosine @ {peak:.3g}', f'constant @ {peak:.3g}', metric), peak=peak) for metric in ('test_loss', 'accuracy') for peak in peaks]
+    runs, rows = _grid(regime, ['constant', 'cosine'], n, 'test', _OCTAVES), []
+    for metric in ('test_loss', 'accuracy'):
+        for peak in _OCTAVES:
+            c = compare(runs, f'cosine @ {peak:.3g}', f'constant @ {peak:.3g}', metric)
+            rows.append(_compared(regime, c, peak=peak))
+    return rows
 
 # %% ../../nbs/09_trial.ipynb #draw-map
-def _draw_regimes(rows):
-    "Where annealing helps (blue), is neutral (grey) and hurts (orange): the gain at each peak, batch size and noise"
+_HELPS, _HURTS, _NEUTRAL = '#9ecae1', '#fdae6b', '#eeeeee' # blue, orange, grey
+
+def _draw_square(ax, x, y, row):
+    "A square in the colour of the verdict, with the gain in it"
+    import matplotlib.pyplot as plt
+    better, sign = ('higher', 1) if row['metric'] == 'accuracy' else ('lower', -1)
+    color = {'not shown': _NEUTRAL, better: _HELPS}.get(row['verdict'], _HURTS)
+    ax.add_patch(plt.Rectangle((x-.5, y-.5), 1, 1, fc=color, ec='w'))
+    ax.text(x, y, f"{sign*row['difference']:+.2f}", ha='center', va='center')
+
+def _draw_map(rows):
+    "Where annealing helps (blue), is neutral (grey), hurts (orange): gains by peak, batch size and noise"
     import matplotlib.pyplot as plt
     noises, sizes, peaks = (sorted({row[k] for row in rows}) for k in ('noise', 'bs', 'peak'))
-    axes = plt.subplots(2, len(noises), figsize=(7.6, 4.2), dpi=80, layout='constrained', squeeze=False)[1]
-    axes[0, 0].figure.suptitle(f"Cosine beside a constant rate, n = {rows[0]['n']}: it helps (blue), hurts (orange), or neither is shown (grey)", fontsize=9)
-    for row in rows:
-        better = 'higher' if row['metric'] == 'accuracy' else 'lower'
-        ax = axes[int(row['metric'] == 'accuracy'), noises.index(row['noise'])]
-        x, y, gain = peaks.index(row['peak']), sizes.index(row['bs']), row['difference']*(1 if better == 'higher' else -1)
-        color = {'not shown': '#eeeeee', better: '#9ecae1'}.get(row['verdict'], '#fdae6b')
-        ax.add_patch(plt.Rectangle((x-.5, y-.5), 1, 1, fc=color, ec='w'))
-        ax.text(x, y, f'{gain:+.2f}', ha='center', va='center')
-    for line, what in zip(axes, ('test loss', 'accuracy')):
+    fig, axes = plt.subplots(2, len(noises), figsize=(7.6, 4.2), dpi=80, layout='constrained', squeeze=False)
+    fig.suptitle(f"Cosine beside a constant rate, n = {rows[0]['n']}: it helps (blue), hurts (orange), "
+                 "or neither is shown (grey)", fontsize=9)
+    for line, metric in zip(axes, ('test_loss', 'accuracy')):
         for ax, noise in zip(line, noises):
-            new_axes('peak learning rate', 'rows in a batch', f'gain in {what}, {100*noise:g} % wrong labels', ax).grid(False)
+            for row in rows:
+                if (row['metric'], row['noise']) == (metric, noise):
+                    _draw_square(ax, peaks.index(row['peak']), sizes.index(row['bs']), row)
+            title = f"gain in {metric.replace('_', ' ')}, {_noise_name(noise)}"
+            new_axes('peak learning rate', 'rows in a batch', title, ax).grid(False)
             ax.set(xlim=(-.5, len(peaks)-.5), ylim=(-.5, len(sizes)-.5))
             ax.set_xticks(range(len(peaks)), [f'{p:g}' for p in peaks])
             ax.set_yticks(range(len(sizes)), sizes)
     return axes.ravel()
 
 # %% ../../nbs/09_trial.ipynb #run-trial
-_ANSWERS = {'peaks': (_peaks, _draw_peaks), 'verdict': (_verdict, _draw_verdict), 'epochs': (_epochs, _draw_epochs), 'regimes': (_regimes, _draw_regimes)}
+_ANSWERS = { # {answer: (function of a regime and n that gives rows, function that draws them)}
+    'peaks': (_at_each_peak, _draw_peaks),
+    'verdict': (_against_constant, _draw_verdict),
+    'epochs': (_in_half_the_epochs, _draw_epochs),
+    'regimes': (_at_the_same_peak, _draw_map),
+}
+
+def _check_plan(plan):
+    fine = isinstance(plan, dict) and plan.keys() <= _ANSWERS.keys()
+    for regimes in plan.values() if fine else ():
+        fine = fine and isinstance(regimes, list) and regimes and all(isinstance(r, Regime) for r in regimes)
+    if not fine:
+        refuse('plan', plan, f'a dictionary {{answer: list of regimes}}, with answers from {list(_ANSWERS)}')
 
 def run_trial(
-    seeds=256, # runs of each kind, at least 5; half or a quarter as many, with other seeds, choose the peaks
-    out='results', # folder for a table trial_*.csv and a figure trial_*.png for each answer
-    quiet=False, # no progress bar
-    plan=None, # {answer: regimes}; the protocol's, if None
-): # {answer: rows, each a dictionary}
+    seeds: int = 256, # runs of each kind; half or a quarter as many, with other seeds, choose the peaks
+    out: str | Path = 'results', # folder for a table trial_*.csv and a figure trial_*.png for each answer
+    quiet: bool = False, # no progress bar
+    plan: Mapping[str, list[Regime]] | None = None, # {answer: regimes}; the protocol's, if None
+) -> dict[str, list[dict[str, Any]]]: # {answer: rows}
     "Run the protocol; an answer's table and figure are written as soon as it is known"
     from tqdm.auto import tqdm
-    if not isinstance(seeds, numbers.Integral) or seeds < 5: raise ValueError(f"seeds must be a whole number, at least 5, got {seeds=}")
-    plan, answers = _plan() if plan is None else plan, {}
-    fine = lambda regimes: isinstance(regimes, list) and regimes and all(isinstance(regime, Regime) for regime in regimes)
-    if not isinstance(plan, dict) or not plan.keys() <= _ANSWERS.keys() or not all(map(fine, plan.values())):
-        raise ValueError(f"plan must be a dictionary {{answer: list of regimes}}, with answers from {list(_ANSWERS)}, got {plan!r:.80}")
-    (folder := Path(out)).mkdir(parents=True, exist_ok=True)
+    seeds, quiet = whole('seeds', seeds, least=5), flag('quiet', quiet)
+    if not isinstance(out, (str, Path)): refuse('out', out, 'the path of a folder')
+    plan, answers = _protocol() if plan is None else plan, {}
+    _check_plan(plan)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
     with tqdm(total=sum(map(len, plan.values())), unit='regime', disable=quiet) as bar:
         for answer, regimes in plan.items():
             seek, draw = _ANSWERS[answer]
-            answers[answer] = []
+            rows = answers[answer] = []
             for regime in regimes:
                 bar.set_description(f'{answer}: {regime}')
-                answers[answer] += seek(regime, seeds)
+                rows += seek(regime, seeds)
                 bar.update()
-            rows = answers[answer] if answer == 'peaks' else _with_holm(answers[answer])
-            _write(rows, draw, folder/f'trial_{answer}')
+            if answer != 'peaks': _with_holm(rows)
+            _write_answer(rows, draw, folder/f'trial_{answer}')
     return answers
 
-def _write(rows, draw, path):
-    with path.with_suffix('.csv').open('w', newline='') as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(rows)
+def _write_answer(rows, draw, path):
+    path.with_suffix('.csv').write_text(csv_text(rows), encoding='utf-8', newline='')
     path.with_suffix('.png').write_bytes(png(np.ravel(draw(rows))[0]))
