@@ -26,7 +26,7 @@ __getattr__, __dir__, __all__ = attach(__name__, {
                'Callback TrainCB Learner MomentumCB TrainLearner MomentumLearner',
     'callback': 'to_cpu ScheduleCB RecorderCB MetricsCB Seconds CallbackList DeviceCB SingleBatchCB '
                 'ProgressCB',
-    'finder': 'LRFinderCB LRFind lr_find',
+    'finder': 'LRFinderCB lr_find',
     'post': 'printed_factor coded_factor four_figures',
     'lab.fleet': 'run_fleet',
     'lab.paired': 'compare',

@@ -47,7 +47,6 @@ from .callback import DeviceCB as DeviceCB
 from .callback import SingleBatchCB as SingleBatchCB
 from .callback import ProgressCB as ProgressCB
 from .finder import LRFinderCB as LRFinderCB
-from .finder import LRFind as LRFind
 from .finder import lr_find as lr_find
 from .post import printed_factor as printed_factor
 from .post import coded_factor as coded_factor

@@ -4,13 +4,16 @@
 
 # %% auto #0
 __all__ = ['RULES', 'FACTORS', 'steepest', 'valley', 'minimum_tenth', 'divergence_tenth', 'Advice', 'no_advice', 'Advised',
-           'agree', 'refusal']
+           'agree', 'refusal', 'LRFind']
 
 # %% ../nbs/rules.ipynb #imports
+import csv
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from statistics import median_low
-from typing import NamedTuple
+from typing import Any, NamedTuple
 import numpy as np
 from .check import refuse
 
@@ -130,3 +133,57 @@ def refusal(
         return f"flat: the loss falls by {max(fall, 0.):.2g}, its noise is {noise:.2g}"
     if lowest > .97 and lost < .5: return "the loss was still falling at the end of the ladder: stop higher"
     return None
+
+# %% ../nbs/rules.ipynb #lrfind
+_FEW_PASSES = 10 # with more passes over the data, a falling loss may be learning by heart
+
+@dataclass(eq=False, repr=False)
+class LRFind(Advised):
+    "What the sweeps saw, and what follows: `suggestion` between `low` and `high`, or None, and the `reason`"
+    lrs: np.ndarray # learning rate of each update, that of the fastest param group [n]
+    losses: np.ndarray # its loss [sweeps, n], NaN after a sweep's end
+    smooth: np.ndarray # the moving average of the losses [sweeps, n]
+    ends: list[str] # how each sweep ended: 'climbed' to the top, 'diverged' or 'not finite'
+    passes: float # how often a whole ladder goes through the training data
+
+    @cached_property
+    def rules(self) -> dict[str, np.ndarray]: # {rule: its rate for each sweep [sweeps]}; NaN for none
+        "What each rule reads from each sweep"
+        sweeps = range(len(self.ends))
+        return {name: np.array([self._read(rule, k) for k in sweeps]) for name, rule in RULES.items()}
+
+    def _read(self, rule, sweep):
+        curve = self.smooth[sweep][np.isfinite(self.smooth[sweep])]
+        if len(curve) <= 2: return np.nan
+        return rule(self.lrs[:len(curve)], curve, self.ends[sweep] != 'climbed')
+
+    @cached_property
+    def advice(self) -> Advice: # type: ignore[override]
+        "The rules' agreement, or the reason why these sweeps should not be read"
+        why = refusal(self.losses, self.smooth, np.array(self.ends) != 'climbed')
+        if why: return no_advice(why)
+        advice = agree(self.rules)
+        if self.passes <= _FEW_PASSES: return advice
+        caution = f"small data, seen {self.passes:.0f} times: a rate that overfits looks good"
+        return advice._replace(reason=f"{advice.reason}; {caution}")
+
+    @property
+    def band(self) -> np.ndarray: # [3, n]: infinite where most sweeps, or any, have ended
+        "The median curve, and the lowest and highest of the sweeps' smoothed losses"
+        alive = np.where(np.isfinite(self.smooth), self.smooth, np.inf)
+        return np.array([np.quantile(alive, .5, axis=0, method='higher'), alive.min(0), alive.max(0)])
+
+    def to_csv(self, path: Any) -> None:
+        "Write a line an update: rate, median and band, then each sweep's loss"
+        names = ['lr', 'median', 'lowest', 'highest', *(f'loss_{k}' for k in range(len(self.losses)))]
+        with open(path, 'w', newline='') as file:
+            csv.writer(file).writerows([names, *np.vstack([self.lrs, self.band, self.losses]).T.tolist()])
+
+    def plot(self, ax: Any = None, title: str | None = None) -> Any:
+        "Draw the median curve in its band, each rule with its spread, and where they agree; returns the axes"
+        from cosine_lr.view.sweep import draw_sweeps
+        value, low, high, reason = self.advice
+        answer = f'{value:.2g}, between {low:.2g} and {high:.2g}' if value else f'no suggestion: {reason}'
+        rates = {f'{rule} ×{FACTORS[rule]:g}': FACTORS[rule]*found for rule, found in self.rules.items()}
+        title = title or f'Range test, {len(self.losses)} sweeps: {answer}'
+        return draw_sweeps(self.lrs, self.band, rates, (value, low, high) if value else None, title, ax)

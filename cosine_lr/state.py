@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
-from .torch_inside import uncompiled
+from .torch_inside import swap_workers, uncompiled
 
 # %% ../nbs/state.ipynb #kind
 PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
@@ -78,7 +78,7 @@ def _boxes(x):
     if isinstance(x, partial): yield dict(func=x.func, args=x.args, keywords=x.keywords)
     if isinstance(x, MethodType): yield dict(self=x.__self__)
     if isinstance(x, torch.jit.ScriptModule): yield dict([*x.named_parameters(), *x.named_buffers()])
-    elif attributes := getattr(x, '__dict__', None): yield attributes
+    elif isinstance(getattr(x, '__dict__', None), dict) and (vars(x) or not isinstance(x, COLLECTIONS)): yield vars(x)
 
 # %% ../nbs/state.ipynb #parts
 def _parts(cell, seen, plain):
@@ -219,7 +219,7 @@ class State:
 
     def capture(self) -> 'State':
         "Note everything as it is now"
-        self._seen = dict(self.apart)
+        self._seen, self._loaders = dict(self.apart), []
         self._kept = [(name, True, partial(redraw, g, drawn(g))) for name, g in streams().items()]
         return self.add(**self.roots)
 
@@ -227,8 +227,13 @@ class State:
         "Note what is below these roots too, but for what has been noted already"
         for cell in self.cells(roots, self._seen):
             draws = cell.data or cell.kind == 'generator'
+            if isinstance(cell.x, DataLoader): self._loaders.append(cell.x)
             self._kept += [(cell.path, draws, put) for put in _keep(cell)]
         return self
+
+    def rest_workers(self) -> None:
+        "Loaders start new workers in their next epoch; those that wait come back when all is put back"
+        for loader in self._loaders: swap_workers(loader, None)
 
     def put_back(
         self,

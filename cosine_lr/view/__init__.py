@@ -8,4 +8,5 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'lint': 'Finding lint_schedule',
     'translate': 'translate overlay',
     'explorer': 'dial explore explore_peaks',
+    'sweep': 'draw_sweeps',
 })

@@ -9,4 +9,5 @@ from .translate import overlay as overlay
 from .explorer import dial as dial
 from .explorer import explore as explore
 from .explorer import explore_peaks as explore_peaks
+from .sweep import draw_sweeps as draw_sweeps
 __all__: list[str]
