@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['record', 'pin_layouts', 'compile_pinned', 'compile_unchecked', 'trusting', 'many_variants', 'bare_step', 'uncompiled',
-           'swap_workers', 'has_hooks', 'BareScheduler', 'warm_up']
+           'swap_workers', 'draw_worker_seed', 'has_hooks', 'BareScheduler', 'warm_up']
 
 # %% ../nbs/torch_inside.ipynb #imports
 from collections.abc import Callable, Iterator, Sequence
@@ -116,6 +116,10 @@ def swap_workers(
     waiting = getattr(loader, '_iterator', None)
     if hasattr(loader, '_iterator'): loader._iterator = workers
     return waiting
+
+def draw_worker_seed(generator: torch.Generator) -> None:
+    "Draw from a loader's generator what a `DataLoader` draws when an epoch begins, before its sampler does"
+    torch.empty((), dtype=torch.int64).random_(generator=generator)
 
 def has_hooks(x: torch.Tensor | torch.nn.Module) -> bool:
     "Whether functions of the user's are called when a tensor gets its gradient, or when a module runs"

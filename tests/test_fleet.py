@@ -13,6 +13,8 @@ from torch import nn
 from cosine_lr import (DataLoaders, Learner, RecorderCB, ScheduleCB, constant, cosine, digits_dls, join, linear, run_fleet,
                        tensor_loader)
 from cosine_lr.lab import Runs, fleet, tracing
+from cosine_lr import torch_inside
+from cosine_lr.torch_inside import many_variants
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +51,7 @@ def test_a_compiled_step_is_one_graph_and_is_compiled_once():
 def test_many_shapes_may_be_compiled():
     limit = torch._dynamo.config.cache_size_limit
     step = torch.compile(lambda x: x.sin(), backend='eager', dynamic=False, fullgraph=True)
-    with fleet._many_variants():
+    with many_variants():
         for n in range(2, 20): step(torch.zeros(n))
     assert torch._dynamo.config.cache_size_limit == limit
 
@@ -83,7 +85,7 @@ def test_a_compiled_step_transposes_no_numbers(monkeypatch):
         torch._dynamo.reset()
         with torch._inductor.utils.fresh_cache(): return ''.join(torch._inductor.utils.run_and_get_code(lambda: train(lr=[.1*cosine(), .1*constant()], bs=77, compile=True))[1])  # batches of one size, larger than a layer is wide
     assert 'transpose_mxn' not in written()
-    monkeypatch.setattr(tracing, '_pin', lambda graph: None)
+    monkeypatch.setattr(torch_inside, 'pin_layouts', lambda graph: None)
     assert 'transpose_mxn' in written()  # which is what it would do by itself
 
 
@@ -157,13 +159,13 @@ def test_rivals_in_blocks_of_any_size_train_the_same(monkeypatch, sizes):
 
 def test_linear_layers_lay_rows_side_by_side_and_compiled_blocks_fit_a_cache(monkeypatch):
     class Planned(Exception): pass
-    def stop(plan, todo, quiet): raise Planned(plan.model, [len(members) for members in todo])
+    def stop(task, todo, quiet): raise Planned(task.model, [len(members) for members in todo])
     monkeypatch.setattr(fleet, '_train_all', stop)
     sizes = {}
     for compile in (False, True):
         with pytest.raises(Planned) as planned: train(lr={str(k): k*cosine() for k in range(1, 9)}, seeds=64, compile=compile)
         model, sizes[compile] = planned.value.args
-        assert type(model[0]) is type(model[2]) is fleet._Linear
+        assert model[0].forward.__func__ is model[2].forward.__func__ is fleet._linear
     assert sizes == {False: [512], True: [128]*4}
 
 
@@ -182,12 +184,12 @@ def test_a_layer_with_a_forward_of_its_own_keeps_it():
 
 def traced_and_plain(monkeypatch, make_model, *args, often=1, **kwargs):
     "A fleet that is traced where a size of batch comes so often, the same as it is, and the shapes that were recorded"
-    recorded, make_fx = [], tracing.make_fx
-    def watched(step, **options):
-        record = make_fx(step, **options)
-        return lambda *args: recorded.append(tuple(args[-1].shape)) or record(*args)
+    recorded, record = [], tracing.record
+    def watched(step, args):
+        recorded.append(tuple(args[-1].shape))
+        return record(step, args)
     with monkeypatch.context() as patch:
-        patch.setattr(tracing, 'make_fx', watched)
+        patch.setattr(tracing, 'record', watched)
         patch.setattr(fleet, '_OFTEN', often)
         traced = train(make_model, *args, **kwargs)
         patch.setattr(fleet, 'traced', lambda step, often: step)
@@ -354,7 +356,7 @@ def test_runs_are_found_by_name_schedule_or_word():
 # --- wrong calls ---
 
 @pytest.mark.parametrize('wrong, says', [
-    (dict(lr=.1), 'lr must hold schedules'), (dict(lr=[]), 'lr must hold at least one'), (dict(seeds=0), 'seeds must be'), (dict(seeds=[1, 1]), 'seeds must be'),
+    (dict(lr=.1), 'lr must be a schedule'), (dict(lr=cosine), r'cosine\(\) perhaps'), (dict(lr=[]), 'lr must hold at least one'), (dict(seeds=0), 'seeds must be'), (dict(seeds=[1, 1]), 'seeds must be'),
     (dict(seeds=2.), 'seeds must be'), (dict(seeds=[-1]), 'seeds must be'), (dict(epochs=0), 'epochs must be'), (dict(epochs=1.5), 'epochs must be'),
     (dict(max_bytes=0), 'max_bytes must be'), (dict(momentun=.9), 'no field to schedule'), (dict(loss_func=lambda p, y: p), 'loss_func must return a 0-d tensor'),
 ])
@@ -377,10 +379,10 @@ def test_the_progress_bar_counts_every_step_of_every_run(capsys):
 def out_of_memory_above(size, sizes, monkeypatch):
     "Let blocks of more than `size` members fail in the middle of training, as a full accelerator would"
     validate = fleet._validate
-    def failing(model, loss_func, batches, state):
+    def failing(model, loss_func, batches, state, most):
         sizes.append(len(next(iter(state.values()))))
         if sizes[-1] > size: raise torch.cuda.OutOfMemoryError('simulated')
-        return validate(model, loss_func, batches, state)
+        return validate(model, loss_func, batches, state, most)
     monkeypatch.setattr(fleet, '_validate', failing)
 
 
@@ -402,7 +404,8 @@ PEAK = '''
 import re, torch
 from pathlib import Path
 from torch import nn
-from cosine_lr import cosine, digits_dls, fleet, run_fleet
+from cosine_lr import cosine, digits_dls, run_fleet
+from cosine_lr.lab import fleet
 kinds = dict(mlp=lambda: nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10)),
              conv=lambda: nn.Sequential(nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10)))
 def mb(): return int(re.search(r'VmHWM:\\s+(\\d+) kB', Path('/proc/self/status').read_text())[1]) / 1e3
@@ -460,7 +463,7 @@ class HalfUsed(nn.Linear):
 
 
 @pytest.mark.parametrize('wrong, words', [
-    (dict(lr=[cosine(), cosine()]), 'name of its own'), (dict(lr={1: cosine(), '1': linear()}), 'name of its own'), (dict(max_bytes='1G'), 'max_bytes must be a finite number above 0'), (dict(max_bytes=float('inf')), 'max_bytes must be a finite number above 0'),
+    (dict(lr=[cosine(), cosine()]), 'name of its own'), (dict(lr={1: cosine(), '1': linear()}), 'name of its own'), (dict(max_bytes='1G'), 'max_bytes must be a finite number, above 0'), (dict(max_bytes=float('inf')), 'max_bytes must be a finite number, above 0'),
     (dict(make_model=HalfUsed), "'spare.weight' takes no part"), (dict(loss_func=lambda preds, y: 1.), 'loss_func must return a 0-d tensor, got 1.0')])
 def test_wrong_calls_say_what_is_wrong(wrong, words):
     with pytest.raises(ValueError, match=words): train(**wrong)

@@ -8,76 +8,98 @@ __all__ = ['run_fleet']
 # %% ../../nbs/08_fleet.ipynb #imports
 import copy
 import math
-import numbers
 import os
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from types import MethodType
+from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.func import functional_call, grad_and_value, vmap
 from torch.utils.data import DataLoader, TensorDataset, default_collate, default_convert
+from ..check import flag, function, number, refuse, whole
 from .runs import Runs
 from ..plan import position
 from .stacked import member_columns, stack_models, stacked_optimizer
 from .tracing import compiled, traceable, traced
+from ..torch_inside import draw_worker_seed, many_variants, warm_up
 
 # %% ../../nbs/08_fleet.ipynb #gradients
 def _cross_entropy(scores, targ):
     "`F.cross_entropy`, with the rows side by side in memory: fast for a few classes and many rows"
     return -scores.t().log_softmax(0).gather(0, targ.long().unsqueeze(0)).mean()
 
-class _Linear(torch.nn.Linear):
-    "A linear layer, with the rows side by side in memory where there are at least as many as outputs"
-    def forward(self, x):
-        if x.ndim != 2 or len(x) < self.out_features: return super().forward(x)
-        y = (self.weight @ x.mT).mT
-        return y if self.bias is None else y + self.bias
-    def _get_name(self): return 'Linear'
+def _linear(layer, x):
+    "What a linear layer computes, with the rows side by side where there are at least as many as outputs"
+    if x.ndim != 2 or len(x) < layer.out_features: return F.linear(x, layer.weight, layer.bias)
+    y = (layer.weight @ x.mT).mT
+    return y if layer.bias is None else y + layer.bias
 
-def _skeleton(model):
-    "`model`, for calls with the members' tensors in place of its own: its linear layers lay rows side by side"
-    for m in model.modules():
-        if type(m) is torch.nn.Linear: m.__class__ = _Linear
+def _rows_side_by_side(model):
+    "`model`, whose linear layers compute by `_linear`; a layer with a `forward` of its own keeps it"
+    for layer in model.modules():
+        if type(layer) is torch.nn.Linear and 'forward' not in vars(layer):
+            layer.forward = MethodType(_linear, layer)
     return model
 
-def _is_classes(preds, targ): return not targ.is_floating_point() and preds.ndim == targ.ndim + 1 and preds.shape[1] > 1
+def _is_classes(preds, targ):
+    "Whether predictions are a score for each class, and the target is one of them"
+    return not targ.is_floating_point() and preds.ndim == targ.ndim + 1 and preds.shape[1] > 1
 
 def _loss(loss_func, preds, ys):
+    "The loss of a batch, a 0-d tensor"
     plain = loss_func is F.cross_entropy and preds.ndim == 2 and _is_classes(preds, ys[0])
-    loss = (_cross_entropy if plain else loss_func)(preds, *ys)
-    if not isinstance(loss, torch.Tensor) or loss.ndim: raise ValueError(f"loss_func must return a 0-d tensor, got {f'shape {tuple(loss.shape)}' if isinstance(loss, torch.Tensor) else repr(loss)}")
-    return loss
+    loss = _cross_entropy(preds, ys[0]) if plain else loss_func(preds, *ys)
+    if isinstance(loss, torch.Tensor) and not loss.ndim: return loss
+    got = f'shape {tuple(loss.shape)}' if isinstance(loss, torch.Tensor) else repr(loss)
+    raise ValueError(f"loss_func must return a 0-d tensor, got {got}")
 
-def _gradients(model, loss_func, params, others, x, ys, functional=False):
-    "Gradients of every member's own loss, and the losses [members]: those of a sum whose terms share no parameter; `x` and `ys` have a batch for each group of rivals, [groups, bs, …]"
+# %% ../../nbs/08_fleet.ipynb #losses
+def _by_group(tensors, groups):
+    "Tensors of all members [members, …] as [groups, rivals, …]"
+    return {name: t.unflatten(0, (groups, -1)) for name, t in tensors.items()}
+
+def _losses(model, loss_func, tensors, rows, params, others): # a batch of rows for each group [groups, bs]
+    "Each member's loss [members], and its buffers after the forward pass"
+    x, *ys = [t.index_select(0, rows.flatten()).unflatten(0, rows.shape) for t in tensors]
+
+    def one(params, others, x, *ys):
+        state = {**params, **others}
+        loss = _loss(loss_func, functional_call(model, state, (x,)), ys)
+        return loss, {name: state[name].detach() for name in others} # changed in place, or replaced
+
+    params, others = _by_group(params, len(rows)), _by_group(others, len(rows))
+    rivals = next(iter(params.values())).shape[1]
+    targs = [y.unsqueeze(1).expand(-1, rivals, *y.shape[1:]) for y in ys] # not every loss can do with fewer
+    of_group = vmap(one, in_dims=(0, 0, None, *[0]*len(ys)), randomness='different')
+    losses, others = vmap(of_group, randomness='different')(params, others, x, *targs)
+    return losses.flatten(), {name: t.flatten(0, 1) for name, t in others.items()}
+
+# %% ../../nbs/08_fleet.ipynb #sum
+def _gradients(losses_of, params, others): # `losses_of(params, others)` gives losses [members] and buffers
+    "Gradients of every member's own loss, by those of the sum; the losses; the buffers"
+    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+    losses, new = losses_of(leaves, others)
+    grads = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
+    return dict(zip(leaves, grads)), losses.detach(), new
+
+def _functional_gradients(losses_of, params, others):
+    "As `_gradients`, for `torch.compile`"
     def total(params, others):
-        def one(p, o, x, *ys):
-            state = {**p, **o}
-            loss = _loss(loss_func, functional_call(model, state, (x,)), ys)
-            return loss, {name: state[name].detach() for name in o} # a buffer is changed in place, or another takes its place
-        rivals = vmap(one, in_dims=(0, 0, None, *[0]*len(ys)), randomness='different')
-        params, others = ({name: t.unflatten(0, (len(x), -1)) for name, t in ts.items()} for ts in (params, others))
-        n = next(iter(params.values())).shape[1]
-        targs = [y.unsqueeze(1).expand(-1, n, *[-1]*(y.ndim-1)) for y in ys] # one for each rival: not every loss of torch may be given fewer
-        losses, others = vmap(rivals, randomness='different')(params, others, x.clone() if functional else x, *targs) # a layer may work in place, on what is made in here
-        losses, others = losses.flatten(), {name: t.flatten(0, 1) for name, t in others.items()}
-        return losses.sum(), (losses.detach(), others)
-    if functional: # what torch.compile can look through
-        grads, (_, (losses, new)) = grad_and_value(total, has_aux=True)(params, others)
-    else: # faster where nothing is compiled
-        leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
-        loss, (losses, new) = total(leaves, others)
-        grads = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)))
-    for name, value in others.items(): value.copy_(new[name])
-    return grads, losses
+        losses, new = losses_of(params, others)
+        return losses.sum(), (losses.detach(), new)
+    grads, (_, (losses, new)) = grad_and_value(total, has_aux=True)(params, others)
+    return grads, losses, new
 
 # %% ../../nbs/08_fleet.ipynb #orders
 class _Orders:
     "The orders in which a loader would visit its rows, had it each of some seeds"
     def __init__(self, loader, seeds):
-        self.generator, self.sampler = loader.generator, loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+        self.generator = loader.generator
+        self.sampler = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
         self.states = [torch.Generator().manual_seed(seed).get_state() for seed in seeds]
 
     def epoch(self):
@@ -87,22 +109,18 @@ class _Orders:
             for i, state in enumerate(self.states):
                 self.generator.set_state(state)
                 batches = iter(self.sampler)
-                torch.empty((), dtype=torch.int64).random_(generator=self.generator) # a DataLoader draws a seed for its workers
+                draw_worker_seed(self.generator)
                 orders.append([torch.as_tensor(rows) for rows in batches])
                 self.states[i] = self.generator.get_state()
         finally: self.generator.set_state(own)
-        return torch.stack([torch.cat(rows) for rows in orders]).split([len(rows) for rows in orders[0]], 1)
+        sizes = [len(rows) for rows in orders[0]]
+        return torch.stack([torch.cat(rows) for rows in orders]).split(sizes, 1)
 
-def _tensors(loader):
-    "The tensors behind a loader, once it is sure that a fleet gets its batches from them"
-    if not isinstance(loader, DataLoader) or type(loader.dataset) is not TensorDataset: raise ValueError(f"dls.train must be a DataLoader over a TensorDataset, such as tensor_loader gives, got {type(loader).__name__}{f' over {type(loader.dataset).__name__}' if hasattr(loader, 'dataset') else ''}")
-    if loader.collate_fn not in (default_convert, default_collate): raise ValueError("dls.train must not have a collate_fn of its own: a fleet takes rows straight from the tensors")
-    if loader.generator is None: raise ValueError("dls.train must have a generator, for the seed to set its order")
-    if not len(loader): raise ValueError("dls.train must have at least one batch, it is empty")
-    first, again = (_Orders(loader, [0]).epoch() for _ in range(2))
-    if not all(map(torch.equal, first, again)): raise ValueError("dls.train must take its order from its generator, and gives another one for the same seed")
-    if not _gives_rows(loader, first[0][0]): raise ValueError(f"dls.train must give rows of its tensors as they are, and {type(loader).__name__} changes them: a fleet takes rows straight from the tensors")
-    return loader.dataset.tensors
+# %% ../../nbs/08_fleet.ipynb #check-data
+def _same_numbers(got, t): # one of a batch's parts, and the rows of a tensor
+    "Whether both are the same tensor, NaN included"
+    if not isinstance(got, torch.Tensor) or got.dtype != t.dtype: return False
+    return torch.equal(got.to(t.device).nan_to_num(), t.nan_to_num())
 
 def _gives_rows(loader, rows): # of the first batch for the seed 0
     "Whether the first batch of a loader with an `__iter__` of its own is what stands in its tensors"
@@ -111,129 +129,231 @@ def _gives_rows(loader, rows): # of the first batch for the seed 0
     loader.generator.manual_seed(0)
     try: batch = next(iter(loader))
     finally: loader.generator.set_state(own)
-    same = lambda got, t: isinstance(got, torch.Tensor) and got.dtype == t.dtype and torch.equal(got.to(t.device).nan_to_num(), t[rows].nan_to_num())
-    return len(batch) == len(tensors) and all(map(same, batch, tensors))
+    return len(batch) == len(tensors) and all(_same_numbers(got, t[rows]) for got, t in zip(batch, tensors))
+
+def _check_train(loader):
+    "Refuse a loader whose batches a fleet cannot take from the tensors behind it"
+    if not isinstance(loader, DataLoader) or type(loader.dataset) is not TensorDataset:
+        over = f" over {type(loader.dataset).__name__}" if hasattr(loader, 'dataset') else ''
+        raise ValueError("dls.train must be a DataLoader over a TensorDataset, such as tensor_loader gives, "
+                         f"got {type(loader).__name__}{over}")
+    if loader.collate_fn not in (default_convert, default_collate):
+        raise ValueError("dls.train must not have a collate_fn of its own: a fleet takes rows straight from "
+                         "the tensors")
+    if loader.generator is None:
+        raise ValueError("dls.train must have a generator, for the seed to set its order, such as "
+                         "tensor_loader(x, y, seed=0) has, or a DataLoader with generator=torch.Generator()")
+    if not len(loader): raise ValueError("dls.train must have at least one batch, it is empty")
+    first, again = (_Orders(loader, [0]).epoch() for _ in range(2))
+    if not all(map(torch.equal, first, again)):
+        raise ValueError("dls.train must take its order from its generator, and gives another one for the "
+                         "same seed")
+    if not _gives_rows(loader, first[0][0]):
+        raise ValueError(f"dls.train must give rows of its tensors as they are, and {type(loader).__name__} "
+                         "changes them: a fleet takes rows straight from the tensors")
+
+def _check_valid(loader):
+    "A list of the batches, refused where they are not [x, *targets]"
+    if not hasattr(loader, '__iter__'): raise ValueError(f"dls.valid must be a loader, got {loader!r:.60}")
+    batches = list(loader)
+    if not batches: raise ValueError("dls.valid must have at least one batch, it is empty")
+    for batch in batches:
+        if not isinstance(batch, (tuple, list)):
+            raise ValueError(f"dls.valid must give batches [x, *targets], got {type(batch).__name__}")
+    return batches
+
+class _Data:
+    "What a fleet trains on and is validated on, on its device"
+    def __init__(self, dls, device):
+        if not hasattr(dls, 'train'): refuse('dls', dls, 'DataLoaders(train, valid)')
+        _check_train(dls.train)
+        self.loader, self.device = dls.train, device
+        self.tensors = [t.to(device) for t in dls.train.dataset.tensors]
+        self.valid = [[t.to(device) for t in batch] for batch in _check_valid(dls.valid)]
+        self.sizes = [rows.shape[1] for rows in _Orders(dls.train, [0]).epoch()] # rows of an epoch's batches
+
+    def has_rows_to_ignore(self):
+        "Whether a target is below 0, by which cross-entropy is told to leave out a row"
+        return any((y < 0).any() for _, *ys in [self.tensors, *self.valid] for y in ys)
 
 # %% ../../nbs/08_fleet.ipynb #step
-def _stepper(model, loss_func, opt, functional):
+def _stepper(model, loss_func, opt, gradients):
     "A function that trains all members one step"
-    def step(params, others, slots, columns, tensors, rows): # this step's columns [columns, members] and rows [groups, bs]
-        x, *ys = [t.index_select(0, rows.flatten()).unflatten(0, rows.shape) for t in tensors]
-        grads, losses = _gradients(model, loss_func, params, others, x, ys, functional)
+    def step(params, others, slots, columns, tensors, rows): # columns [columns, members], rows [groups, bs]
+        losses_of = partial(_losses, model, loss_func, tensors, rows)
+        grads, losses, new = gradients(losses_of, params, others)
+        for name, value in others.items(): value.copy_(new[name])
         columns = columns + 0*losses # NaN for a member whose loss is not finite
-        for name, p in params.items(): opt.update(p, grads[name], slots[name], *columns.view(*columns.shape, *[1]*(p.ndim-1)))
+        for name, p in params.items():
+            opt.update(p, grads[name], slots[name], *columns.view(*columns.shape, *[1]*(p.ndim-1)))
         return losses # [members]
     return step
 
 def _hits(preds, ys):
     "The share of rows whose highest score is the target's; NaN where there are no scores of classes"
-    if not ys or not isinstance(preds, torch.Tensor) or not _is_classes(preds, ys[0]): return torch.tensor(math.nan)
+    scores = ys and isinstance(preds, torch.Tensor) and _is_classes(preds, ys[0])
+    if not scores: return torch.tensor(math.nan)
     return (preds.argmax(1) == ys[0]).to(preds.dtype).mean()
 
+def _scores(model, loss_func, batch, state):
+    "Loss and accuracy of one member on a batch"
+    x, *ys = batch
+    preds = functional_call(model, state, (x.clone(),)) # a layer may work in place
+    loss = _loss(loss_func, preds, ys)
+    return torch.stack([loss, _hits(preds, ys).to(loss)])
+
 @torch.no_grad()
-def _validate(model, loss_func, batches, state):
-    "Mean loss and accuracy of each member over all rows: [2, members]"
+def _validate(model, loss_func, batches, state, most): # rows that the members may see at once, each its own
+    "Loss and accuracy on each batch: [batches, 2, members]"
     model.eval()
-    def one(state, x, *ys):
-        preds = functional_call(model, state, (x.clone(),)) # a layer may work in place
-        loss = _loss(loss_func, preds, ys)
-        return torch.stack([loss, _hits(preds, ys).to(loss)])
-    total = sum(len(x) * vmap(lambda state: one(state, x, *ys), randomness='different')(state) for x, *ys in batches)
-    return total.mT / sum(len(x) for x, *_ in batches)
+    members, scores = len(next(iter(state.values()))), []
+    for batch in batches:
+        at_once = max(1, most // len(batch[0]))
+        of_members = vmap(partial(_scores, model, loss_func, batch), randomness='different',
+                          chunk_size=at_once if at_once < members else None)
+        scores.append(of_members(state).mT)
+    return torch.stack(scores)
 
 # %% ../../nbs/08_fleet.ipynb #plan
 @contextmanager
 def _blame(model):
     "Let an error inside `model` name the layer it came from"
-    inside = []
-    hooks = [m.register_forward_pre_hook(lambda *_, name=name: inside.append(name)) for name, m in model.named_modules()]
-    hooks += [m.register_forward_hook(lambda *_: (inside.pop(), None)[1]) for m in model.modules()]
+    inside = [] # names of the layers that were entered and not left
+    def entering(name): return lambda *_: inside.append(name)
+    def leaving(*_): inside.pop()
+    hooks = [m.register_forward_pre_hook(entering(name)) for name, m in model.named_modules()]
+    hooks += [m.register_forward_hook(leaving) for m in model.modules()]
     try: yield
     except Exception as e:
         if not inside: raise
-        layer = f"layer {inside[-1]!r}, {model.get_submodule(inside[-1])}," if inside[-1] else model._get_name()
+        name = inside[-1]
+        layer = f"layer {name!r}, {model.get_submodule(name)}," if name else type(model).__name__
         raise ValueError(f"{layer} cannot be trained in a fleet: {e}") from e
     finally:
         for hook in hooks: hook.remove()
 
 def _build(make_model, seed):
     "The model that `torch.manual_seed(seed)` gives"
-    if isinstance(make_model, torch.nn.Module): raise TypeError(f"make_model must be a function that makes a model, got a model, {type(make_model).__name__}: its weights would be those of every seed")
+    if isinstance(make_model, torch.nn.Module):
+        raise TypeError("make_model must be a function that makes a model, got a model, "
+                        f"{type(make_model).__name__}: its weights would be those of every seed")
     torch.manual_seed(seed)
     model = make_model()
-    if torch.initial_seed() != seed: raise ValueError("make_model must not set a seed itself: every run would start from the same weights")
-    if not isinstance(model, torch.nn.Module): raise TypeError(f"make_model must return a torch.nn.Module, got {model!r:.60}")
+    if torch.initial_seed() != seed:
+        raise ValueError("make_model must not set a seed itself: every run would start from the same weights")
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"make_model must return a torch.nn.Module, got {model!r:.60}")
     return model
 
-def _to_change(make_model, seed):
-    "A model that may be changed: a copy, where it has layers that `make_model` did not make"
+def _skeleton(make_model, seed):
+    "A model that may be changed, for calls with the members' tensors in place of its own"
     model, again = _build(make_model, seed), _build(make_model, seed)
-    if model is again: raise ValueError("make_model must make a new model at each call, and gave one twice: its weights would be those of every seed")
-    return model if set(model.modules()).isdisjoint(again.modules()) else copy.deepcopy(model)
+    if model is again:
+        raise ValueError("make_model must make a new model at each call, and gave one twice: its weights "
+                         "would be those of every seed")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError("make_model must make a model with something to train, and all of its parameters "
+                         "are frozen, or it has none")
+    made_anew = set(model.modules()).isdisjoint(again.modules())
+    return model if made_anew else copy.deepcopy(model)
+
+# %% ../../nbs/08_fleet.ipynb #task
+_OFTEN = 200 # steps that save about as much as it takes to trace one
 
 @dataclass
-class _Plan:
+class _Task:
     "What all blocks of a fleet share"
-    make_model: object
-    model: object # a skeleton, whose tensors are replaced by the members'
-    loader: DataLoader
-    tensors: list # behind the loader, on the device
-    valid: list # batches, on the device
-    loss_func: object
+    make_model: Callable
+    model: torch.nn.Module # a skeleton
+    data: _Data
+    loss_func: Callable
     opt: object # the stacked optimizer
     epochs: int
-    sizes: list # rows of each batch of an epoch
-    step: object # what `_stepper` gives, or that compiled or traced
-    compile: bool # whether it is compiled
+    compile: bool
+
+    def __post_init__(self):
+        fixed = traceable(self.model, self.loss_func) # before its layers are changed
+        gradients = _functional_gradients if self.compile else _gradients
+        step = _stepper(_rows_side_by_side(self.model), self.loss_func, self.opt, gradients)
+        if self.compile: step = compiled(step, self.data.device)
+        elif fixed: step = traced(step, self.sizes_that_come_often())
+        self.step = step # trains all members of a block one step
+
+    def sizes_that_come_often(self):
+        "The sizes of training batches for which tracing pays"
+        sizes = self.data.sizes
+        return {n for n in sizes if self.epochs*sizes.count(n) >= _OFTEN}
 
 # %% ../../nbs/08_fleet.ipynb #block
+def _batches_of(which, seeds): # for each member the index of its seed [members]; how many seeds there are
+    "For each group of rivals the seed whose batches it sees; a member alone where seeds come unequally often"
+    rivals = len(which) // seeds
+    side_by_side = np.repeat(np.arange(seeds), rivals)
+    return list(range(seeds)) if np.array_equal(which, side_by_side) else which
+
+def _laid_out_like(others, tensors):
+    "`tensors` in the memory layout of `others`, by name"
+    def copied(t, like):
+        return torch.empty_strided(t.shape, like.stride(), dtype=t.dtype, device=t.device).copy_(t)
+    return {name: copied(t, others[name]) for name, t in tensors.items()}
+
 class _Block:
     "Members, pairs (schedule, seed), that train at once, and all that training them changes"
-    def __init__(self, plan, members):
+    def __init__(self, task, members):
         schedules, seeds = zip(*members)
-        own, device = list(dict.fromkeys(seeds)), plan.tensors[0].device
-        self.plan, self.orders = plan, _Orders(plan.loader, own)
+        own, device = list(dict.fromkeys(seeds)), task.data.device
         which = [own.index(seed) for seed in seeds]
-        every_seed_as_often = which == [i for i in range(len(own)) for _ in range(len(which)//len(own))]
-        self.groups = torch.tensor(range(len(own)) if every_seed_as_often else which, device=device) # the order that each group of rivals trains in
-        params, self.others = stack_models([_build(plan.make_model, seed) for seed in own], torch.tensor(which, device=device), device)
+        self.task, self.orders = task, _Orders(task.data.loader, own)
+        self.groups = torch.tensor(_batches_of(which, len(own)), device=device)
+        models = [_build(task.make_model, seed) for seed in own]
+        params, self.others = stack_models(models, torch.tensor(which, device=device), device)
         grads = self.trial(params)
-        like = lambda g, p: torch.empty_strided(p.shape, g.stride(), dtype=p.dtype, device=device).copy_(p)
-        self.params = params if plan.compile else {name: like(grads[name], p) for name, p in params.items()} # in the memory layout of their gradients
-        self.slots = {name: [torch.zeros_like(p) for _ in range(plan.opt.slots)] for name, p in self.params.items()}
-        self.columns = member_columns(plan.opt, schedules, next(iter(params.values())))
+        self.params = params if task.compile else _laid_out_like(grads, params)
+        slots = range(task.opt.slots)
+        self.slots = {name: [torch.zeros_like(p) for _ in slots] for name, p in self.params.items()}
+        self.columns = member_columns(task.opt, schedules, next(iter(params.values())))
 
     def trial(self, params):
         "Gradients for the first rows of the data; changes nothing"
-        x, *ys = [t[:max(self.plan.sizes)].repeat(len(self.groups), *[1]*t.ndim) for t in self.plan.tensors] # copies: a layer may work in place
-        others = {name: t.clone() for name, t in self.others.items()}
-        with _blame(self.plan.model.train()): grads = _gradients(self.plan.model, self.plan.loss_func, params, others, x, ys)[0]
+        data, others = self.task.data, {name: t.clone() for name, t in self.others.items()}
+        rows = torch.arange(max(data.sizes), device=data.device).expand(len(self.groups), -1)
+        losses_of = partial(_losses, self.task.model, self.task.loss_func, data.tensors, rows)
+        with _blame(self.task.model.train()): grads = _gradients(losses_of, params, others)[0]
         unused = [name for name, g in grads.items() if g is None]
-        if unused: raise ValueError(f"make_model must make a model whose loss depends on all it trains, and {unused[0]!r} takes no part: freeze it with requires_grad_(False)")
+        if unused:
+            raise ValueError("make_model must make a model whose loss depends on all it trains, and "
+                             f"{unused[0]!r} takes no part: freeze it with requires_grad_(False)")
         return grads
 
 # %% ../../nbs/08_fleet.ipynb #train
-def _train(block, bar):
+def _train_block(block, bar):
     "Training losses [steps, members], then validation losses and accuracies [epochs, members]"
-    plan, losses, scores = block.plan, [], []
-    for _ in range(plan.epochs):
-        plan.model.train()
+    task, data, losses, scores = block.task, block.task.data, [], []
+    members = block.columns.shape[-1]
+    for _ in range(task.epochs):
+        task.model.train()
         for rows in block.orders.epoch():
-            rows = rows.to(block.groups.device).index_select(0, block.groups)
-            losses.append(plan.step(block.params, block.others, block.slots, block.columns[len(losses)], plan.tensors, rows))
-            bar.update(block.columns.shape[-1])
-        scores.append(_validate(plan.model, plan.loss_func, plan.valid, {**block.params, **block.others}))
-    return [t.cpu().double().numpy() for t in (torch.stack(losses), *torch.stack(scores, 1))]
+            rows = rows.to(data.device).index_select(0, block.groups)
+            columns = block.columns[len(losses)]
+            losses.append(task.step(block.params, block.others, block.slots, columns, data.tensors, rows))
+            bar.update(members)
+        state = {**block.params, **block.others}
+        scores.append(_validate(task.model, task.loss_func, data.valid, state, members*max(data.sizes)))
+    losses, scores = (torch.stack(ts).cpu().double().numpy() for ts in (losses, scores))
+    rows = [len(x) for x, *_ in data.valid]
+    with np.errstate(all='ignore'): means = np.average(scores, axis=1, weights=rows) # [epochs, 2, members]
+    return losses, *means.swapaxes(0, 1)
 
 # %% ../../nbs/08_fleet.ipynb #memory
 def _member_bytes(model, x, slots):
-    "Roughly what one member needs: weights, gradients, optimizer state and update, and twice what backward keeps of a batch `x`"
-    saved = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.nbytes) or t, lambda t: t), _blame(model.train()): model(x.clone())
+    "Roughly what a member needs: weights, gradients, optimizer, twice what backward keeps of a batch `x`"
+    kept = []
+    def keep(t):
+        kept.append(t.nbytes)
+        return t
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t), _blame(model.train()): model(x.clone())
     weights = sum(t.nbytes for t in [*model.parameters(), *model.buffers()])
-    return (5 + slots)*weights + 2*(sum(saved) + x.nbytes)
-
-_CACHE = 2**25 # bytes that a processor keeps at hand, about
+    return (5 + slots)*weights + 2*(sum(kept) + x.nbytes)
 
 def _free_bytes(device):
     "Half of the memory that is free on `device` now"
@@ -241,24 +361,40 @@ def _free_bytes(device):
     try: return os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2
     except (AttributeError, ValueError, OSError): return 2**31 # Windows, macOS
 
+def _keep_freed_memory():
+    "Have glibc keep the memory that a step frees for the next one, in place of returning it to the system"
+    largest = torch.empty(2**25 - 2**16, dtype=torch.uint8)
+    del largest # from now on, it keeps blocks that are no larger
+
+_CACHE = 2**25 # bytes that a processor keeps at hand, about
+
+def _members_at_once(task, max_bytes):
+    "How many members fit into a block"
+    data = task.data
+    room = _free_bytes(data.device) if max_bytes is None else max_bytes
+    if task.compile and data.device.type == 'cpu': room = min(room, _CACHE)
+    return int(room // _member_bytes(task.model, data.tensors[0][:max(data.sizes)], task.opt.slots))
+
 def _parts(schedules, seeds, at_once):
-    "Blocks of at most `at_once` pairs (schedule, seed); rivals with one seed stay together, and blocks are equally large, where they can"
+    "Blocks of at most `at_once` pairs (schedule, seed): rivals together, blocks equally large, if they can"
     pairs = [(k, seed) for seed in seeds for k in range(schedules)]
     unit = schedules if at_once >= schedules else 1
     most = max(1, min(at_once, len(pairs)) // unit)
-    size = unit * next((n for n in range(most, most//2, -1) if len(pairs) % (n*unit) == 0), most)
+    equally_large = [n for n in range(most, most//2, -1) if len(pairs) % (n*unit) == 0]
+    size = unit * max(equally_large, default=most)
     return [pairs[i:i+size] for i in range(0, len(pairs), size)]
 
-def _train_all(plan, todo, quiet):
+# %% ../../nbs/08_fleet.ipynb #train-all
+def _train_all(task, todo, quiet): # blocks of members to train
     "Train block after block under one progress bar: pairs (members, their arrays)"
     from tqdm.auto import tqdm
-    torch.empty(2**25 - 2**16, dtype=torch.uint8) # freed at once: from then on, glibc keeps freed memory for the next step
-    done, total = [], sum(map(len, todo)) * plan.epochs * len(plan.sizes)
+    _keep_freed_memory()
+    done, total = [], sum(map(len, todo)) * task.epochs * len(task.data.sizes)
     with tqdm(total=total, unit='step', unit_scale=True, disable=quiet) as bar:
         while todo:
             members, *todo = todo
             before = bar.n
-            try: done.append((members, _train(_Block(plan, members), bar)))
+            try: done.append((members, _train_block(_Block(task, members), bar)))
             except torch.cuda.OutOfMemoryError:
                 half = len(members) // 2
                 if not half: raise
@@ -266,87 +402,79 @@ def _train_all(plan, todo, quiet):
     return done
 
 # %% ../../nbs/08_fleet.ipynb #collect
-def _collect(plan, rates, scheds, seeds, blocks):
+def _collect(task, rates, scheds, seeds, blocks):
     "`Runs` from pairs (members, their arrays)"
-    shape, sizes = (len(scheds), len(seeds)), plan.sizes
-    losses, valid, accuracy = np.empty((*shape, len(rates))), *np.empty((2, *shape, plan.epochs))
-    for members, arrays in blocks:
-        at = tuple(np.array([(k, seeds.index(seed)) for k, seed in members]).T)
-        for whole, part in zip((losses, valid, accuracy), arrays): whole[at] = part.T
-    with np.errstate(all='ignore'): train = losses.reshape(*shape, plan.epochs, -1) @ sizes / sum(sizes)
+    shape, sizes = (len(scheds), len(seeds)), task.data.sizes
+    losses, (valid, accuracy) = np.empty((*shape, len(rates))), np.empty((2, *shape, task.epochs))
+    for members, parts in blocks:
+        schedule, seed = np.array([(k, seeds.index(seed)) for k, seed in members]).T
+        for values, part in zip((losses, valid, accuracy), parts): values[schedule, seed] = part.T
+    with np.errstate(all='ignore'): train = losses.reshape(*shape, task.epochs, -1) @ sizes / sum(sizes)
     lost = np.maximum.accumulate(~np.isfinite(train + valid), axis=2)
-    ends = rates[len(sizes)-1::len(sizes)]
-    values = dict(train_loss=train, valid_loss=valid, accuracy=accuracy, lr=np.broadcast_to(ends.T[:, None], lost.shape))
-    values = {name: np.where(lost, np.nan, v) for name, v in values.items() if name != 'accuracy' or not np.isnan(accuracy).all()}
+    at_ends = rates[len(sizes)-1::len(sizes)]
+    values = dict(train_loss=train, valid_loss=valid, accuracy=accuracy)
+    values['lr'] = np.broadcast_to(at_ends.T[:, None], lost.shape)
+    if np.isnan(accuracy).all(): del values['accuracy']
+    values = {name: np.where(lost, np.nan, v) for name, v in values.items()}
     return Runs({name: repr(s) for name, s in scheds.items()}, seeds, values, losses)
 
 # %% ../../nbs/08_fleet.ipynb #plan-fleet
 def _named(lr):
     "Schedules by name; those of a list are called by their text"
-    named = list(lr.items()) if isinstance(lr, dict) else [(repr(s), s) for s in (lr if isinstance(lr, (list, tuple)) else [lr])]
-    for name, sched in named:
-        if not callable(sched): raise ValueError(f"lr must hold schedules, functions of pos, got {sched!r}; a fixed value is constant(…)")
+    if isinstance(lr, Mapping): named = list(lr.items())
+    else: named = [(repr(s), s) for s in (lr if isinstance(lr, (list, tuple)) else [lr])]
     if not named: raise ValueError("lr must hold at least one schedule")
+    for _, sched in named:
+        function('lr', sched, 'a schedule, a list of them or {name: schedule}; constant(…) for a fixed rate')
     scheds = {str(name): sched for name, sched in named}
-    if len(scheds) < len(named): raise ValueError(f"lr must hold each schedule under a name of its own, got {[str(name) for name, _ in named]}")
+    if len(scheds) < len(named):
+        names = [str(name) for name, _ in named]
+        raise ValueError(f"lr must hold each schedule under a name of its own, got {names}")
     return scheds
-
-def _many_variants():
-    "While it lasts, torch may keep more than 8 compiled variants of a function: each size of a block and of a batch needs one"
-    from torch._dynamo import config
-    return config.patch(cache_size_limit=256)
-
-def _whole(x): return isinstance(x, numbers.Integral) and not isinstance(x, bool)
 
 def _seeds(seeds):
     "A list of seeds, from a count or a list"
-    given, seeds = seeds, list(range(seeds)) if _whole(seeds) else seeds
-    fine = isinstance(seeds, (list, tuple, range, np.ndarray)) and len(seeds) and all(_whole(s) and s >= 0 for s in seeds)
-    if not fine or len(set(seeds)) < len(seeds): raise ValueError(f"seeds must be a count, or a list of different whole numbers, at least one, got seeds={given!r}")
-    return [int(seed) for seed in seeds]
+    if not isinstance(seeds, (list, tuple, range, np.ndarray)):
+        return list(range(whole('seeds', seeds, least=1)))
+    each = [whole('seeds', seed, least=0, most=2**63 - 1) for seed in seeds]
+    if not each or len(set(each)) < len(each):
+        refuse('seeds', seeds, 'a count, or a list of different whole numbers')
+    return each
 
-_OFTEN = 200 # steps that save about as much as it takes to trace one
-
-def _plan(make_model, dls, scheds, seed, epochs, loss_func, opt_func, device, compile, end, hyper):
-    "The plan of a fleet, and its learning rates [steps, schedules]"
-    tensors, sizes = [t.to(device) for t in _tensors(dls.train)], [rows.shape[1] for rows in _Orders(dls.train, [0]).epoch()]
-    if not hasattr(dls.valid, '__iter__'): raise ValueError(f"dls.valid must be a loader, got {dls.valid!r:.60}")
-    batches = list(dls.valid)
-    if odd := [b for b in batches if not isinstance(b, (tuple, list))]: raise ValueError(f"dls.valid must give batches [x, *targets], got {type(odd[0]).__name__}")
-    valid = [part for batch in batches for part in zip(*(t.to(device).split(max(sizes)) for t in batch))] # no larger than in training
-    if not valid: raise ValueError("dls.valid must have at least one batch, it is empty")
-    if loss_func is F.cross_entropy and any((y < 0).any() for _, *ys in [tensors, *valid] for y in ys): loss_func = partial(F.cross_entropy) # rows to ignore: the plain one, not ours
-    model, total = _to_change(make_model, seed).to(device), epochs*len(sizes)
-    if not any(p.requires_grad for p in model.parameters()): raise ValueError("make_model must make a model with something to train, and all of its parameters are frozen, or it has none")
-    opt, rates = stacked_optimizer(opt_func, model, scheds, hyper, position(np.arange(total), total, end))
-    fixed, step = traceable(model, loss_func), _stepper(_skeleton(model), loss_func, opt, functional=bool(compile))
-    if compile: step = compiled(step, device)
-    elif fixed: step = traced(step, {n for n in sizes if epochs*sizes.count(n) >= _OFTEN})
-    return _Plan(make_model, model, dls.train, tensors, valid, loss_func, opt, epochs, sizes, step, bool(compile)), rates
+def _device(device):
+    "A `torch.device`"
+    try: return torch.device(device)
+    except (RuntimeError, TypeError): refuse('device', device, "a device of torch, such as 'cpu' or 'cuda'")
 
 # %% ../../nbs/08_fleet.ipynb #run-fleet
 def run_fleet(
-    make_model, # () -> `nn.Module`, called after `torch.manual_seed(seed)`; must not set a seed itself
-    dls, # `train`: a shuffling `DataLoader` over a `TensorDataset`, such as `digits_dls` has; `valid`: any loader, scored in parts no larger than a training batch: a mean over its rows
-    lr, # a schedule, a list of them (each is called by its repr), or a dictionary {name: schedule}
-    seeds=32, # how many, from 0; or a list of seeds
-    epochs=1,
-    loss_func=F.cross_entropy, # (preds, *targets) -> 0-d tensor
-    opt_func=torch.optim.SGD, # (parameters, lr=…) -> SGD, Adam or AdamW, as for a `Learner`
-    device='cpu', # where to train
-    compile=False, # let `torch.compile` fuse the step: slow to start, then faster
-    max_bytes=None, # memory that may be used; half of what is free, if None. A larger fleet trains in parts
-    end='open', # where the last step stands, see `position`
-    quiet=False, # no progress bar
-    **hyper, # schedules or numbers for other fields of the optimizer, e.g. momentum=cosine(.95, .85)
-): # `Runs`
-    "Train every schedule with every seed, all at once; a run equals a `Learner`'s with the same seed, batches and schedule, but for rounding"
-    scheds, seeds, device = _named(lr), _seeds(seeds), torch.device(device)
-    if not _whole(epochs) or epochs < 1: raise ValueError(f"epochs must be a whole number, at least 1, got {epochs=}")
-    if max_bytes is not None and not (isinstance(max_bytes, numbers.Real) and 0 < max_bytes < math.inf): raise ValueError(f"max_bytes must be a finite number above 0, or None, got {max_bytes=}")
-    with torch.random.fork_rng(devices=[device] if device.type == 'cuda' else []), _many_variants() if compile else nullcontext():
-        plan, rates = _plan(make_model, dls, scheds, seeds[0], epochs, loss_func, opt_func, device, compile, end, hyper)
-        each = _member_bytes(plan.model, plan.tensors[0][:max(plan.sizes)], plan.opt.slots)
-        room = min(max_bytes or _free_bytes(device), _CACHE if compile and device.type == 'cpu' else math.inf)
-        todo = _parts(len(scheds), seeds, int(room // each))
-        return _collect(plan, rates, scheds, seeds, _train_all(plan, todo, quiet))
+    make_model: Callable[[], torch.nn.Module], # called after `torch.manual_seed(seed)`; must not set a seed
+    dls: Any, # `train`: a shuffling `DataLoader` over a `TensorDataset`, as of `digits_dls`; `valid`: any
+    lr: Any, # a schedule, a list of them (each is called by its repr), or a dictionary {name: schedule}
+    seeds: int | Sequence[int] = 32, # how many, from 0; or a list of seeds
+    epochs: int = 1,
+    loss_func: Callable = F.cross_entropy, # (preds, *targets) -> 0-d tensor
+    opt_func: Callable = torch.optim.SGD, # (parameters, lr=…) -> SGD, Adam or AdamW, as for a `Learner`
+    device: torch.device | str = 'cpu', # where to train
+    compile: bool = False, # let `torch.compile` fuse the step: slow to start, then faster
+    max_bytes: float | None = None, # to use; None for half of what is free. A larger fleet trains in parts
+    end: str = 'open', # where the last step stands, see `position`
+    quiet: bool = False, # no progress bar
+    **hyper: Any, # schedules or numbers for other fields of the optimizer, e.g. momentum=cosine(.95, .85)
+) -> Runs:
+    "Train every schedule with every seed at once; each run equals that of a `Learner`, but for rounding"
+    scheds, seeds, device = _named(lr), _seeds(seeds), _device(device)
+    epochs, compile = whole('epochs', epochs, least=1), flag('compile', compile)
+    if max_bytes is not None: max_bytes = number('max_bytes', max_bytes, above=0)
+    function('loss_func', loss_func, 'a function of (preds, *targets)')
+    warm_up()
+    gpus = [device] if device.type == 'cuda' else []
+    with torch.random.fork_rng(devices=gpus), many_variants() if compile else nullcontext():
+        data = _Data(dls, device)
+        if loss_func is F.cross_entropy and data.has_rows_to_ignore():
+            loss_func = partial(F.cross_entropy) # torch's own, not ours
+        model, steps = _skeleton(make_model, seeds[0]).to(device), epochs*len(data.sizes)
+        opt, rates = stacked_optimizer(opt_func, model, scheds, hyper, position(np.arange(steps), steps, end))
+        task = _Task(make_model, model, data, loss_func, opt, epochs, compile)
+        todo = _parts(len(scheds), seeds, _members_at_once(task, max_bytes))
+        return _collect(task, rates, scheds, seeds, _train_all(task, todo, quiet))

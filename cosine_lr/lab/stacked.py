@@ -6,37 +6,58 @@
 __all__ = ['stack_models', 'StackedSGD', 'StackedAdam', 'stacked_optimizer', 'member_columns']
 
 # %% ../../nbs/lab/stacked.ipynb #imports
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 import numpy as np
 import torch
+from ..torch_inside import has_hooks
 
 # %% ../../nbs/lab/stacked.ipynb #stack
 def stack_models(
-    models, # of one architecture
-    which, # for each member the index of the model it starts as [members]
-    device='cpu', # where the stacks are
-): # trained tensors and the others, two dictionaries {name: tensor [members, …]}
+    models: Sequence[torch.nn.Module], # of one architecture
+    which: torch.Tensor, # for each member the index of the model it starts as [members]
+    device: torch.device | str = 'cpu', # where the stacks are
+) -> tuple[dict, dict]: # trained tensors and the others, {name: tensor [members, …]} each
     "The tensors of all members, stacked"
     params, others = {}, {}
     named = [dict([*model.named_parameters(), *model.named_buffers()]) for model in models]
-    if odd := set().union(*named) - set.intersection(*map(set, named)): raise ValueError(f"models must be of one architecture, and {min(odd)!r} is not in all of them")
+    if odd := set().union(*named) - set.intersection(*map(set, named)):
+        raise ValueError(f"models must be of one architecture, and {min(odd)!r} is not in all of them")
     for name, first in named[0].items():
-        if any(t[name]._backward_hooks or getattr(t[name], '_post_accumulate_grad_hooks', None) for t in named): raise ValueError(f"{name!r} must have no hook of its own: stacked, it would not be called")
+        if any(has_hooks(tensors[name]) for tensors in named):
+            raise ValueError(f"{name!r} must have no hook of its own: stacked, it would not be called")
         try: stacked = torch.stack([tensors[name].detach() for tensors in named])
         except Exception as e: raise ValueError(f"{name!r} cannot be stacked: {e}") from e
-        (params if first.requires_grad else others)[name] = stacked.to(device)[which]
+        kind = params if first.requires_grad else others
+        kind[name] = stacked.to(device)[which]
     return params, others
 
 # %% ../../nbs/lab/stacked.ipynb #sgd
 class StackedSGD:
     "`torch.optim.SGD` for stacked parameters"
-    fields, off = ('lr', 'momentum', 'weight_decay'), ('dampening', 'maximize')
-    def __init__(self, group, values): # param group of a `torch.optim.SGD`; {field: values [steps, schedules]}
+    fields = 'lr', 'momentum', 'weight_decay'
+    off = 'dampening', 'maximize' # options that a stack has no counterpart for
+
+    def __init__(
+        self,
+        group: Mapping, # the param group of a `torch.optim.SGD`
+        values: Mapping, # {field: values [steps, schedules]}
+    ):
         rests = values['momentum'] == 0
-        if (rests.any(0) > rests.all(0)).any(): raise ValueError("momentum must be 0 at every step or at none: torch's SGD leaves its buffer alone while momentum is 0, and a fleet does not")
-        self.nesterov, self.decays, self.slots = group['nesterov'], bool(values['weight_decay'].any()), int(values['momentum'].any())
+        if (rests.any(0) > rests.all(0)).any():
+            raise ValueError("momentum must be 0 at every step or at none: torch's SGD leaves its buffer "
+                             "alone while momentum is 0, and a fleet does not")
+        self.nesterov, self.decays = group['nesterov'], bool(values['weight_decay'].any())
+        self.slots: int = int(values['momentum'].any())
         self.columns = dict(lr=-values['lr'], momentum=values['momentum'], decay=values['weight_decay'])
 
-    def update(self, p, g, slots, lr, momentum, decay): # parameter, gradient and slots [members, …]; this step's columns [members, 1, …]
+    def update(
+        self,
+        p: torch.Tensor, # a parameter [members, …]
+        g: torch.Tensor, # its gradient [members, …]
+        slots: Sequence[torch.Tensor], # as many as `self.slots` [members, …]
+        lr: torch.Tensor, momentum: torch.Tensor, decay: torch.Tensor, # this step's columns [members, 1, …]
+    ) -> None:
         "Change `p` and `slots` in place"
         if self.decays: g = torch.addcmul(g, p, decay)
         for buf in slots:
@@ -47,15 +68,30 @@ class StackedSGD:
 # %% ../../nbs/lab/stacked.ipynb #adam
 class StackedAdam:
     "`torch.optim.Adam`, or `AdamW` where the group says so, for stacked parameters"
-    fields, off, slots = ('lr', 'betas', 'weight_decay'), ('amsgrad', 'maximize'), 2
-    def __init__(self, group, values): # param group of a `torch.optim.Adam`; {field: values [steps, schedules]}, two for `betas`
+    fields = 'lr', 'betas', 'weight_decay'
+    off = 'amsgrad', 'maximize' # options that a stack has no counterpart for
+    slots: int = 2
+
+    def __init__(
+        self,
+        group: Mapping, # the param group of a `torch.optim.Adam`
+        values: Mapping, # {field: values [steps, schedules]}, a pair of them for `betas`
+    ):
         (beta1, beta2), lr, decay = values['betas'], values['lr'], values['weight_decay']
         t = 1 + np.arange(len(lr))[:, None]
-        self.eps, self.decays, self.decoupled = group['eps'], bool(decay.any()), group['decoupled_weight_decay']
+        self.eps, self.decoupled = group['eps'], group['decoupled_weight_decay']
+        self.decays = bool(decay.any())
         self.columns = dict(decay=1 - lr*decay if self.decoupled else decay, one=1 - beta1, two=1 - beta2,
                             root=1/np.sqrt(1 - beta2**t), step=-lr/(1 - beta1**t))
 
-    def update(self, p, g, slots, decay, one, two, root, step): # parameter, gradient and slots [members, …]; this step's columns [members, 1, …]
+    def update(
+        self,
+        p: torch.Tensor, # a parameter [members, …]
+        g: torch.Tensor, # its gradient [members, …]
+        slots: Sequence[torch.Tensor], # the means of the gradient and of its square [members, …]
+        decay: torch.Tensor, one: torch.Tensor, two: torch.Tensor, # this step's columns [members, 1, …]
+        root: torch.Tensor, step: torch.Tensor, # and these, too
+    ) -> None:
         "Change `p` and `slots` in place"
         if self.decays and self.decoupled: p.mul_(decay)
         elif self.decays: g = torch.addcmul(g, p, decay)
@@ -65,54 +101,82 @@ class StackedAdam:
         p.addcmul_(mean / square.sqrt().mul_(root).add_(self.eps), step)
 
 # %% ../../nbs/lab/stacked.ipynb #values
-def _values(field, value, pos):
-    "A number or a schedule, or for `betas` a pair of them, at every `pos`: [steps, 1]"
-    try: value = value(pos) if callable(value) else value
-    except (TypeError, ValueError, RuntimeError) as e: raise ValueError(f"{field} must take an array of progress, as schedules do; {getattr(value, '__name__', value)!r} does not: {e}") from e
-    if field == 'betas':
-        if not isinstance(value, (tuple, list)) or len(value) != 2: raise ValueError(f"betas must be a pair of numbers or schedules, got {value!r:.60}")
-        return tuple(_values(f'betas[{i}]', v, pos) for i, v in enumerate(value))
+def _pair_over_time(field, betas, pos):
+    "A pair of numbers or schedules at every `pos`: two arrays [steps, 1]"
+    betas = _called(field, betas, pos)
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise ValueError(f"{field} must be a pair of numbers or schedules, got {betas!r:.60}")
+    return tuple(_over_time(f'{field}[{i}]', beta, pos, below=1) for i, beta in enumerate(betas))
+
+def _over_time(field, value, pos, below=np.inf):
+    "A number or a schedule at every `pos`: [steps, 1]"
+    value = _called(field, value, pos)
     try: value = np.broadcast_to(np.asarray(value, float), pos.shape)
-    except (ValueError, TypeError) as e: raise ValueError(f"{field} must be a number or a schedule, got {value!r:.60}") from e
-    if not np.isfinite(value).all(): raise ValueError(f"{field} must be a finite number all the way, got {value}")
-    limit, words = (1, ' and below 1') if field.startswith('betas') else (np.inf, '')
-    odd = value[(value < 0) | (value >= limit)]
-    if len(odd): raise ValueError(f"{field} must be at least 0{words} all the way, got {odd[0]}")
+    except (ValueError, TypeError, OverflowError) as e:
+        raise ValueError(f"{field} must be a number or a schedule, got {value!r:.60}") from e
+    if not np.isfinite(value).all():
+        raise ValueError(f"{field} must be a finite number all the way, got {value}")
+    limit = '' if below == np.inf else f' and below {below}'
+    odd = value[(value < 0) | (value >= below)]
+    if len(odd): raise ValueError(f"{field} must be at least 0{limit} all the way, got {odd[0]}")
     return value[:, None]
 
+def _called(field, value, pos):
+    "What a schedule gives for the array `pos`; a number is itself"
+    if not callable(value): return value
+    try: return value(pos)
+    except (TypeError, ValueError, RuntimeError) as e:
+        name = getattr(value, '__name__', value)
+        words = f"{field} must take an array of progress, as schedules do; {name!r} does not: {e}"
+        raise ValueError(words) from e
+
 # %% ../../nbs/lab/stacked.ipynb #kind
-def _kind(opt, model):
+_STACKED = {torch.optim.SGD: StackedSGD, torch.optim.Adam: StackedAdam, torch.optim.AdamW: StackedAdam}
+
+def _counterpart(opt, model):
     "The stacked counterpart of a torch optimizer, and its options"
-    kind = {torch.optim.SGD: StackedSGD, torch.optim.Adam: StackedAdam, torch.optim.AdamW: StackedAdam}.get(type(opt))
-    if kind is None: raise ValueError(f"opt_func must make an SGD, Adam or AdamW of torch.optim, got {type(opt).__name__}")
-    if len(opt.param_groups) > 1: raise ValueError(f"opt_func must make one param group, got {len(opt.param_groups)}")
-    if missed := [name for name, p in model.named_parameters() if p.requires_grad and not any(p is q for q in opt.param_groups[0]['params'])]: raise ValueError(f"opt_func must take all that the model trains, and leaves out {missed[0]!r}: freeze it with requires_grad_(False)")
-    group = {'decoupled_weight_decay': type(opt) is torch.optim.AdamW, **opt.param_groups[0]}
+    name, groups = type(opt).__name__, opt.param_groups
+    if type(opt) not in _STACKED:
+        raise ValueError(f"opt_func must make an SGD, Adam or AdamW of torch.optim, got {name}")
+    if len(groups) > 1: raise ValueError(f"opt_func must make one param group, got {len(groups)}")
+    taken = {id(p) for p in groups[0]['params']}
+    left_out = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in taken]
+    if left_out:
+        raise ValueError(f"opt_func must take all that the model trains, and leaves out {left_out[0]!r}: "
+                         "freeze it with requires_grad_(False)")
+    kind, group = _STACKED[type(opt)], {'decoupled_weight_decay': type(opt) is torch.optim.AdamW, **groups[0]}
     for option in kind.off:
-        if group[option]: raise ValueError(f"{type(opt).__name__} in a fleet has no {option}, got {option}={group[option]!r}")
+        given = group[option]
+        if given: raise ValueError(f"{name} in a fleet has no {option}, got {option}={given!r}")
     return kind, group
 
 # %% ../../nbs/lab/stacked.ipynb #optimizer
 def stacked_optimizer(
-    opt_func, # (parameters, lr=…) -> SGD, Adam or AdamW of `torch.optim`
-    model, # one model, for its parameters
-    scheds, # the learning rates, {name: schedule}
-    hyper, # schedules or numbers for other fields, {field: …}
-    pos, # progress at each step [steps]
-): # a `StackedSGD` or `StackedAdam`, and the learning rates [steps, schedules]
+    opt_func: Callable, # (parameters, lr=…) -> SGD, Adam or AdamW of `torch.optim`
+    model: torch.nn.Module, # one model, for its parameters
+    scheds: Mapping[str, Callable], # the learning rates
+    hyper: Mapping[str, Any], # schedules or numbers for other fields
+    pos: np.ndarray, # progress at each step [steps]
+) -> tuple[StackedSGD | StackedAdam, np.ndarray]: # and the learning rates [steps, schedules]
     "The stacked counterpart of what `opt_func` makes"
-    kind, group = _kind(opt_func(model.parameters(), lr=0.1), model)
-    if unknown := hyper.keys() - set(kind.fields[1:]): raise ValueError(f"{min(unknown)!r} is no field to schedule here; choose from {list(kind.fields)}")
-    values = {field: _values(field, hyper.get(field, group[field]), pos) for field in kind.fields[1:]}
-    values['lr'] = np.concatenate([_values('lr', sched, pos) for sched in scheds.values()], 1)
+    kind, group = _counterpart(opt_func(model.parameters(), lr=0.1), model)
+    others = kind.fields[1:]
+    if unknown := hyper.keys() - set(others):
+        raise ValueError(f"{min(unknown)!r} is no field to schedule here; choose from {list(kind.fields)}")
+    values = {}
+    for field in others:
+        over_time = _pair_over_time if field == 'betas' else _over_time
+        values[field] = over_time(field, hyper.get(field, group[field]), pos)
+    values['lr'] = np.concatenate([_over_time('lr', sched, pos) for sched in scheds.values()], 1)
     return kind(group, values), values['lr']
 
 # %% ../../nbs/lab/stacked.ipynb #columns
 def member_columns(
-    opt, # a `StackedSGD` or `StackedAdam`
-    which, # for each member the index of its schedule [members]
-    like, # a tensor with the dtype and the device to have
-): # tensor [steps, columns, members]
+    opt: StackedSGD | StackedAdam,
+    which: Sequence[int], # for each member the index of its schedule [members]
+    like: torch.Tensor, # with the dtype and the device to have
+) -> torch.Tensor: # [steps, columns, members]
     "The optimizer's columns for the schedule of each member"
     columns = np.stack(np.broadcast_arrays(*opt.columns.values()), 1) # [steps, columns, schedules]
-    return torch.as_tensor(np.ascontiguousarray(columns[:, :, list(which)]), dtype=like.dtype, device=like.device)
+    of_members = np.ascontiguousarray(columns[:, :, list(which)])
+    return torch.as_tensor(of_members, dtype=like.dtype, device=like.device)

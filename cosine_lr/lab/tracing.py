@@ -6,86 +6,60 @@
 __all__ = ['traceable', 'traced', 'compiled']
 
 # %% ../../nbs/lab/tracing.ipynb #imports
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
-from functools import cache, partial
+from functools import partial
 import torch
 import torch.nn.functional as F
-from torch.fx.experimental.proxy_tensor import make_fx
+from ..torch_inside import compile_pinned, has_hooks, record, trusting
 
 # %% ../../nbs/lab/tracing.ipynb #traceable
 def _as_made(m):
     "Whether `m` is a module of torch's own, without hooks or functions that somebody put into it"
-    return type(m).__module__.startswith('torch.nn.modules.') and not any(callable(v) or v and name.endswith('_hooks') for name, v in vars(m).items())
+    of_torch = type(m).__module__.startswith('torch.nn.modules.')
+    return of_torch and not has_hooks(m) and not any(map(callable, vars(m).values()))
+
+def _calls_nothing(loss_func):
+    "Whether a `partial` is given no function to call"
+    return not any(map(callable, [*loss_func.args, *loss_func.keywords.values()]))
 
 def traceable(
-    model, # `nn.Module`
-    loss_func, # (preds, *targets) -> tensor
-): # bool
-    "Whether both are sure to do nothing but call torch: layers of `torch.nn` as they are made, and a loss of `torch.nn` or `torch.nn.functional`"
-    if isinstance(loss_func, partial) and not any(map(callable, [*loss_func.args, *loss_func.keywords.values()])): loss_func = loss_func.func
-    if isinstance(loss_func, torch.nn.Module): return all(map(_as_made, [*model.modules(), *loss_func.modules()]))
-    return all(map(_as_made, model.modules())) and getattr(loss_func, '__module__', None) == F.__name__
+    model: torch.nn.Module,
+    loss_func: Callable, # (preds, *targets) -> tensor
+) -> bool:
+    "Whether both only call torch: layers of `torch.nn` as they are made, a loss of `torch.nn`"
+    if isinstance(loss_func, partial) and _calls_nothing(loss_func): loss_func = loss_func.func
+    if not all(map(_as_made, model.modules())): return False
+    if isinstance(loss_func, torch.nn.Module): return all(map(_as_made, loss_func.modules()))
+    return getattr(loss_func, '__module__', None) == F.__name__
 
 # %% ../../nbs/lab/tracing.ipynb #traced
 def _shapes(args): return tuple(a.shape for a in args if isinstance(a, torch.Tensor))
 
-def _record(step, args):
-    "What `step` does with `args`, as plain calls of torch"
-    record = make_fx(step, tracing_mode='fake', _allow_non_fake_inputs=True)(*args)
-    for node in record.graph.nodes:
-        if node.target is torch.ops.aten.view.default: node.target = torch.ops.aten.reshape.default # fake tensors do not always lie in memory as real ones do
-    record.recompile()
-    return record
-
 def traced(
-    step, # a function of tensors, or lists and dictionaries of them, that only calls torch and may change them; the last argument is as large as the batch: [groups, bs, …]
-    often, # sizes bs that come often enough for a recording to pay
-): # a function that does the same
-    "`step`, recorded when a size of `often` first comes, and then replayed without Python's share of the work"
+    step: Callable, # only calls torch, may change its tensors; the last has the batch: [groups, bs, …]
+    often: Collection[int], # sizes bs that come often enough for a recording to pay
+) -> Callable: # does the same
+    "`step`, recorded when a size of `often` first comes, and then replayed without Python's share"
     records = {}
     def replay(*args):
         if args[-1].shape[1] not in often: return step(*args)
         shapes = _shapes(args)
-        if shapes not in records: records[shapes] = _record(step, args)
+        if shapes not in records: records[shapes] = record(step, args)
         return records[shapes](*args)
     return replay
 
 # %% ../../nbs/lab/tracing.ipynb #compiled
-def _pin(graph):
-    "Pin each result that is read transposed, and that lies in memory as its reader wants it, to that layout"
-    from torch._inductor.inductor_prims import force_stride_order
-    results = [node.args[0] for node in graph.nodes if node.target is torch.ops.aten.permute.default and node.meta['val'].is_contiguous()]
-    for result in dict.fromkeys(results):
-        if result.op == 'placeholder' or result.meta['val'].is_contiguous(): continue
-        with graph.inserting_after(result): pinned = graph.call_function(force_stride_order, (result, result.meta['val'].stride()))
-        pinned.meta.update(result.meta)
-        result.replace_all_uses_with(pinned, delete_user_cb=lambda user: user is not pinned)
-
-@cache
-def _pinning():
-    "The pass that pins; always the same object, or what was compiled for one run would not serve the next"
-    try: from torch._inductor.custom_graph_pass import CustomGraphPass
-    except ImportError: return None # an older torch
-    class Pin(CustomGraphPass):
-        def __call__(self, graph): _pin(graph)
-        def uuid(self): return 'cosine_lr pins layouts'
-    return Pin()
-
-def _trusting():
-    "While it lasts, what is compiled checks no more than it takes to tell its programs apart"
-    try: return torch.compiler.set_stance(skip_guard_eval_unsafe=True)
-    except (AttributeError, TypeError): return nullcontext() # an older torch
-
 def compiled(
-    step, # a function like that of `traced`, in which nothing but the numbers in its tensors changes from call to call
-    device, # `torch.device` of the tensors
-): # a function that does the same, but for rounding
+    step: Callable, # as for `traced`; from call to call, nothing but the numbers in its tensors may change
+    device: torch.device, # of the tensors
+) -> Callable: # does the same, but for rounding
     "`step`, compiled for each combination of shapes that comes"
-    options = dict(post_grad_custom_post_pass=_pinning(), cpp_wrapper=device.type == 'cpu') # its own calls from C++ too
-    program, seen = torch.compile(step, dynamic=False, fullgraph=True, options=options), set()
+    program, seen = compile_pinned(step, cpp=device.type == 'cpu'), set()
     def run(*args):
         shapes = _shapes(args)
-        with _trusting() if shapes in seen else nullcontext(): result = program(*args)
+        guards = trusting() if shapes in seen else nullcontext()
+        with guards: result = program(*args)
         seen.add(shapes)
         return result
     return run
