@@ -201,6 +201,7 @@ def _best_device(): return 'cuda' if torch.cuda.is_available() else 'mps' if tor
 class DeviceCB(Callback):
     "Put the model and each batch on `device`"
     order = -10 # before anyone looks at the batch
+    sets = ("the model's device",)
     def __init__(self, device=None): # e.g. 'cuda', 'cpu'; the best there is, if None
         self.device = torch.device(device or _best_device())
     def before_fit(self, learn): learn.model.to(self.device)

@@ -8,106 +8,110 @@ __all__ = ['CompileCB']
 # %% ../../nbs/run/fast.ipynb #imports
 import os
 import shutil
+from collections.abc import Callable
+from typing import Any
 import torch
 from torch.func import functional_call, grad_and_value
 from ..callback import RecorderCB, ScheduleCB
-from ..learner import Callback
+from ..learner import Callback, Learner
+from ..torch_inside import bare_step, compile_unchecked
 
 # %% ../../nbs/run/fast.ipynb #whole-step
-def _whole_step(learn, n_inp):
-    "A function of a batch that does all of a training step and gives the loss and the predictions"
-    model, loss_func, opt, update = learn.model, learn.loss_func, learn.opt, _bare_step(learn.opt)
+def _whole_step(learn):
+    "A function of inputs and targets that does a training step and gives the loss and the predictions"
+    model, loss_func, opt, update = learn.model, learn.loss_func, learn.opt, bare_step(learn.opt)
     params, buffers = dict(model.named_parameters()), dict(model.named_buffers())
 
-    def forward(params, buffers, batch):
-        preds = functional_call(model, params | buffers, tuple(batch[:n_inp]))
-        return loss_func(preds, *batch[n_inp:]), (preds, buffers)
+    def forward(params, buffers, inputs, targets):
+        preds = functional_call(model, params | buffers, inputs)
+        return loss_func(preds, *targets), (preds, buffers)
 
-    def step(batch):
-        grads, (loss, (preds, new)) = grad_and_value(forward, has_aux=True)({k: p.detach() for k, p in params.items()}, {k: b.clone() for k, b in buffers.items()}, batch)
-        for k, p in params.items(): p.grad.copy_(grads[k])
-        for k, b in buffers.items(): b.copy_(new[k])
+    def step(inputs, targets):
+        weights = {name: p.detach() for name, p in params.items()}
+        averages = {name: b.clone() for name, b in buffers.items()}
+        gradients = grad_and_value(forward, has_aux=True)
+        grads, (loss, (preds, averages)) = gradients(weights, averages, inputs, targets)
+        for name, p in params.items(): p.grad.copy_(grads[name])
+        for name, b in buffers.items(): b.copy_(averages[name])
         with torch.no_grad(): update(opt)
         return loss, preds
 
     step.__code__ = step.__code__.replace() # torch counts compilations by code object: one for each fit
     return step
 
-def _bare_step(opt):
-    "The optimizer's `step` without its wrappers, which cannot be compiled"
-    step = type(opt).step
-    while hasattr(step, '__wrapped__'): step = step.__wrapped__
-    return step
-
 # %% ../../nbs/run/fast.ipynb #checks
 _INSIDE = ('after_predict', 'after_loss', 'after_backward')
 
-def _check_callbacks(learn):
+def _check_callbacks(cbs):
     "Refuse callbacks that would be left out, or would have the step compiled again and again"
-    for cb in learn.active:
+    for cb in cbs:
         acts = [e for e in _INSIDE if getattr(type(cb), e) is not getattr(Callback, e)]
-        if acts and not isinstance(cb, RecorderCB): raise ValueError(f"{type(cb).__name__} and CompileCB cannot be combined: it acts inside the step ({acts[0]}), which is one piece")
-        if isinstance(cb, ScheduleCB) and set(cb.scheds) != {'lr'}: raise ValueError(f"ScheduleCB({', '.join(cb.scheds)}=…) and CompileCB cannot be combined: only lr can change without compiling the step again")
+        if acts and not isinstance(cb, RecorderCB):
+            raise ValueError(f"{type(cb).__name__} and CompileCB cannot be combined: "
+                             f"it acts inside the step ({acts[0]}), which is one piece")
+        if isinstance(cb, ScheduleCB) and set(cb.scheds) != {'lr'}:
+            raise ValueError(f"ScheduleCB({', '.join(cb.scheds)}=…) and CompileCB cannot be combined: "
+                             "only lr can change without compiling the step again")
 
-def _check_batch(batch):
+def _check_batch(batch, parts):
     "Refuse a batch that has no one shape to compile for"
-    if not isinstance(batch, (list, tuple)) or not all(isinstance(t, torch.Tensor) for t in batch):
-        raise TypeError(f"CompileCB needs batches that are lists of tensors, got {type(batch).__name__} of {[type(t).__name__ for t in batch][:4]}")
+    kinds = [type(t).__name__ for t in parts][:4]
+    if all(isinstance(t, torch.Tensor) for t in parts): return
+    kind = type(batch).__name__
+    raise TypeError(f"CompileCB needs batches that are lists of tensors, got {kind} of {kinds}")
 
 def _check_compiler(device):
-    "torch.compile writes C++ for a CPU, and needs somebody to compile it"
-    if device.type == 'cpu' and not any(map(shutil.which, filter(None, (os.environ.get('CXX'), 'g++', 'clang++', 'cl')))):
-        raise RuntimeError("CompileCB needs a C++ compiler, and finds none (g++, clang++, cl, or the one in the environment variable CXX)")
-
-# %% ../../nbs/run/fast.ipynb #compile
-# each compiled step is only ever called with batches of one shape, so nothing need be checked on the way in
-_UNCHECKED = dict(options=dict(guard_filter_fn=torch.compiler.skip_all_guards_unsafe, size_asserts=False)) if hasattr(torch.compiler, 'skip_all_guards_unsafe') else {}
-
-def _compile(step, batch, kw):
-    "`step`, compiled for batches like `batch`"
-    compiled = torch.compile(step, fullgraph=True, dynamic=False, **(kw or _UNCHECKED))
-    if kw or not _UNCHECKED or not hasattr(compiled, 'aot_compile'): return compiled # the caller has wishes, or an older torch
-    try: program = compiled.aot_compile(((batch,), {}))
-    except Exception: return compiled # it cannot be taken out: the model's class or the loss has no importable name, say; a real error comes back at the call
-    program.disable_guard_check()
-    return program
+    "torch.compile writes C++ for a CPU, which has to be compiled"
+    names = [os.environ.get('CXX'), 'g++', 'clang++', 'cl']
+    if device.type != 'cpu' or any(shutil.which(name) for name in names if name): return
+    raise RuntimeError("CompileCB needs a C++ compiler, and finds none "
+                       "(g++, clang++, cl, or the one in the environment variable CXX)")
 
 # %% ../../nbs/run/fast.ipynb #compile-cb
 class CompileCB(Callback):
-    "Do each training step, forward to optimizer, as one compiled function; other callbacks see the loss after the step, and may change nothing but the rate"
-    order = 50 # the model is in its place, what is frozen is frozen, the optimizer is the one that will be used
+    "Do each training step, forward to optimizer, as one compiled function; others may change only the rate"
+    order = 50 # the model is in its place, what is frozen is frozen, the optimizer is the one to be used
     for_real = True
-    def __init__(self, **kw): self.kw = kw # passed to `torch.compile`, e.g. `mode='reduce-overhead'` for CUDA graphs
+    def __init__(self, **kw: Any): # passed to `torch.compile`, e.g. `mode='reduce-overhead'` for CUDA graphs
+        self.kw = kw
+        self.compiled: dict[tuple, Callable] = {} # a program for each shape of batch
 
-    def before_fit(self, learn):
-        _check_callbacks(learn)
-        p = next(learn.model.parameters())
-        _check_compiler(p.device)
+    def before_fit(self, learn: Learner) -> None:
+        _check_callbacks(learn.active)
+        device = next(learn.model.parameters()).device
+        _check_compiler(device)
         for group in learn.opt.param_groups:
-            if not isinstance(group['lr'], torch.Tensor): group['lr'] = torch.tensor(float(group['lr']), device=p.device)
+            lr = group['lr']
+            if not isinstance(lr, torch.Tensor): group['lr'] = torch.tensor(float(lr), device=device)
         for p in learn.model.parameters(): p.grad = torch.zeros_like(p)
-        self.n_inp = learn.train_cb.n_inp
         self.compiled = {}
 
-    def before_epoch(self, learn):
-        if not all(p.requires_grad for p in learn.model.parameters()): raise ValueError("CompileCB trains every parameter, and some are frozen: leave FreezeCB or CompileCB out")
+    def before_epoch(self, learn: Learner) -> None:
+        if all(p.requires_grad for p in learn.model.parameters()): return
+        raise ValueError("CompileCB trains all parameters, and some are frozen: leave out one of the two")
 
-    def predict(self, learn):
-        if not learn.training: learn.preds = learn.model(*learn.batch[:self.n_inp])
-        else: learn.loss, learn.preds = self._program(learn)(learn.batch)
+    def predict(self, learn: Learner) -> None:
+        feed = learn.train_cb
+        if not learn.training: return feed.predict(learn)
+        inputs, targets = tuple(feed.inputs(learn.batch)), tuple(feed.targets(learn.batch))
+        learn.loss, learn.preds = self._program(learn, inputs, targets)(inputs, targets)
 
-    def _program(self, learn):
+    def _program(self, learn, inputs, targets):
         "The step for a batch of this shape, compiled when it is first seen"
         if not learn.steps: # it makes the optimizer's state, if there is one
-            _check_batch(learn.batch)
-            return _whole_step(learn, self.n_inp)
-        shape = tuple((t.shape, t.dtype) for t in learn.batch)
-        if shape not in self.compiled: self.compiled[shape] = _compile(_whole_step(learn, self.n_inp), learn.batch, self.kw)
+            _check_batch(learn.batch, (*inputs, *targets))
+            return _whole_step(learn)
+        shape = tuple((t.shape, t.dtype) for t in (*inputs, *targets))
+        if shape not in self.compiled: self.compiled[shape] = self._compile(learn, inputs, targets)
         return self.compiled[shape]
 
-    def get_loss(self, learn):
-        if not learn.training: learn.loss = learn.loss_func(learn.preds, *learn.batch[self.n_inp:])
+    def _compile(self, learn, inputs, targets):
+        if not self.kw: return compile_unchecked(_whole_step(learn), (inputs, targets))
+        return torch.compile(_whole_step(learn), fullgraph=True, dynamic=False, **self.kw)
 
-    def zero_grad(self, learn): "Done"
-    def backward(self, learn): "Done"
-    def step(self, learn): "Done"
+    def get_loss(self, learn: Learner) -> None:
+        if not learn.training: learn.train_cb.get_loss(learn)
+
+    def zero_grad(self, learn: Learner) -> None: "Done"
+    def backward(self, learn: Learner) -> None: "Done"
+    def step(self, learn: Learner) -> None: "Done"

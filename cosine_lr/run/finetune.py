@@ -6,83 +6,103 @@
 __all__ = ['split_params', 'FreezeCB', 'predict']
 
 # %% ../../nbs/run/finetune.ipynb #imports
-import numbers
+import copy
+from types import SimpleNamespace
+from typing import Any
 import torch
 from ..callback import DeviceCB, to_cpu
+from ..check import whole
 from ..learner import Callback, CancelBatchException, Learner, TrainCB, check_loader
 
 # %% ../../nbs/run/finetune.ipynb #split-params
 def split_params(
-    model, # a `torch.nn.Module`
-    *prefixes, # beginnings of parameters' names, e.g. 'encoder.'; the first that fits takes a parameter
-): # a list of groups for an optimizer: one for each prefix, then the rest, if there is a rest
+    model: torch.nn.Module,
+    *prefixes: str, # beginnings of parameters' names, e.g. 'encoder.'; the first that fits takes a parameter
+) -> list[dict[str, Any]]: # groups for an optimizer: one for each prefix, then the rest, if there is a rest
     "The parameters of a model in groups, by name"
     _check_prefixes(prefixes)
-    groups = {prefix: [] for prefix in (*prefixes, '')}
+    groups: dict[str, list] = {prefix: [] for prefix in (*prefixes, '')}
     for name, p in model.named_parameters():
-        groups[next(prefix for prefix in groups if name.startswith(prefix))].append(p)
+        first = next(prefix for prefix in groups if name.startswith(prefix))
+        groups[first].append(p)
     for i, prefix in enumerate(prefixes):
-        if not groups[prefix] or prefix in prefixes[:i]: raise ValueError(f"no parameter is left for prefix {prefix!r}; there are {[name for name, _ in model.named_parameters()]}")
+        if groups[prefix] and prefix not in prefixes[:i]: continue
+        raise ValueError(f"no parameter is left for prefix {prefix!r}; there are {_names(model)}")
     return [dict(params=params) for params in groups.values() if params]
+
+def _names(model): return [name for name, _ in model.named_parameters()]
 
 def _check_prefixes(prefixes):
     for prefix in prefixes:
-        if not isinstance(prefix, str): raise TypeError(f"a prefix is the beginning of a parameter's name, e.g. 'encoder.', got {prefix!r}")
+        what = "the beginning of a parameter's name, e.g. 'encoder.'"
+        if not isinstance(prefix, str): raise TypeError(f"a prefix is {what}, got {prefix!r}")
 
 # %% ../../nbs/run/finetune.ipynb #freeze
 class FreezeCB(Callback):
-    "Keep the modules whose names begin with one of `prefixes` as they are, for the whole fit or until an epoch"
-    def __init__(self, *prefixes, until=None): # `until`: the epoch, from 0, before which they thaw
+    "Keep the modules whose names begin with one of `prefixes` as they are, for a fit or until an epoch"
+    def __init__(
+        self,
+        *prefixes: str, # beginnings of parameters' names, e.g. 'encoder.'
+        until: int | None = None, # the epoch, from 0, before which they thaw
+    ):
         if not prefixes: raise ValueError("FreezeCB needs the beginning of at least one parameter's name")
         _check_prefixes(prefixes)
-        if until is not None and (not isinstance(until, numbers.Integral) or until < 1): raise ValueError(f"until must be an epoch, at least 1, got {until=}")
-        self.prefixes, self.until, self.frozen = prefixes, until, []
+        self.prefixes, self.until = prefixes, None if until is None else whole('until', until, least=1)
+        self.frozen: list[torch.nn.Parameter] = []
 
-    def before_fit(self, learn):
-        if isinstance(learn.model, torch.nn.parallel.DistributedDataParallel): raise ValueError("FreezeCB and AccelerateCB cannot be combined: the processes exchange every gradient. Call requires_grad_(False) before the fit")
-        named = list(learn.model.named_parameters())
+    def before_fit(self, learn: Learner) -> None:
+        if isinstance(learn.model, torch.nn.parallel.DistributedDataParallel):
+            raise ValueError("FreezeCB and AccelerateCB cannot be combined: the processes exchange every "
+                             "gradient. Call requires_grad_(False) before the fit")
+        named = learn.model.named_parameters()
         self.frozen = [p for name, p in named if name.startswith(self.prefixes) and p.requires_grad]
-        if not self.frozen: raise ValueError(f"FreezeCB: no parameter begins with {self.prefixes}; there are {[name for name, _ in named]}")
+        known = f"{self.prefixes}; there are {_names(learn.model)}"
+        if not self.frozen: raise ValueError(f"FreezeCB: no parameter begins with {known}")
 
-    def before_epoch(self, learn):
+    def before_epoch(self, learn: Learner) -> None:
         cold = self.until is None or learn.epoch < self.until
         for p in self.frozen:
             p.requires_grad_(not cold)
             if cold: p.grad = None # an optimizer leaves it alone
-        if not any(p.requires_grad for p in learn.model.parameters()): raise ValueError(f"FreezeCB: with {self.prefixes} frozen, nothing is left to train")
+        if not any(p.requires_grad for p in learn.model.parameters()):
+            raise ValueError(f"FreezeCB: with {self.prefixes} frozen, nothing is left to train")
         for name, module in learn.model.named_modules():
             if cold and name and f'{name}.'.startswith(self.prefixes): module.eval()
 
-    def cleanup_fit(self, learn):
+    def cleanup_fit(self, learn: Learner) -> None:
         for p in self.frozen: p.requires_grad_(True)
 
 # %% ../../nbs/run/finetune.ipynb #predict
-class _Collect(Callback):
+class _CollectCB(Callback):
     "Keep predictions and targets, and leave out the loss"
     order = 1000
     def before_fit(self, learn): self.preds, self.targs = [], []
+
     def before_batch(self, learn):
-        bare = isinstance(learn.batch, torch.Tensor) and type(learn.train_cb).predict is TrainCB.predict
-        if bare: learn.batch = [learn.batch]
+        feed, bare = type(learn.train_cb), isinstance(learn.batch, torch.Tensor)
+        ordinary = Learner.predict, TrainCB.predict, TrainCB.inputs
+        if bare and (type(learn).predict, feed.predict, feed.inputs) == ordinary: learn.batch = [learn.batch]
+
     def after_predict(self, learn):
-        if not isinstance(learn.preds, torch.Tensor): raise TypeError(f"predict needs a model that gives one tensor, got {type(learn.preds).__name__}")
+        if not isinstance(learn.preds, torch.Tensor):
+            raise TypeError(f"predict needs a model that gives one tensor, got {type(learn.preds).__name__}")
         self.preds.append(to_cpu(learn.preds))
         targets = learn.train_cb.targets(learn.batch)
         if targets: self.targs.append(to_cpu(targets[-1]))
         raise CancelBatchException # there may be no loss
 
-class _Loaders:
-    def __init__(self, valid): self.train, self.valid = None, valid
-
 def predict(
-    learn, # a `Learner`, trained
-    dl, # a loader of batches as in training; without targets, they may be bare tensors
-): # predictions [n, …] and targets [n, …] or None, on the CPU
+    learn: Learner, # trained
+    dl: Any, # a loader of batches as in training; without targets, they may be bare tensors
+) -> tuple[torch.Tensor, torch.Tensor | None]: # predictions [n, …] and targets [n, …] or None, on the CPU
     "The model's predictions for all rows of a loader"
     check_loader('dl', dl)
-    place = DeviceCB(next(learn.model.parameters(), torch.zeros(())).device)
-    modes, collect = [(m, m.training) for m in learn.model.modules()], _Collect()
-    try: Learner(learn.model, _Loaders(dl), cbs=[place, learn.train_cb, collect]).fit(1, train=False)
+    place, collect = DeviceCB(next(learn.model.parameters(), torch.zeros(())).device), _CollectCB()
+    twin = copy.copy(learn) # it predicts as `learn` does
+    twin.cbs, twin.dls = [place, learn.train_cb, collect], SimpleNamespace(train=None, valid=dl)
+    twin.opt_func = torch.optim.SGD
+    modes = [(module, module.training) for module in learn.model.modules()]
+    try: twin.fit(1, train=False)
     finally:
         for module, mode in modes: module.training = mode
     return torch.cat(collect.preds), torch.cat(collect.targs) if collect.targs else None

@@ -6,47 +6,37 @@
 __all__ = ['GradAccumCB', 'GradClipCB', 'MixedPrecisionCB', 'EMACB', 'TimerCB', 'AccelerateCB']
 
 # %% ../../nbs/12_scale.ipynb #imports
-import numbers
 import time
 from contextlib import ExitStack
 from functools import wraps
+from typing import Any
 import torch
-from ..callback import DeviceCB, MetricsCB, ProgressCB
+from ..callback import MetricsCB, ProgressCB
+from ..check import choice, number, whole
 from ..learner import Callback, CancelStepException, Learner
 
 # %% ../../nbs/12_scale.ipynb #grad-accum
-def _rows(batch):
-    "Rows of a batch: those of the first tensor in it"
-    first = next(iter(batch.values())) if isinstance(batch, dict) else batch[0]
-    return len(first if isinstance(first, torch.Tensor) else next(_tensors(batch), first))
-
-def _tensors(x):
-    if isinstance(x, torch.Tensor): yield x
-    elif isinstance(x, (dict, list, tuple)):
-        for part in x.values() if isinstance(x, dict) else x: yield from _tensors(part)
-
 class GradAccumCB(Callback):
-    "One step of the optimizer for `every` batches, with the gradient of all their rows; the loss must be a mean over rows"
+    "One step of the optimizer for `every` batches, with the gradient of all their rows; needs a mean loss"
     order = -60 # nobody else sees a gradient that is not complete
     saved = ('count', 'rows', 'last')
-    def __init__(self, every): # batches a step; the last step of an epoch may have fewer
-        if not isinstance(every, numbers.Integral) or every < 1: raise ValueError(f"every must be a whole number of batches, at least 1, got {every=}")
-        self.every, self.count, self.rows, self.last = int(every), 0, 0, 0
+    def __init__(self, every: int): # batches a step; the last step of an epoch may have fewer
+        self.every, self.count, self.rows, self.last = whole('every', every, least=1), 0, 0, 0
 
-    def before_fit(self, learn):
+    def before_fit(self, learn: Learner) -> None:
         if learn.total: learn.total = learn.n_epochs * -(-len(learn.dls.train) // self.every)
 
-    def before_epoch(self, learn): self.count = 0
+    def before_epoch(self, learn: Learner) -> None: self.count = 0
 
-    def zero_grad(self, learn):
-        n = _rows(learn.batch)
+    def zero_grad(self, learn: Learner) -> None:
+        n = learn.train_cb.rows(learn.batch)
         if not self.count:
             learn.opt.zero_grad()
             self.rows = 0
         elif n != self.last: _scale_grads(learn, self.last/n)
         self.count, self.rows, self.last = self.count + 1, self.rows + n, n
 
-    def after_backward(self, learn):
+    def after_backward(self, learn: Learner) -> None:
         if self.count < self.every and learn.iter + 1 < len(learn.dl): raise CancelStepException
         _scale_grads(learn, self.last/self.rows)
         self.count = 0
@@ -57,33 +47,35 @@ def _scale_grads(learn, factor):
 
 # %% ../../nbs/12_scale.ipynb #grad-clip
 class GradClipCB(Callback):
-    "Scale the gradients down so that their joint norm is at most `max_norm` (Pascanu et al. 2013, arXiv 1211.5063, algorithm 1)"
+    "Scale the gradients so that their joint norm is at most `max_norm` (Pascanu et al. 2013, algorithm 1)"
     order = 5 # the gradient is complete and unscaled
-    def __init__(self, max_norm): # `norm` holds the norm before clipping, a 0-d tensor
-        if not isinstance(max_norm, numbers.Real) or not max_norm > 0: raise ValueError(f"max_norm must be a number above 0, got {max_norm=}")
-        self.max_norm, self.norm = max_norm, None
-    def after_backward(self, learn): self.norm = torch.nn.utils.clip_grad_norm_(learn.model.parameters(), self.max_norm)
+    norm: torch.Tensor # before clipping, a 0-d tensor
+    def __init__(self, max_norm: float): self.max_norm = number('max_norm', max_norm, above=0)
+    def after_backward(self, learn: Learner) -> None:
+        self.norm = torch.nn.utils.clip_grad_norm_(learn.model.parameters(), self.max_norm)
 
 # %% ../../nbs/12_scale.ipynb #mixed-precision
 class MixedPrecisionCB(Callback):
-    "Forward pass and loss in 16 bits; with float16, scaled gradients (Micikevicius et al. 2018, arXiv 1710.03740, §3.2)"
-    order = -5 # the model is on its device; who looks at gradients comes later
+    "Forward pass and loss in 16 bits; with float16, scaled gradients (Micikevicius et al. 2018, §3.2)"
+    order = -5 # the model is on its device; those who look at gradients come later
     saved = ('scaler',)
-    def __init__(self, dtype='bf16'): # 'bf16' or 'fp16'
-        if dtype not in ('bf16', 'fp16'): raise ValueError(f"dtype must be 'bf16' or 'fp16', got {dtype=}")
+    def __init__(self, dtype: str = 'bf16'): # 'bf16' or 'fp16'
+        choice('dtype', dtype, ('bf16', 'fp16'))
         self.dtype, self.stack = dict(bf16=torch.bfloat16, fp16=torch.float16)[dtype], ExitStack()
 
-    def before_fit(self, learn):
+    def before_fit(self, learn: Learner) -> None:
         self.device = next(learn.model.parameters()).device.type
         self.scaler = torch.amp.GradScaler(self.device, enabled=self.dtype is torch.float16)
 
-    def before_batch(self, learn): self.stack.enter_context(torch.autocast(self.device, self.dtype))
-    def after_loss(self, learn): self.stack.close()
-    def cleanup_batch(self, learn): self.stack.close()
-    def backward(self, learn): self.scaler.scale(learn.loss).backward()
-    def after_backward(self, learn): self.scaler.unscale_(learn.opt)
+    def before_batch(self, learn: Learner) -> None:
+        self.stack.enter_context(torch.autocast(self.device, self.dtype))
 
-    def step(self, learn):
+    def after_loss(self, learn: Learner) -> None: self.stack.close()
+    def cleanup_batch(self, learn: Learner) -> None: self.stack.close()
+    def backward(self, learn: Learner) -> None: self.scaler.scale(learn.loss).backward()
+    def after_backward(self, learn: Learner) -> None: self.scaler.unscale_(learn.opt)
+
+    def step(self, learn: Learner) -> None:
         scale = self.scaler.get_scale()
         self.scaler.step(learn.opt)
         self.scaler.update()
@@ -94,28 +86,29 @@ class EMACB(Callback):
     "A moving average of the weights, in the model's place for validation and after the fit"
     order = 5
     sets = ('weights in validation',)
-    saved = made_of_weights = ('average', 'updates') # who takes the weights back takes these back too
-    def __init__(self, decay=0.99): # share of the old average in the new one
-        if not isinstance(decay, numbers.Real) or not 0 <= decay < 1: raise ValueError(f"decay must be a number, at least 0 and below 1, got {decay=}")
-        self.decay, self.updates, self.average, self.swapped = decay, 0, [], False
+    saved = made_of_weights = ('average', 'updates') # if the weights are put back, so are these
+    def __init__(self, decay: float = 0.99): # share of the old average in the new one
+        self.decay, self.updates, self.swapped = number('decay', decay, least=0, below=1), 0, False
+        self.average: list[torch.Tensor] = []
 
-    def before_fit(self, learn):
+    def before_fit(self, learn: Learner) -> None:
         self.updates, self.swapped = 0, False
         self.average = [p.detach().clone() for p in learn.model.parameters()]
 
     @torch.no_grad()
-    def after_step(self, learn):
-        for avg, p in zip(self.average, learn.model.parameters()): avg.lerp_(p, 1 - self.decay if self.updates else 1.)
+    def after_step(self, learn: Learner) -> None:
+        share = 1 - self.decay if self.updates else 1.
+        for avg, p in zip(self.average, learn.model.parameters()): avg.lerp_(p, share)
         self.updates += 1
 
-    def before_epoch(self, learn):
+    def before_epoch(self, learn: Learner) -> None:
         if self.swapped == learn.training: self.swap(learn)
 
-    def cleanup_fit(self, learn):
+    def cleanup_fit(self, learn: Learner) -> None:
         if not self.swapped and self.updates: self.swap(learn)
 
     @torch.no_grad()
-    def swap(self, learn):
+    def swap(self, learn: Learner) -> None:
         "Exchange the model's weights and the average"
         self.swapped = not self.swapped
         for i, p in enumerate(learn.model.parameters()):
@@ -139,7 +132,7 @@ def _timed(hook):
     return timed
 
 class TimerCB(Callback):
-    "Time every callback at every event, for `learn.timeline()`; on an accelerator, the time to start its work"
+    "Time every callback at every event, for `learn.timeline()`; on a GPU, the time to start its work"
     order = -2000
     def before_fit(self, learn: Learner) -> None:
         for event, hooks in learn.hooks.items():
@@ -147,51 +140,59 @@ class TimerCB(Callback):
 
 # %% ../../nbs/12_scale.ipynb #accelerate
 class AccelerateCB(Callback):
-    "Train in all processes that `accelerate launch` or `torchrun` started, as one would with the same batches"
+    "Train in all processes that `accelerate launch` or `torchrun` started, with the results of one process"
     order = -50 # before anyone who needs the model, the optimizer or the batch
-    def __init__(self, **kw): # passed to `accelerate.Accelerator`, e.g. `cpu=True`, `mixed_precision='bf16'`
+    sets = ("the model's device",)
+    def __init__(self, **kw: Any): # passed to `accelerate.Accelerator`, e.g. `cpu=True`
         try: from accelerate import Accelerator
-        except ImportError as e: raise ImportError("AccelerateCB needs the package accelerate: pip install accelerate") from e
+        except ImportError as e:
+            raise ImportError("AccelerateCB needs the package accelerate: pip install accelerate") from e
         self.engine = Accelerator(**kw)
-        if (n := self.engine.gradient_accumulation_steps) != 1: raise ValueError(f"gradient_accumulation_steps must be 1, got {n}: add a GradAccumCB({n})")
+        n = self.engine.gradient_accumulation_steps
+        if n != 1: raise ValueError(f"gradient_accumulation_steps must be 1, got {n}: add a GradAccumCB({n})")
 
-    def before_fit(self, learn):
-        if rival := next((cb for cb in learn.active if isinstance(cb, DeviceCB)), None): raise ValueError(f"AccelerateCB and {type(rival).__name__} cannot be combined: both place the model")
+    def before_fit(self, learn: Learner) -> None:
         learn.model, learn.opt = self.engine.prepare(learn.model, learn.opt)
         for cb in learn.active if not self.engine.is_main_process else ():
             if isinstance(cb, MetricsCB): cb.log = lambda line: None
             if isinstance(cb, ProgressCB): cb.kw = cb.kw | dict(disable=True)
 
-    def before_epoch(self, learn): _same_dice(self.engine)
+    def before_epoch(self, learn: Learner) -> None: _same_dice(self.engine)
 
-    def before_batch(self, learn):
-        if not all(isinstance(t, torch.Tensor) for t in learn.batch): raise TypeError(f"AccelerateCB splits batches that are lists of tensors, got {type(learn.batch).__name__} of {[type(t).__name__ for t in learn.batch]}")
-        self.whole, n = learn.batch, self.engine.num_processes
-        learn.batch = [t.tensor_split(n)[self.engine.process_index].to(self.engine.device) for t in self.whole]
+    def before_batch(self, learn: Learner) -> None:
+        self.whole, n, k = learn.batch, self.engine.num_processes, self.engine.process_index
+        kinds = [type(t).__name__ for t in self.whole]
+        if not all(isinstance(t, torch.Tensor) for t in self.whole):
+            raise TypeError(f"AccelerateCB splits batches that are lists of tensors, got one of {kinds}")
+        learn.batch = [t.tensor_split(n)[k].to(self.engine.device) for t in self.whole]
         if learn.iter == 0: _same_batch(self.engine, self.whole)
 
-    def after_loss(self, learn):
-        self.local, share = learn.loss, _rows(learn.batch)/_rows(self.whole)
+    def after_loss(self, learn: Learner) -> None:
+        rows = learn.train_cb.rows(self.whole)
+        self.local, share = learn.loss, learn.train_cb.rows(learn.batch)/rows
         if not share: self.local = 0*learn.preds.sum() # fewer rows than processes
         learn.loss = _together(self.engine.reduce, share*self.local.detach(), 'sum')
-        self.local = self.local * (share*self.engine.num_processes) # the exchange takes the mean over processes
+        self.local = self.local * (share*self.engine.num_processes) # the exchange takes the processes' mean
         learn.batch = [t.to(self.engine.device) for t in self.whole]
-        if not learn.training: learn.preds = _together(_gather_rows, self.engine, learn.preds, _rows(self.whole))
+        if not learn.training: learn.preds = _together(_gather_rows, self.engine, learn.preds, rows)
 
-    def backward(self, learn): _together(self.engine.backward, self.local)
-    def after_backward(self, learn): self.engine.unscale_gradients() # of float16
+    def backward(self, learn: Learner) -> None: _together(self.engine.backward, self.local)
+    def after_backward(self, learn: Learner) -> None: self.engine.unscale_gradients() # of float16
 
-    def step(self, learn):
+    def step(self, learn: Learner) -> None:
         learn.opt.step()
         if self.engine.optimizer_step_was_skipped: raise CancelStepException
 
-    def cleanup_fit(self, learn): learn.model = self.engine.unwrap_model(learn.model, keep_fp32_wrapper=False)
+    def cleanup_fit(self, learn: Learner) -> None:
+        learn.model = self.engine.unwrap_model(learn.model, keep_fp32_wrapper=False)
 
 # %% ../../nbs/12_scale.ipynb #accelerate-parts
 def _together(exchange, *args):
     "An exchange between processes; a RuntimeError says what it means that it failed"
     try: return exchange(*args)
-    except RuntimeError as e: raise RuntimeError(f"the exchange with the other processes failed: has one died? Started again, a run with a CheckpointCB goes on ({str(e)[:200]})") from e
+    except RuntimeError as e:
+        raise RuntimeError("the exchange with the other processes failed: has one died? Started again, a run "
+                           f"with a CheckpointCB goes on ({str(e)[:200]})") from e
 
 def _gather_rows(engine, part, n):
     "All rows of a tensor of which each process has a part; `n` rows in all"
@@ -201,7 +202,7 @@ def _gather_rows(engine, part, n):
     return torch.cat([t[:size] for t, size in zip(whole, sizes)])
 
 def _same_dice(engine):
-    "Give all processes the first one's dice, from which a loader may draw its order"
+    "Give all processes the first one's random stream, from which a loader may draw its order"
     if engine.num_processes == 1: return
     state = torch.get_rng_state().to(engine.device)
     torch.distributed.broadcast(state, 0)
@@ -210,4 +211,6 @@ def _same_dice(engine):
 def _same_batch(engine, batch):
     "Refuse loaders that give the processes different batches"
     sums = engine.gather(torch.stack([t.double().sum() for t in batch]).to(engine.device)[None])
-    if (sums != sums[0]).any(): raise ValueError("AccelerateCB: the processes' loaders give different batches; give the loader a seed, or a generator with one")
+    if (sums == sums[0]).all(): return
+    raise ValueError("AccelerateCB: the processes' loaders give different batches; give the loader a seed, "
+                     "or a generator with one")
