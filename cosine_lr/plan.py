@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 import numpy as np
 from .check import choice, function, number, refuse, whole
-from .schedule import Schedule, linear
 
 # %% ../nbs/plan.ipynb #position
 def _check_clock(total, end, after):
@@ -26,7 +25,7 @@ def position(
     step: Any, # steps already taken: a number, or an array or tensor of them
     total: int, # steps in the whole run, at least 1
     end: str = 'open', # "open": the last step is at (total-1)/total; "closed": at 1
-    after: str = 'hold', # past the end: "hold" the end, "repeat" from the start, or "raise" when `step` is above `total`
+    after: str = 'hold', # past the end: "hold" it, "repeat" from the start, "raise" if `step` is above `total`
 ) -> Any: # progress in [0, 1]
     "Progress after `step` of `total` steps, with both ends explicit"
     total, many = _check_clock(total, end, after), hasattr(step, 'clip')
@@ -59,11 +58,14 @@ def _own(x, seen): # `seen`: ids of tensors that have a place already
     "`x` with tensors that are a plan's own and stand nowhere else"
     if isinstance(x, (tuple, list)): return type(x)(_own(part, seen) for part in x)
     if not hasattr(x, 'fill_'): return x
-    if _made.get(id(x)) is not x or id(x) in seen:
-        x = x.detach().clone()
-        _made[id(x)] = x
-    seen.add(id(x))
-    return x
+    new = x
+    if id(x) in seen or x.untyped_storage().nbytes() > x.nbytes: new = x.detach().clone() # shared, or a part of another
+    elif _made.get(id(x)) is not x:
+        new = x.detach() # the same memory
+        x.data = new.clone()
+    _made[id(new)] = new
+    seen.update((id(x), id(new)))
+    return new
 
 # %% ../nbs/plan.ipynb #fits
 _GRID = [i/100 for i in range(101)] # where schedules are tried before a run
@@ -78,44 +80,42 @@ def _fits(old, value, low=-_INF):
     except (TypeError, ValueError, ArithmeticError, RuntimeError): return False # several numbers; one too large
 
 # %% ../nbs/plan.ipynb #policies
-def _keep(state): return {name: state[name] for name in ('total', 'end', 'since', 'done', 'cooling')}
+def _keep(state):
+    plan = state['plan']
+    return dict(total=plan['total'], end=plan['end'], since=state['since'], done=state['done'], cooling=state['cooling'])
 def _stretch(state): return dict(since=state['step'], done=state['pos'], cooling=state['cooling'])
 def _cooldown(state): return dict(since=state['step'], cooling=state['values'])
 
 POLICIES = dict(keep=_keep, stretch=_stretch, cooldown=_cooldown)
 
 # %% ../nbs/plan.ipynb #state
-_STATE = dict(step=int, pos=float, total=int, end=str, after=str, since=int, done=float, scheds=dict, values=dict, cooling=dict | None)
+_STATE = dict(step=int, pos=float, since=int, done=float, plan=dict, values=dict, cooling=dict | None)
 
 def _each(f, given, *more): # `given`: one thing for all param groups, or a list with one for each
     return [f(*parts) for parts in zip(given, *more)] if isinstance(given, list) else f(given, *more)
 
-def _function(sched):
-    "`sched` without the check of its argument, which the clock has made"
-    return sched.formula if isinstance(sched, Schedule) else sched
+def _function(sched): return getattr(sched, 'formula', sched) # the clock makes the check that a schedule's call makes
 
-def _text(sched):
-    "What a state says of a schedule: its code, or the name of a function"
-    return repr(sched) if isinstance(sched, Schedule) else getattr(sched, '__qualname__', type(sched).__qualname__)
+def _text(sched): # a schedule's code, or the name of a function
+    return repr(sched) if hasattr(sched, 'formula') else getattr(sched, '__qualname__', type(sched).__qualname__)
 
-def plain(x):
-    "A value as JSON can hold it"
+def plain(x: Any) -> Any:
+    "An entry of a param group as JSON can hold it"
     if isinstance(x, (tuple, list)): return [plain(part) for part in x]
     return x.item() if hasattr(x, 'item') else x
 
-def _values_at(functions, pos): return tuple(f(pos) for f in functions)
-
-def _line(start, end):
-    "A straight line between two values of a field: numbers, or tuples of them"
-    if isinstance(end, (tuple, list)): return partial(_values_at, list(map(_line, start, end)))
-    return linear(float(start), float(end)).formula
+def _between(start, end, pos):
+    "On a straight line between two values of a field: numbers, or tuples of them"
+    if isinstance(end, (tuple, list)): return tuple(_between(a, b, pos) for a, b in zip(start, end))
+    return start*(1 - pos) + end*pos
 
 # %% ../nbs/plan.ipynb #plan
 class Plan:
     "Schedules for fields of an optimizer's param groups over a run of `total` steps"
+    not_state = True # what is to be remembered is in `state_dict`
     def __init__(
         self,
-        opt: Any, # a torch optimizer, or another object with `param_groups`; tensors in it are replaced by copies
+        opt: Any, # a torch optimizer, or another object with `param_groups`
         total: int, # steps in the whole run
         end: str = 'open', # where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
         after: str = 'hold', # past the end: "hold" the end value, "repeat" from the start, or "raise"
@@ -126,45 +126,46 @@ class Plan:
         self.opt, self.after, self.ahead, self.warned = opt, after, 0, False
         self.scheds = {field: list(given) if isinstance(given, list) else given for field, given in scheds.items()}
         self._start(total, end)
-        self._bind()
 
     def _start(self, total, end, since=0, done=0., cooling=None):
-        "Set the clock, and the functions: the schedules, or lines from the values in `cooling` to the schedules' ends"
+        "Set the clock, and the functions: the schedules, or lines from the values in `cooling` to their ends"
         total, since = _check_clock(total, end, self.after), whole('since', since, least=0)
         if since >= total: raise ValueError(f"there are no steps left at step {since} of a plan for total={total}")
-        if since and self.after == 'repeat': raise ValueError("after='repeat' has no end to resume towards: choose 'hold' or 'raise'")
+        if since and self.after == 'repeat':
+            raise ValueError("after='repeat' has no end to resume towards: choose 'hold' or 'raise'")
         done = float(number('done', done, least=0, most=1))
-        functions = self._lines(cooling) if cooling else {field: _each(_function, s) for field, s in self.scheds.items()}
+        scheds = {field: _each(_function, given) for field, given in self.scheds.items()}
+        self._functions = self._lines(cooling) if cooling else scheds
         self.total, self.end, self.since, self.done, self.cooling = total, end, since, done, cooling
         self.length = max(total - since - (end == 'closed'), 1)
-        self._functions, self._groups = functions, None # so that `write` binds them
+        self._bind()
 
     def _bind(self):
         "Check the schedules against the param groups that there are, and own the tensors in them"
-        groups = self.opt.param_groups
+        groups, places = self.opt.param_groups, []
         choices = sorted(set.intersection(*map(set, groups)) - {'params', 'initial_lr', 'param_names'})
         for field, given in self.scheds.items():
-            if field not in choices: raise ValueError(f"{type(self.opt).__name__} has no {field!r} to schedule; choose from {choices}")
-            each = given if isinstance(given, list) else [given]
-            for sched in each: function(field, sched, 'a schedule or a function of progress (a fixed value is constant(…))')
-            if isinstance(given, list) and len(each) != len(groups):
-                raise ValueError(f"{field} must have one schedule for each of {len(groups)} param groups, got {len(each)}")
-        places = []
+            if field not in choices:
+                raise ValueError(f"{type(self.opt).__name__} has no {field!r} to schedule; choose from {choices}")
+            if isinstance(given, list) and len(given) != len(groups):
+                raise ValueError(f"{field} must have one schedule for each of {len(groups)} param groups, got {len(given)}")
+            for sched in given if isinstance(given, list) else [given]:
+                function(field, sched, 'a schedule or a function of progress (a fixed value is constant(…))')
         for field, f in self._functions.items():
-            if isinstance(f, list): places += [(field, g, [group]) for g, group in zip(f, groups)]
-            else: places.append((field, f, list(groups)))
-        for pos in _GRID:
-            for field, f, into in places:
-                value = f(pos)
-                for group in into: self._check(field, group, value, f'{pos=}')
+            pairs = zip(f, [[group] for group in groups]) if isinstance(f, list) else [(f, list(groups))]
+            places += [(field, g, into) for g, into in pairs]
+        for field, f, into in places:
+            for pos in _GRID: self._check(field, into, f(pos), f'{pos=}')
         seen = set()
         for group in groups: group.update({field: _own(group[field], seen) for field in self.scheds})
         self._places, self._groups, self._n = places, groups, len(groups)
 
-    def _check(self, field, group, value, where):
-        if _fits(group[field], value, low=0 if field == 'lr' else -_INF): return
-        kind = 'a finite number, at least 0' if field == 'lr' else f'like {group[field]!r}, and finite'
-        raise ValueError(f"{field} must be {kind}, all the way; {self.scheds[field]!r} gives {value!r} at {where}")
+    def _check(self, field, into, value, where):
+        "Refuse a value that cannot stand in all the groups that it is for"
+        for group in into:
+            if _fits(group[field], value, low=0 if field == 'lr' else -_INF): continue
+            kind = 'a finite number, at least 0' if field == 'lr' else f'like {group[field]!r}, and finite'
+            raise ValueError(f"{field} must be {kind}, all the way; {self.scheds[field]!r} gives {value!r} at {where}")
 
     def progress(self, step: int) -> float:
         "Progress at `step`, from 0 to 1"
@@ -187,60 +188,60 @@ class Plan:
         if pos == 1. and step >= self.total + self.ahead: self._late(step)
         for field, f, into in self._places:
             value = f(pos)
+            if type(value) is not float or not 0 <= value < _INF: self._check(field, into, value, f'{step=}')
             for group in into:
-                if type(value) is not float or not 0 <= value < _INF: self._check(field, group, value, f'{step=}')
-                if type(group[field]) is float: group[field] = value
+                if type(group[field]) is float: group[field] = value # the usual case
                 else: write_field(group, field, value)
 
     def _late(self, step):
-        "A run goes on after its plan has ended: say so, once, or refuse"
+        "The run goes on after its plan has ended: refuse, or say so once"
         what = f"step {step} is past the end of a plan for {self.total} steps"
         if self.after == 'raise': raise ValueError(f"{what}; after='hold' or 'repeat' would go on")
         if self.after == 'repeat' or self.warned: return
         self.warned = True
-        warnings.warn(f"{what}: the end values are held. Does a loader give more batches than its len? Plan for all steps, "
-                      "or choose after='repeat' or 'raise'", stacklevel=3)
+        warnings.warn(f"{what}: the end values are held. Does a loader give more batches than its len? "
+                      "Plan for all steps, or choose after='repeat' or 'raise'", stacklevel=3)
+
+    def terms(self) -> dict[str, Any]:
+        "The plan in words: its clock, and the code of each schedule"
+        texts = {field: _each(_text, given) for field, given in self.scheds.items()}
+        return dict(total=self.total, end=self.end, after=self.after, **texts)
 
     def state_dict(self, step: int) -> dict[str, Any]: # `step`: the number of steps taken
-        "Numbers, strings, lists and dictionaries of them: the step, the plan, and the values at that step"
+        "Numbers, texts, lists and dictionaries of them: the step, the plan, and the values at that step"
         pos = self.progress(step)
-        return dict(step=step, pos=pos, total=self.total, end=self.end, after=self.after, since=self.since, done=self.done,
-                    scheds=self._texts(), values={field: _each(lambda f: plain(f(pos)), given) for field, given in self._functions.items()},
-                    cooling=self.cooling)
-
-    def _texts(self): return {field: _each(_text, given) for field, given in self.scheds.items()}
+        values = {field: _each(lambda f: plain(f(pos)), given) for field, given in self._functions.items()}
+        return dict(step=step, pos=pos, since=self.since, done=self.done, plan=self.terms(),
+                    values=values, cooling=self.cooling)
 
     def resume(self, state: dict[str, Any], policy: str = 'raise') -> int:
         "Go on where `state` stopped, and if it is of another plan, as `policy` says; returns the step, writes nothing"
         choice('policy', policy, ('raise', *POLICIES))
         for name, kind in _STATE.items():
-            if not isinstance(state, dict) or name not in state: raise ValueError(f"state is no plan's, it lacks {name!r}: {state!r:.60}")
+            if not isinstance(state, dict) or name not in state:
+                raise ValueError(f"state must be a plan's, it lacks {name!r}, got {state!r:.60}")
             if not isinstance(state[name], kind): refuse(f'state[{name!r}]', state[name], 'what state_dict gave')
-        step, differ = whole('step', state['step'], least=0), self._compare(state)
+        ours, theirs, step = self.terms(), state['plan'], whole('step', state['step'], least=0)
+        differ = [f"{name}: {theirs.get(name)} in the state, {ours.get(name)} here"
+                  for name in theirs | ours if theirs.get(name) != ours.get(name)]
         if differ and policy == 'raise':
-            raise ValueError(f"the state, saved at step {step}, was made for another plan ({'; '.join(differ)}). Resume with 'keep' "
-                             f"(the state's horizon, {state['total']}), 'stretch' (what is left of the curve, over the steps left to "
-                             f"{self.total}) or 'cooldown' (from the current value straight to the end value at {self.total})")
+            raise ValueError(f"the state, saved at step {step}, was made for another plan ({'; '.join(differ)}). Resume with "
+                             f"'keep' (the state's horizon, {theirs.get('total')}), 'stretch' (what is left of the curve, over "
+                             f"the steps left to {self.total}) or 'cooldown' (straight to the end value at {self.total})")
         start = POLICIES[policy](state) if differ else _keep(state)
-        self.warned |= policy == 'keep' # it will be late, as it was told to
         self._start(**dict(total=self.total, end=self.end) | start)
-        self._bind()
+        self.warned |= policy == 'keep' # it will be late, as it was told to
         return step
-
-    def _compare(self, state):
-        "What a state and the plan differ in, a text for each"
-        names = 'total', 'end', 'after'
-        ours, theirs = ({name: at[name] for name in names} | at['scheds'] for at in (vars(self) | dict(scheds=self._texts()), state))
-        return [f"{name}: {theirs.get(name)} in the state, {ours.get(name)} here"
-                for name in theirs | ours if ours.get(name) != theirs.get(name)]
 
     def _lines(self, cooling):
         "Straight lines from the values in `cooling` to those at the end of the schedules"
         if set(cooling) != set(self.scheds):
-            raise ValueError(f"a cooldown starts from the state's values: it has {sorted(cooling)}, the plan {sorted(self.scheds)}")
+            raise ValueError(f"a cooldown needs a value of each field: the state has {sorted(cooling)}, "
+                             f"the plan {sorted(self.scheds)}")
         lines = {}
         for field, given in self.scheds.items():
             start, end = cooling[field], _each(lambda sched: sched(1.), given)
             if not _fits(end, start): refuse(field, start, f'like {end!r}, to cool down to it')
-            lines[field] = _each(_line, start, end) if isinstance(given, list) else _line(start, end)
+            if isinstance(given, list): lines[field] = [partial(_between, *pair) for pair in zip(start, end)]
+            else: lines[field] = partial(_between, start, end)
         return lines

@@ -145,7 +145,7 @@ class CSVLoggerCB(Callback):
         self.written = len(self.scores.rows)
 
     def cleanup_fit(self, learn):
-        if self.scores: self.scores._flush() # without a validation, the last row is still open
+        if self.scores: self.scores.flush() # without a validation, the last row is still open
         self.cleanup_epoch(learn)
 
     def _add(self, rows):

@@ -97,7 +97,7 @@ class ScheduleLR(BareScheduler):
         how = 'cooling down' if plan.cooling else 'resumed'
         resumed = f", {how} since step {plan.since} at progress {plan.done:.3g}" if plan.since else ''
         head = f"ScheduleLR for {type(plan.opt).__name__}: step {self.last_epoch} of {plan.total}, end={plan.end!r}, after={plan.after!r}"
-        lines = (f"\n  {field} = {text}, now {state['values'][field]}" for field, text in state['scheds'].items())
+        lines = (f"\n  {field} = {state['plan'][field]}, now {now}" for field, now in state['values'].items())
         return head + resumed + ''.join(lines)
 
     def plot(
