@@ -17,15 +17,15 @@ def attach(package: str, rooms: dict) -> tuple: # `rooms`: {module: its names}
 
 __getattr__, __dir__, __all__ = attach(__name__, {
     'schedule': 'Schedule Ramp linear cosine polynomial exponential constant join',
-    'plan': 'POLICIES position write_field Plan',
+    'plan': 'Plan position',
     'recipes': 'warmup warmup_cosine wsd flat_cos one_cycle three_phase restarts triangular multistep '
                'noisy',
     'data': 'tensor_loader DataLoaders digits_dls',
     'metric': 'Metric classes Accuracy',
     'learner': 'CancelStepException CancelBatchException CancelEpochException CancelFitException '
                'Callback TrainCB Learner MomentumCB TrainLearner MomentumLearner',
-    'callback': 'to_cpu ScheduleCB RecorderCB MetricsCB Seconds CallbackList DeviceCB SingleBatchCB '
-                'ProgressCB',
+    'callback': 'to_cpu ScheduleCB as_it_is RecorderCB MetricsCB Seconds CallbackList DeviceCB '
+                'SingleBatchCB ProgressCB',
     'finder': 'LRFinderCB lr_find',
     'post': 'printed_factor coded_factor four_figures',
     'lab.fleet': 'run_fleet',

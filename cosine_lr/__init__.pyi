@@ -7,10 +7,8 @@ from .schedule import polynomial as polynomial
 from .schedule import exponential as exponential
 from .schedule import constant as constant
 from .schedule import join as join
-from .plan import POLICIES as POLICIES
-from .plan import position as position
-from .plan import write_field as write_field
 from .plan import Plan as Plan
+from .plan import position as position
 from .recipes import warmup as warmup
 from .recipes import warmup_cosine as warmup_cosine
 from .recipes import wsd as wsd
@@ -39,6 +37,7 @@ from .learner import TrainLearner as TrainLearner
 from .learner import MomentumLearner as MomentumLearner
 from .callback import to_cpu as to_cpu
 from .callback import ScheduleCB as ScheduleCB
+from .callback import as_it_is as as_it_is
 from .callback import RecorderCB as RecorderCB
 from .callback import MetricsCB as MetricsCB
 from .callback import Seconds as Seconds

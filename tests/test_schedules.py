@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from cosine_lr import *
 from cosine_lr.learner import Learner
 from cosine_lr.view.lint import lint_schedule
-from cosine_lr.plan import bind_fields
 from cosine_lr.schedule import Ramp
 from cosine_lr.shapes import *
 
@@ -101,7 +100,7 @@ def test_a_shape_of_ones_own_is_not_taken_for_ours():
 @pytest.mark.parametrize('lr', [torch.tensor([.1, .2]), np.array([.1, .2]), '.1', .1j, -1., math.inf, 10**400],
                          ids=['tensor', 'array', 'text', 'complex', 'negative', 'infinite', 'huge'])
 def test_a_rate_is_one_number(lr):
-    with pytest.raises(ValueError, match='lr must be a finite number'): bind_fields(torch.optim.SGD([torch.zeros(1)]), dict(lr=lambda pos: lr))
+    with pytest.raises(ValueError, match='lr must be a finite number'): Plan(torch.optim.SGD([torch.zeros(1)]), 10, lr=lambda pos: lr)
 
 
 @given(st.integers(1, 10), st.integers(1, 12), st.integers(2, 5))

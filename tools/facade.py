@@ -19,6 +19,7 @@ ROOMS = ['schedule', 'plan', 'recipes', 'data', 'metric', 'learner', 'callback',
          'run.torch_lr', 'run.checkpoint']
 # Of a module that has more names than a reader of the story meets, those that are shown.
 CHOSEN = {
+    'plan': ['Plan', 'position'],
     'lab.paired': ['compare'],
     'lab.trial': ['run_trial'],
     'lab.annealing': ['anneal'],

@@ -27,7 +27,7 @@ ARROWS = {
     'check': set(),
     'torch_inside': set(),
     'schedule': {'view.lint', 'view.plot', 'view.translate'},
-    'plan': {'check', 'schedule'},
+    'plan': {'check'},
     'shapes': {'schedule'},
     'recipes': {'schedule'},
     'data': {'check'},
