@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from .check import flag, number, rate, shown, whole
+from .torch_inside import warm_up
 
 # %% ../nbs/04_learner.ipynb #cancel
 class CancelStepException(Exception):
@@ -74,6 +75,8 @@ def _check_helper(cls, name):
 # %% ../nbs/04_learner.ipynb #listed
 Callbacks = Callback | Iterable[Callback] | None
 Rate = float | torch.Tensor | None
+Loss = Callable[..., torch.Tensor] # (preds, *targets) -> 0-d tensor
+MakeOptimizer = Callable[..., Any] # (parameters, lr=…) -> optimizer
 
 def listed(cbs: Callbacks) -> list[Callback]:
     "One callback, several or None as a list"
@@ -159,15 +162,11 @@ def _bind(learn):
     return hooks
 
 # %% ../nbs/04_learner.ipynb #check-loader
-def check_loader(
-    name: str, # what to call it in a message
-    dl: Any, # a loader
-) -> int: # the number of its batches
-    "Refuse a loader without a length, or without batches"
+def check_loader(name: str, dl: Any) -> int:
+    "The number of a loader's batches; refuses one without a length, or without batches"
+    need = f"{name} must have a length, the number of its batches, got {type(dl).__name__}"
     try: n = len(dl)
-    except TypeError as e:
-        what = f'a length, the number of its batches, got {type(dl).__name__}'
-        raise TypeError(f'{name} must have {what}') from e
+    except TypeError as e: raise TypeError(need) from e
     if not n: raise ValueError(f"{name} must have at least one batch, it is empty")
     return n
 
@@ -189,10 +188,6 @@ def _check_loss(learn):
         raise ValueError(f"loss_func must return a 0-d tensor, got {loss!r:.60}")
     if not loss.is_cpu: learn._unseen = learn._unseen + 0*loss.detach() # nan, once a loss is not finite
     elif not math.isfinite(loss.item()): raise _not_finite(learn, _when(learn))
-
-def _check_unseen(learn):
-    "Refuse a pass in which a loss on an accelerator was not finite"
-    if not math.isfinite(learn._unseen): raise _not_finite(learn, f"epoch {learn.epoch}")
 
 # %% ../nbs/04_learner.ipynb #locate
 def _owner(hook, learn):
@@ -238,10 +233,10 @@ class Learner:
         self,
         model: torch.nn.Module,
         dls: Any, # anything with loaders `train` and `valid`
-        loss_func: Callable[..., torch.Tensor] = F.mse_loss, # (preds, *targets) -> 0-d tensor
+        loss_func: Loss = F.mse_loss, # (preds, *targets) -> 0-d tensor
         lr: Rate = 0.1, # learning rate of a new optimizer; None: the optimizer's own
         cbs: Callbacks = (), # callbacks of every `fit`
-        opt_func: Callable[..., torch.optim.Optimizer] = torch.optim.SGD, # (parameters, lr=…) -> optimizer
+        opt_func: MakeOptimizer = torch.optim.SGD, # (parameters, lr=…) -> optimizer, called by every `fit`
     ):
         self.model, self.dls, self.loss_func, self.opt_func = model, dls, loss_func, opt_func
         self.lr, self.cbs = None if lr is None else rate('lr', lr), listed(cbs)
@@ -249,14 +244,8 @@ class Learner:
         self.hooks: dict[str, list[Callable]] = {} # the methods that answer each event
         self.training, self.steps, self.total = False, 0, 0
 
-    def fit(
-        self,
-        n_epochs: int = 1,
-        train: bool = True, # go through `dls.train`?
-        valid: bool = True, # go through `dls.valid`?
-        cbs: Callbacks = (), # more callbacks, for this fit
-        lr: Rate = None, # another learning rate, for this fit
-    ) -> None:
+    def fit(self, n_epochs: int = 1, train: bool = True, valid: bool = True, cbs: Callbacks = (),
+            lr: Rate = None) -> None: # `cbs` and `lr`: for this fit alone
         "Train for `n_epochs` and validate after each, with a new optimizer"
         self.n_epochs, self.training = whole('n_epochs', n_epochs, least=1), flag('train', train)
         self.epochs, self.epoch, self.iter = range(self.n_epochs), None, None
@@ -264,6 +253,7 @@ class Learner:
         if flag('valid', valid): check_loader('dls.valid', self.dls.valid)
         self.opt = self._new_optimizer(self.lr if lr is None else lr)
         self._gather(cbs)
+        warm_up()
         on = SimpleNamespace(**{e: (_cleanup if 'cleanup' in e else _event)(self.hooks[e]) for e in _EVENTS})
         try:
             on.before_fit(self)
@@ -280,7 +270,7 @@ class Learner:
         try:
             on.before_epoch(self)
             for self.iter, self.batch in enumerate(self.dl): self._one_batch(on)
-            _check_unseen(self)
+            if not math.isfinite(self._unseen): raise _not_finite(self, f"epoch {self.epoch}")
             on.after_epoch(self)
         except CancelEpochException: pass
         finally: on.cleanup_epoch(self)
@@ -360,15 +350,15 @@ class MomentumCB(Callback):
 
 class TrainLearner(Learner):
     "A `Learner` with a `TrainCB(n_inp)`"
-    def __init__(self, model: torch.nn.Module, dls: Any, loss_func: Callable[..., torch.Tensor] = F.mse_loss,
-                 lr: Rate = 0.1, cbs: Callbacks = (), opt_func: Callable[..., Any] = torch.optim.SGD,
+    def __init__(self, model: torch.nn.Module, dls: Any, loss_func: Loss = F.mse_loss, lr: Rate = 0.1,
+                 cbs: Callbacks = (), opt_func: MakeOptimizer = torch.optim.SGD,
                  n_inp: int | None = None): # parts of a batch that go to the model; None: as `cbs` say, or 1
         feed = [] if n_inp is None else [TrainCB(n_inp)]
         super().__init__(model, dls, loss_func, lr, [*feed, *listed(cbs)], opt_func)
 
 class MomentumLearner(TrainLearner):
     "A `TrainLearner` with momentum kept in the gradients"
-    def __init__(self, model: torch.nn.Module, dls: Any, loss_func: Callable[..., torch.Tensor] = F.mse_loss,
-                 lr: Rate = 0.1, cbs: Callbacks = (), opt_func: Callable[..., Any] = torch.optim.SGD,
-                 mom: float = 0.85, n_inp: int | None = None): # as in `MomentumCB` and `TrainLearner`
+    def __init__(self, model: torch.nn.Module, dls: Any, loss_func: Loss = F.mse_loss, lr: Rate = 0.1,
+                 cbs: Callbacks = (), opt_func: MakeOptimizer = torch.optim.SGD, mom: float = 0.85,
+                 n_inp: int | None = None): # as in `MomentumCB` and `TrainLearner`
         super().__init__(model, dls, loss_func, lr, [MomentumCB(mom), *listed(cbs)], opt_func, n_inp)

@@ -6,64 +6,79 @@
 __all__ = ['Metric', 'classes', 'Accuracy']
 
 # %% ../nbs/03_metric.ipynb #imports
+from typing import Any
 import torch
+from .check import refuse
 
 # %% ../nbs/03_metric.ipynb #kept
-def kept(x): # a 0-d tensor or a number
-    "What to keep of a batch's value: a number, or, where reading one would stall the device, a tensor free of its graph"
+def kept(x: Any) -> Any: # a 0-d tensor or a number
+    "What to keep of a batch's value: a number, or, where reading that would stall a device, a tensor"
     if not isinstance(x, torch.Tensor): return x
     return x.item() if x.is_cpu else x.detach()
 
-def fetched(xs): # a list of what `kept` gave
+def fetched(xs: list) -> list[float]: # what `kept` gave
     "The numbers, in one transfer"
     return torch.stack(xs).tolist() if xs and isinstance(xs[0], torch.Tensor) else list(xs)
 
 # %% ../nbs/03_metric.ipynb #metric
 class Metric:
     "A mean over rows, collected batch by batch; a subclass defines `calc`"
-    wants_scores = False # True: a training loop passes the model's raw output, not the predicted classes
-    def __init__(self): self.reset()
-    def reset(self): self.vals, self.ns = [], []
+    wants_scores: bool = False # True: a loop passes the model's raw output, not the predicted classes
+    last: Any # the value of the newest batch
+    def __init__(self) -> None: self.reset()
+
+    def reset(self) -> None:
+        "Forget all batches"
+        self.vals, self.ns = [], []
 
     def add(
         self,
-        inp, # predictions [n, …], or a value that is already the batch's mean
-        targ=None, # targets [n, …]
-        n=1, # rows in the batch, the weight of its value
-    ):
+        inp: Any, # predictions [n, …], or a value that is already the batch's mean
+        targ: Any = None, # targets [n, …]
+        n: float = 1, # rows in the batch, the weight of its value
+    ) -> None:
         "Take in one batch"
-        if targ is not None and len(inp) != len(targ): raise ValueError(f"inp and targ must have the same length, got {len(inp)} and {len(targ)}")
-        if not n > 0: raise ValueError(f"n must be the number of rows, above 0, got {n=}")
+        if targ is not None and len(inp) != len(targ):
+            raise ValueError(f"inp and targ must have the same length, got {len(inp)} and {len(targ)}")
+        if not n > 0: refuse('n', n, 'the number of rows, above 0')
         got = self.calc(inp, targ)
-        if isinstance(got, torch.Tensor) and got.numel() != 1: raise ValueError(f"calc must give one number a batch, got a tensor of shape {tuple(got.shape)}")
+        if isinstance(got, torch.Tensor) and got.numel() != 1:
+            raise ValueError(f"calc must give one number a batch, got a tensor of shape {tuple(got.shape)}")
         self.last = kept(got)
         self.vals.append(self.last)
         self.ns.append(n)
 
     @property
-    def value(self):
+    def value(self) -> torch.Tensor:
         "The mean of all batches since `reset`, each weighted by its rows: a 0-d float64 tensor"
-        if not self.ns: raise ValueError(f"{type(self).__name__}.value needs at least one batch: call add first")
+        name = type(self).__name__
+        if not self.ns: raise ValueError(f"{name}.value needs at least one batch: call add first")
         mean = sum(v*n for v, n in zip(fetched(self.vals), self.ns)) / sum(self.ns)
         return torch.tensor(mean, dtype=torch.float64)
 
-    def calc(self, inps, targs): return inps
+    def calc(self, inps: Any, targs: Any) -> Any:
+        "The value of one batch"
+        return inps
 
 # %% ../nbs/03_metric.ipynb #classes
 def classes(
-    preds, # scores [n, classes, …] or predicted classes [n, …]
-    targs, # true classes [n, …], whole numbers
-): # predicted classes [n, …], or `preds` itself where there is no class dimension to remove
+    preds: Any, # scores [n, classes, …] or predicted classes [n, …]
+    targs: Any, # true classes [n, …], whole numbers
+) -> Any: # predicted classes [n, …], or `preds` itself where there is no class dimension to remove
     "The class with the highest score, for each target"
-    integer = isinstance(targs, torch.Tensor) and not targs.is_floating_point()
-    if integer and not isinstance(preds, torch.Tensor): raise TypeError(f"preds must be a tensor [n, …], got {type(preds).__name__}; a metric with wants_scores = True gets it as it is")
-    return preds.argmax(1) if integer and preds.ndim == targs.ndim + 1 and preds.shape[1] > 1 else preds
+    if not isinstance(targs, torch.Tensor) or targs.is_floating_point(): return preds
+    if not isinstance(preds, torch.Tensor):
+        raise TypeError(f"preds must be a tensor [n, …], got {type(preds).__name__}; "
+                        "a metric with wants_scores = True gets it as it is")
+    scores = preds.ndim == targs.ndim + 1 and preds.shape[1] > 1
+    return preds.argmax(1) if scores else preds
 
 class Accuracy(Metric):
     "The share of rows whose predicted class is the target; takes classes or scores [n, classes, …]"
-    def calc(self, inps, targs):
+    def calc(self, inps: Any, targs: Any) -> torch.Tensor:
         for name, x in (('inps', inps), ('targs', targs)):
-            if not isinstance(x, torch.Tensor): raise ValueError(f"{name} must be a tensor, got {name}={x!r:.60}")
-        inps = classes(inps, targs)
-        if inps.shape != targs.shape: raise ValueError(f"inps and targs must have the same shape, got {tuple(inps.shape)} and {tuple(targs.shape)}")
-        return (inps == targs).float().mean()
+            if not isinstance(x, torch.Tensor): refuse(name, x, 'a tensor')
+        guesses = classes(inps, targs)
+        if guesses.shape == targs.shape: return (guesses == targs).float().mean()
+        shapes = f'{tuple(guesses.shape)} and {tuple(targs.shape)}'
+        raise ValueError(f"inps and targs must have the same shape, got {shapes}")
