@@ -27,7 +27,7 @@ docs: $(DOCS)  ## Build the site, notebooks and reference, in _docs/; it needs n
 	@$(BIN)/python tools/docs.py
 
 browser: $(BROWSER) docs  ## Run every notebook in JupyterLab in headless Chromium, and read the site there; screenshots go to results/
-	@$(BIN)/python -m pytest --quiet --no-header -m slow -k in_browser tests/test_tools.py
+	@$(BIN)/python tools/test.py in_browser
 	@$(BIN)/python tools/browser.py $(ARGS)
 	@$(BIN)/python tools/site.py
 

@@ -1,9 +1,10 @@
-"""For every test: one thread, as a process that forks needs; and `slow`, for what `make test` leaves out."""
+"""For every test: one thread, as a process that forks needs; and the marks of what `make test` leaves out."""
 import torch
 
 torch.set_num_threads(1)
 
 
 def pytest_configure(config):
-    slow = 'slow: takes minutes rather than seconds; run by `make test ARGS=slow`'
-    config.addinivalue_line('markers', slow)
+    for mark in ('slow: takes minutes rather than seconds; run by `make test ARGS=slow`',
+                 'in_browser: needs Chromium and playwright; run by `make browser`'):
+        config.addinivalue_line('markers', mark)

@@ -683,12 +683,7 @@ def test_a_conflicting_edit_merges_to_a_notebook_that_opens(repo, tmp_path, hook
 
 # --- the browser: run by `make browser`, which has what they need ---
 
-def in_browser(test):
-    missing = [name for name in ('playwright', 'jupyterlab') if importlib.util.find_spec(name) is None]
-    browsers = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
-    if not any(map(shutil.which, browsers)): missing.append('Chromium')
-    reason = f"no {' and no '.join(missing)}: `make browser` runs this test"
-    return pytest.mark.slow(pytest.mark.skipif(bool(missing), reason=reason)(test))
+def in_browser(test): return pytest.mark.slow(pytest.mark.in_browser(test))
 
 
 PNG = ('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA'

@@ -27,7 +27,8 @@ CHOSEN = {
     'run.checkpoint': ['CheckpointCB'],
 }
 WINGS = {
-    'view': ('To look at a schedule, and to say it elsewhere', ['plot', 'lint', 'translate', 'explorer', 'sweep']),
+    'view': ('To look at a schedule, and to say it elsewhere',
+             ['plot', 'lint', 'translate', 'explorer', 'sweep']),
     'run': ('When the run matters: other loops, checkpoints, guards, scale',
             ['torch_lr', 'saving', 'checkpoint', 'guards', 'scale', 'fast', 'finetune']),
     'lab': ('To find out: fleets of runs, paired trials, annealed search',

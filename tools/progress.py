@@ -49,12 +49,12 @@ class Dotless:
     def pytest_sessionfinish(self):
         if hasattr(self, 'progress'): self.progress.__exit__()
 
-    def pytest_runtest_logstart(self, nodeid): self.progress.begin(nodeid)
+    def pytest_runtest_logstart(self, nodeid):
+        self.progress.total = self.session.testscollected  # workers collect after the loop has begun
+        self.progress.begin(nodeid)
 
     def pytest_runtest_logreport(self, report):
-        if report.when != 'teardown': return
-        self.progress.total = self.session.testscollected  # workers collect after the loop has begun
-        self.progress.end(report.nodeid)
+        if report.when == 'teardown': self.progress.end(report.nodeid)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_teststatus(self, report):

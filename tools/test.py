@@ -294,7 +294,12 @@ def pytests(root, which='not slow'):
 
 def slow_pytests(root):
     "What takes minutes to test: commands, kills, databases, memory, compilers, each way out of a range test"
-    return pytests(root, 'slow')
+    return pytests(root, 'slow and not in_browser')
+
+
+def browser_pytests(root):
+    "Tests that need Chromium: what a reader should not see is seen"
+    return pytests(root, 'in_browser')
 
 
 
@@ -302,8 +307,9 @@ def slow_pytests(root):
 CHECKS = {
     'clean': clean, 'export': export, 'facade': facade_in_step, 'names': names, 'ruff': ruff,
     'arrows': arrows, 'sizes': sizes, 'types': types, 'readme': readme_in_step,
-    'pytest': pytests, 'slow': slow_pytests,
+    'pytest': pytests, 'slow': slow_pytests, 'in_browser': browser_pytests,
 }
+ONLY_IF_ASKED = {'slow', 'in_browser'}
 
 
 def attempt(check, root):
@@ -320,17 +326,18 @@ def all_notebooks(root, workers):
 
 
 def stages(asked):
-    "The checks to make, in order; the slow tests only where they are asked for."
+    "The checks to make, in order."
     known = [*CHECKS, 'notebooks']
     unknown = [name for name in asked if name not in known]
     if unknown: raise ValueError(f'no check is called {unknown[0]}')
-    return [name for name in known if name in asked or (not asked and name != 'slow')]
+    return [name for name in known if name in (asked or set(known) - ONLY_IF_ASKED)]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    names, not_all = ', '.join(CHECKS), ' and '.join(sorted(ONLY_IF_ASKED))
     parser.add_argument('checks', nargs='*', metavar='check',
-                        help=f"{', '.join(CHECKS)}, notebooks (default: all but slow)")
+                        help=f'{names}, notebooks (default: all but {not_all})')
     parser.add_argument('--root', type=Path, default=ROOT, help='the repository to check')
     parser.add_argument('--workers', type=int, default=2, help='notebooks at a time (default: 2)')
     args = parser.parse_args()
