@@ -1,4 +1,4 @@
-"""What the installed package must be: from a wheel, typed, lazy, light. Run where nothing else is installed."""
+"""What the installed package must be: from a wheel, typed, lazy and light. Run where nothing else is."""
 import sys
 from importlib import import_module
 from importlib.util import find_spec
