@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 import numpy as np
-from .check import choice, function, number, refuse, whole
+from .check import choice, function, number, refuse, shown, whole
 
 # %% ../nbs/plan.ipynb #position
 def _check_clock(total, end, after):
@@ -25,7 +25,7 @@ def position(
     step: Any, # steps already taken: a number, or an array or tensor of them
     total: int, # steps in the whole run, at least 1
     end: str = 'open', # "open": the last step is at (total-1)/total; "closed": at 1
-    after: str = 'hold', # past the end: "hold" it, "repeat" from the start, "raise" if `step` is above `total`
+    after: str = 'hold', # past the end: "hold" it, "repeat" from the start, "raise" if `step` > `total`
 ) -> Any: # progress in [0, 1]
     "Progress after `step` of `total` steps, with both ends explicit"
     total, many = _check_clock(total, end, after), hasattr(step, 'clip')
@@ -58,8 +58,8 @@ def _own(x, seen): # `seen`: ids of tensors that have a place already
     "`x` with tensors that are a plan's own and stand nowhere else"
     if isinstance(x, (tuple, list)): return type(x)(_own(part, seen) for part in x)
     if not hasattr(x, 'fill_'): return x
-    new = x
-    if id(x) in seen or x.untyped_storage().nbytes() > x.nbytes: new = x.detach().clone() # shared, or a part of another
+    new, part = x, x.untyped_storage().nbytes() > x.nbytes # of another tensor
+    if id(x) in seen or part: new = x.detach().clone()
     elif _made.get(id(x)) is not x:
         new = x.detach() # the same memory
         x.data = new.clone()
@@ -77,12 +77,12 @@ def _fits(old, value, low=-_INF):
         return isinstance(value, (tuple, list)) and len(value) == len(old) and all(map(_fits, old, value))
     if type(value) is float and 0 <= value < _INF or not hasattr(old, '__float__'): return True
     try: return hasattr(value, '__float__') and math.isfinite(value) and value >= low
-    except (TypeError, ValueError, ArithmeticError, RuntimeError): return False # several numbers; one too large
+    except Exception: return False # several numbers, a number that is too large
 
 # %% ../nbs/plan.ipynb #policies
 def _keep(state):
-    plan = state['plan']
-    return dict(total=plan['total'], end=plan['end'], since=state['since'], done=state['done'], cooling=state['cooling'])
+    clock = {name: state['plan'].get(name) for name in ('total', 'end')}
+    return dict(**clock, since=state['since'], done=state['done'], cooling=state['cooling'])
 def _stretch(state): return dict(since=state['step'], done=state['pos'], cooling=state['cooling'])
 def _cooldown(state): return dict(since=state['step'], cooling=state['values'])
 
@@ -91,13 +91,22 @@ POLICIES = dict(keep=_keep, stretch=_stretch, cooldown=_cooldown)
 # %% ../nbs/plan.ipynb #state
 _STATE = dict(step=int, pos=float, since=int, done=float, plan=dict, values=dict, cooling=dict | None)
 
-def _each(f, given, *more): # `given`: one thing for all param groups, or a list with one for each
-    return [f(*parts) for parts in zip(given, *more)] if isinstance(given, list) else f(given, *more)
+def _check_state(state):
+    "Refuse what no `state_dict` gave"
+    for name, kind in _STATE.items():
+        if not isinstance(state, dict) or name not in state:
+            raise ValueError(f"state must be a plan's, it lacks {name!r}, got {shown(state)}")
+        if not isinstance(state[name], kind): refuse(name, state[name], f'what state_dict gives, a {kind}')
 
-def _function(sched): return getattr(sched, 'formula', sched) # the clock makes the check that a schedule's call makes
+def _each(f, given): # `given`: one for all param groups, or a list with one for each group
+    return list(map(f, given)) if isinstance(given, list) else f(given)
+
+def _function(sched): # without the check of `pos`, which the clock makes
+    return getattr(sched, 'formula', sched)
 
 def _text(sched): # a schedule's code, or the name of a function
-    return repr(sched) if hasattr(sched, 'formula') else getattr(sched, '__qualname__', type(sched).__qualname__)
+    if hasattr(sched, 'formula'): return repr(sched)
+    return getattr(sched, '__qualname__', type(sched).__qualname__)
 
 def plain(x: Any) -> Any:
     "An entry of a param group as JSON can hold it"
@@ -119,18 +128,18 @@ class Plan:
         total: int, # steps in the whole run
         end: str = 'open', # where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
         after: str = 'hold', # past the end: "hold" the end value, "repeat" from the start, or "raise"
-        **scheds: Callable | list, # a schedule or function of progress for each field; a list has one for each group
+        **scheds: Callable | list, # a schedule or function of progress for each field, or one for each group
     ):
         if not hasattr(opt, 'param_groups'): refuse('opt', opt, 'an optimizer with param groups')
         if not scheds: raise ValueError("scheds must name at least one field, e.g. lr=0.1*cosine()")
         self.opt, self.after, self.ahead, self.warned = opt, after, 0, False
-        self.scheds = {field: list(given) if isinstance(given, list) else given for field, given in scheds.items()}
+        self.scheds = {field: _each(lambda sched: sched, given) for field, given in scheds.items()} # a copy
         self._start(total, end)
 
     def _start(self, total, end, since=0, done=0., cooling=None):
         "Set the clock, and the functions: the schedules, or lines from the values in `cooling` to their ends"
         total, since = _check_clock(total, end, self.after), whole('since', since, least=0)
-        if since >= total: raise ValueError(f"there are no steps left at step {since} of a plan for total={total}")
+        if since >= total: raise ValueError(f"no steps are left at step {since} of a plan for total={total}")
         if since and self.after == 'repeat':
             raise ValueError("after='repeat' has no end to resume towards: choose 'hold' or 'raise'")
         done = float(number('done', done, least=0, most=1))
@@ -145,11 +154,14 @@ class Plan:
         groups, places = self.opt.param_groups, []
         choices = sorted(set.intersection(*map(set, groups)) - {'params', 'initial_lr', 'param_names'})
         for field, given in self.scheds.items():
+            each = given if isinstance(given, list) else [given]*len(groups)
             if field not in choices:
-                raise ValueError(f"{type(self.opt).__name__} has no {field!r} to schedule; choose from {choices}")
-            if isinstance(given, list) and len(given) != len(groups):
-                raise ValueError(f"{field} must have one schedule for each of {len(groups)} param groups, got {len(given)}")
-            for sched in given if isinstance(given, list) else [given]:
+                name = type(self.opt).__name__
+                raise ValueError(f"{name} has no {field!r} to schedule; choose from {choices}")
+            if len(each) != len(groups):
+                need = f'one schedule for each of {len(groups)} param groups'
+                raise ValueError(f"{field} must have {need}, got {len(each)}")
+            for sched in each:
                 function(field, sched, 'a schedule or a function of progress (a fixed value is constant(…))')
         for field, f in self._functions.items():
             pairs = zip(f, [[group] for group in groups]) if isinstance(f, list) else [(f, list(groups))]
@@ -165,7 +177,8 @@ class Plan:
         for group in into:
             if _fits(group[field], value, low=0 if field == 'lr' else -_INF): continue
             kind = 'a finite number, at least 0' if field == 'lr' else f'like {group[field]!r}, and finite'
-            raise ValueError(f"{field} must be {kind}, all the way; {self.scheds[field]!r} gives {value!r} at {where}")
+            sched = shown(self.scheds[field])
+            raise ValueError(f"{field} must be {kind}, all the way; {sched} gives {shown(value)} at {where}")
 
     def progress(self, step: int) -> float:
         "Progress at `step`, from 0 to 1"
@@ -215,19 +228,17 @@ class Plan:
                     values=values, cooling=self.cooling)
 
     def resume(self, state: dict[str, Any], policy: str = 'raise') -> int:
-        "Go on where `state` stopped, and if it is of another plan, as `policy` says; returns the step, writes nothing"
+        "Go on where `state` stopped, if it is of another plan as `policy` says; returns the step"
         choice('policy', policy, ('raise', *POLICIES))
-        for name, kind in _STATE.items():
-            if not isinstance(state, dict) or name not in state:
-                raise ValueError(f"state must be a plan's, it lacks {name!r}, got {state!r:.60}")
-            if not isinstance(state[name], kind): refuse(f'state[{name!r}]', state[name], 'what state_dict gave')
+        _check_state(state)
         ours, theirs, step = self.terms(), state['plan'], whole('step', state['step'], least=0)
         differ = [f"{name}: {theirs.get(name)} in the state, {ours.get(name)} here"
                   for name in theirs | ours if theirs.get(name) != ours.get(name)]
         if differ and policy == 'raise':
-            raise ValueError(f"the state, saved at step {step}, was made for another plan ({'; '.join(differ)}). Resume with "
-                             f"'keep' (the state's horizon, {theirs.get('total')}), 'stretch' (what is left of the curve, over "
-                             f"the steps left to {self.total}) or 'cooldown' (straight to the end value at {self.total})")
+            raise ValueError(
+                f"the state, saved at step {step}, was made for another plan ({'; '.join(differ)}). "
+                f"Resume with 'keep' (the state's horizon, {theirs.get('total')}), 'stretch' (what is left "
+                f"of the curve, over the steps left to {self.total}) or 'cooldown' (straight to its end)")
         start = POLICIES[policy](state) if differ else _keep(state)
         self._start(**dict(total=self.total, end=self.end) | start)
         self.warned |= policy == 'keep' # it will be late, as it was told to

@@ -8,16 +8,17 @@ __all__ = ['ScheduleLR']
 # %% ../../nbs/11_torch.ipynb #imports
 from collections.abc import Callable
 from typing import Any
+import numpy as np
 import torch
 from torch.optim import Optimizer
-from ..check import choice, refuse, whole
+from ..check import choice, refuse, shown, whole
 from ..plan import POLICIES, Plan, plain, write_field
 from ..torch_inside import BareScheduler
 from ..view.plot import new_axes
 
 # %% ../../nbs/11_torch.ipynb #schedule-lr
 class ScheduleLR(BareScheduler):
-    "A torch scheduler that writes schedules into any field of the param groups; call `step()` after each `optimizer.step()`"
+    "A torch scheduler that writes schedules into any field of the param groups"
     def __init__(
         self,
         optimizer: Optimizer, # the values of step 0 are written into its param groups at once
@@ -25,16 +26,18 @@ class ScheduleLR(BareScheduler):
         total_steps: int, # calls of `step()` from the beginning to the end of the schedules
         end: str = 'open', # where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
         after: str = 'hold', # past the end: "hold" the end value, "repeat" from the start, or "raise"
-        on_resume: str = 'raise', # a loaded state was made for another plan: "raise", "keep", "stretch" or "cooldown"; see `Plan`
+        on_resume: str = 'raise', # what a state of another plan means, see `Plan`
         last_epoch: int = -1, # the last step already done; -1 for a new run
-        **scheds: Callable | list, # a schedule (or any function of `pos`) for a field, e.g. `lr=0.1*cosine()`; a list has one for each param group
+        **scheds: Callable | list, # for a field, e.g. `lr=0.1*cosine()`, or a list, one for each group
     ):
-        if not isinstance(optimizer, Optimizer): raise TypeError(f"optimizer must be a torch optimizer, got {optimizer!r}")
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer must be a torch optimizer, got {shown(optimizer)}")
         self.on_resume = choice('on_resume', on_resume, ('raise', *POLICIES))
         if after == 'repeat' and on_resume in ('stretch', 'cooldown'):
             raise ValueError(f"on_resume={on_resume!r} needs an end, and after='repeat' has none")
         last_epoch = whole('last_epoch', last_epoch, least=-1)
-        self.plan = Plan(optimizer, whole('total_steps', total_steps, least=1, most=2**53), end, after, **scheds)
+        total_steps = whole('total_steps', total_steps, least=1, most=2**53)
+        self.plan = Plan(optimizer, total_steps, end, after, **scheds)
         self.plan.ahead = 1 # after the last step, loops ask for the next one
         self.went, self.in_sequence = last_epoch, False
         if last_epoch >= 0: # torch's base class asks for it then; to us it means nothing
@@ -65,40 +68,44 @@ class ScheduleLR(BareScheduler):
     def get_last_lr(self) -> list[float]:
         "The learning rates of this step"
         values = self.at(max(self.last_epoch, 0))
-        return values['lr'] if 'lr' in values else [float(group['lr']) for group in self.optimizer.param_groups]
+        if 'lr' in values: return values['lr']
+        return [float(group['lr']) for group in self.optimizer.param_groups]
 
     def get_lr(self) -> list[float]:
-        "The learning rates of this step; a wrapper that calls this in place of `step`, as ignite's does, has the other fields written"
+        "As `get_last_lr`; called in place of `step`, as ignite's wrapper does, it writes all fields"
         if self.called_for_step: self.plan.write(self.last_epoch)
         return self.get_last_lr()
 
     def state_dict(self) -> dict[str, Any]:
-        "Numbers, strings and lists: the step, the plan, and the values at that step; in a `SequentialLR`, also what stands in the optimizer"
+        "The step and the plan, as plain data; in a `SequentialLR`, also what stands in the optimizer"
         self._look_around()
-        groups, fields = self.optimizer.param_groups, self.plan.scheds
-        stood = {field: [plain(group[field]) for group in groups] for field in fields} if self.in_sequence else None
+        stood = None
+        if self.in_sequence:
+            groups = self.optimizer.param_groups
+            stood = {field: [plain(group[field]) for group in groups] for field in self.plan.scheds}
         return dict(last_epoch=self.last_epoch, stood=stood, **self.plan.state_dict(max(self.last_epoch, 0)))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        "Go on where `state_dict` stopped and write its values; where its plan is another, as `on_resume` says"
+        "Go on where `state_dict` stopped and write the values; if its plan is another, as `on_resume` says"
         if not isinstance(state_dict, dict) or 'last_epoch' not in state_dict:
-            raise ValueError(f"state_dict is not a ScheduleLR's: it lacks 'last_epoch', got {state_dict!r:.60}")
-        last = whole('last_epoch', state_dict['last_epoch'], least=-1)
-        if max(last, 0) != state_dict.get('step'): refuse('last_epoch', last, f"the state's step, {state_dict.get('step')}")
+            raise ValueError(f"state_dict is not a ScheduleLR's: no 'last_epoch' in {shown(state_dict)}")
+        last, step = whole('last_epoch', state_dict['last_epoch'], least=-1), state_dict.get('step')
+        if max(last, 0) != step: refuse('last_epoch', last, f"the state's step, {step}")
         self.plan.resume(state_dict, self.on_resume)
         self.last_epoch = self.went = last
         self.mark_steps(last + 1)
-        if not state_dict.get('stood'): return self.plan.write(max(last, 0))
-        for field, each in state_dict['stood'].items(): # another scheduler's turn, perhaps
+        if not state_dict.get('stood'): return self.plan.write(step)
+        for field, each in state_dict['stood'].items(): # it may be another scheduler's turn
             for group, value in zip(self.optimizer.param_groups, each): write_field(group, field, value)
 
     def __repr__(self) -> str:
         plan, state = self.plan, self.state_dict()
         how = 'cooling down' if plan.cooling else 'resumed'
-        resumed = f", {how} since step {plan.since} at progress {plan.done:.3g}" if plan.since else ''
-        head = f"ScheduleLR for {type(plan.opt).__name__}: step {self.last_epoch} of {plan.total}, end={plan.end!r}, after={plan.after!r}"
-        lines = (f"\n  {field} = {state['plan'][field]}, now {now}" for field, now in state['values'].items())
-        return head + resumed + ''.join(lines)
+        head = f"ScheduleLR for {type(plan.opt).__name__}: step {self.last_epoch} of {plan.total}"
+        head += f", end={plan.end!r}, after={plan.after!r}"
+        if plan.since: head += f", {how} since step {plan.since} at progress {plan.done:.3g}"
+        now = (f"{field} = {state['plan'][field]}, now {value}" for field, value in state['values'].items())
+        return '\n  '.join([head, *now])
 
     def plot(
         self,
@@ -107,11 +114,9 @@ class ScheduleLR(BareScheduler):
         title: str | None = None, # the figure's one-line message
         **line: Any, # passed to matplotlib's `plot`, e.g. `label`
     ) -> Any:
-        "Draw a field's values, a line for each number, against the step, from where the run began or was resumed; returns the axes"
+        "Draw a field against the step, a line for each number, from where the run began or was resumed"
         choice('field', field, list(self.plan.scheds))
         steps = sorted({round(s) for s in torch.linspace(self.plan.since, self.total_steps, 1001).tolist()})
         ax = new_axes('step', 'learning rate' if field == 'lr' else field, title, ax)
-        ax.plot(steps, [_flat(self.at(step)[field]) for step in steps], **line)
+        ax.plot(steps, [np.ravel(plain(self.at(step)[field])) for step in steps], **line)
         return ax
-
-def _flat(values): return [x for value in values for x in (value if isinstance(value, (tuple, list)) else [value])]
