@@ -37,7 +37,6 @@ from .learner import TrainLearner as TrainLearner
 from .learner import MomentumLearner as MomentumLearner
 from .callback import to_cpu as to_cpu
 from .callback import ScheduleCB as ScheduleCB
-from .callback import as_it_is as as_it_is
 from .callback import RecorderCB as RecorderCB
 from .callback import MetricsCB as MetricsCB
 from .callback import Seconds as Seconds
