@@ -50,7 +50,7 @@ ARROWS = {
     'run.guards': {'callback', 'learner', 'plan', 'run.checkpoint'},
     'run.finetune': {'callback', 'check', 'learner'},
     'run.fast': {'callback', 'learner', 'torch_inside'},
-    'lab.probe': {'lab.fleet', 'rules', 'schedule', 'view.plot'},
+    'lab.probe': {'check', 'lab.fleet', 'rules', 'schedule', 'view.plot'},
     'lab.runs': {'view.plot'},
     'lab.stacked': {'torch_inside'},
     'lab.tracing': {'torch_inside'},

@@ -7,56 +7,77 @@ __all__ = ['LRProbe', 'lr_probe']
 
 # %% ../../nbs/lab/probe.ipynb #imports
 import math
-import numbers
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from ..check import function, refuse, whole
 from .fleet import run_fleet
 from ..view.plot import new_axes
-from ..rules import Advice, Advised
+from ..rules import Advice, Advised, no_advice
 from ..schedule import constant
 
 # %% ../../nbs/lab/probe.ipynb #advise
-def _advise(lrs, losses): # rates [K], rising, and their losses [K, S]
-    "The rate with the lowest mean loss, between those that the seeds cannot tell from it, up to half-way to the next: an `Advice`"
-    lost, none = ~np.isfinite(losses).all(1), (None, None, None)
-    if lost.all(): return Advice(*none, "at every rate some run diverged: try lower ones")
-    mean = np.where(lost, np.inf, losses.mean(1))
-    best = int(mean.argmin())
-    if best in (0, len(lrs) - 1): return Advice(*none, f"the best is the {'highest' if best else 'lowest'} rate tried, {lrs[best]:.2g}: try {'higher' if best else 'lower'} ones")
-    if losses.shape[1] == 1: return Advice(*none, f"{lrs[best]:.2g} is best, but one seed has no spread to compare it with: give at least 2")
-    worse = np.where(lost[:, None], np.inf, losses) - losses[best]
-    error = np.where(lost, 0, np.where(lost[:, None], 0, worse).std(1, ddof=1) / math.sqrt(losses.shape[1]))
-    clear = np.flatnonzero(worse.mean(1) > 2*error) # clearly worse; the interval ends half-way, in the logarithm, to the nearest one
-    low, high = max(clear[clear < best], default=-1) + 1, min(clear[clear > best], default=len(lrs)) - 1
-    low, high = math.sqrt(lrs[low]*lrs[max(low-1, 0)]), math.sqrt(lrs[high]*lrs[min(high+1, len(lrs)-1)])
-    return Advice(float(lrs[best]), low, high, f"the best of {len(lrs)} rates with {losses.shape[1]} seeds; those in the interval are no more than 2 standard errors worse")
+def _half_way(lrs, k, step):
+    "Half-way, in the logarithm, from a rate to the next one in a direction; the rate itself at the end"
+    beyond = min(max(k + step, 0), len(lrs) - 1)
+    return math.sqrt(lrs[k]*lrs[beyond])
+
+def _best_rate(lrs, losses): # rates [K], rising, and their losses [K, S]
+    "The rate with the lowest mean loss; its interval holds the rates that the seeds cannot tell from it"
+    lost, (rates, seeds) = ~np.isfinite(losses).all(1), losses.shape
+    if lost.all(): return no_advice("at every rate some run diverged: try lower ones")
+    best = int(np.where(lost, np.inf, losses.mean(1)).argmin())
+    rate = f'{lrs[best]:.2g}'
+    if best == 0: return no_advice(f"the best is the lowest rate tried, {rate}: try lower ones")
+    if best == rates - 1: return no_advice(f"the best is the highest rate tried, {rate}: try higher ones")
+    if seeds == 1:
+        return no_advice(f"{rate} is best, but one seed has no spread to compare it with: give at least 2")
+    worse = np.where(lost[:, None], 0, losses - losses[best]) # paired by seed
+    error = worse.std(1, ddof=1) / math.sqrt(seeds)
+    clear = np.flatnonzero(lost | (worse.mean(1) > 2*error)) # lost, or clearly worse
+    low, high = max(clear[clear < best], default=-1) + 1, min(clear[clear > best], default=rates) - 1
+    reason = (f"the best of {rates} rates with {seeds} seeds; those in the interval are no more than "
+              "2 standard errors worse")
+    return Advice(float(lrs[best]), _half_way(lrs, low, -1), _half_way(lrs, high, 1), reason)
 
 # %% ../../nbs/lab/probe.ipynb #probe
 @dataclass(eq=False, repr=False)
 class LRProbe(Advised):
-    "The loss reached at each rate, and what follows: `suggestion` between `low` and `high`, or None, and the `reason`"
+    "The loss reached at each rate: `suggestion` between `low` and `high`, or None, and the `reason`"
     lrs: np.ndarray # constant learning rates, rising [K]
     losses: np.ndarray # validation loss after `steps` [K, S]; NaN for a run that diverged
     steps: int # the horizon: how many batches each run has seen
 
     @cached_property
-    def advice(self): return _advise(self.lrs, self.losses) # an `Advice`
+    def advice(self) -> Advice: return _best_rate(self.lrs, self.losses)
 
     @property
-    def ranking(self): # a list of dictionaries: lr, n (runs left), loss and sd over them
+    def ranking(self) -> list[dict]: # lr, n (runs left), loss and sd over them
         "The rates by their mean loss, best first; those that lost a run come last"
-        rows = [dict(lr=float(lr), n=len(left), loss=float(left.mean()) if len(left) else math.nan, sd=float(left.std(ddof=1)) if len(left) > 1 else math.nan)
-                for lr, losses in zip(self.lrs, self.losses) for left in [losses[np.isfinite(losses)]]]
+        rows = []
+        for lr, losses in zip(self.lrs, self.losses):
+            left = losses[np.isfinite(losses)]
+            loss = float(left.mean()) if len(left) else math.nan
+            sd = float(left.std(ddof=1)) if len(left) > 1 else math.nan
+            rows.append(dict(lr=float(lr), n=len(left), loss=loss, sd=sd))
         return sorted(rows, key=lambda row: (-row['n'], row['loss']))
 
-    def plot(self, ax=None, title=None, **line): # `line`: passed to matplotlib's `errorbar`
-        "Draw the loss reached against the rate, mean ± sd over the seeds left; returns the axes"
+    def plot(
+        self,
+        ax: Any = None, # axes to draw on; a new figure if None
+        title: str | None = None, # the figure's one-line message
+        **line: Any, # passed to matplotlib's `errorbar`
+    ) -> Any: # the axes
+        "Draw the loss reached against the rate, mean ± sd over the seeds left"
+        seeds = self.losses.shape[1]
         answer = f'{self.suggestion:.2g} is best' if self.suggestion else f'no suggestion: {self.reason}'
-        ax = new_axes('constant learning rate (log scale)', 'validation loss', title or f'After {self.steps} steps, {answer} ({self.losses.shape[1]} seeds)', ax)
-        rows = sorted((row for row in self.ranking if row['n'] == self.losses.shape[1]), key=lambda row: row['lr'])
+        title = title or f'After {self.steps} steps, {answer} ({seeds} seeds)'
+        ax = new_axes('constant learning rate (log scale)', 'validation loss', title, ax)
+        rows = sorted((row for row in self.ranking if row['n'] == seeds), key=lambda row: row['lr'])
         lr, loss, sd = np.array([[row['lr'], row['loss'], row['sd']] for row in rows]).reshape(-1, 3).T
         ax.errorbar(lr, loss, np.nan_to_num(sd), **{'fmt': 'o-', 'ms': 3, 'capsize': 2, **line})
         if (loss > 0).all(): ax.set(yscale='log', ylabel='validation loss (log scale)')
@@ -66,29 +87,31 @@ class LRProbe(Advised):
 
 # %% ../../nbs/lab/probe.ipynb #lr-probe
 def lr_probe(
-    make_model, # () -> `nn.Module`, as for `run_fleet`
-    dls, # as for `run_fleet`
-    lrs=None, # learning rates to try; three per decade from 1e-4 to 10, if None
-    steps=200, # the horizon in batches, rounded up to whole epochs
-    seeds=4, # runs for each rate: how many, or a list of seeds
-    loss_func=F.cross_entropy, # as for `run_fleet`, and so are
-    opt_func=torch.optim.SGD,
-    shape=constant(1), # a schedule that each rate is multiplied with, e.g. a warm-up
-    **fleet, # other parameters of `run_fleet`, e.g. `device`, `quiet`
-): # an `LRProbe`
+    make_model: Callable[[], torch.nn.Module], # as for `run_fleet`
+    dls: Any, # as for `run_fleet`
+    lrs: Sequence[float] | np.ndarray | None = None, # rates to try; three per decade from 1e-4 to 10, if None
+    steps: int = 200, # the horizon in batches, rounded up to whole epochs
+    seeds: int | Sequence[int] = 4, # runs for each rate: how many, or a list of seeds
+    loss_func: Callable = F.cross_entropy, # as for `run_fleet`, and so is
+    opt_func: Callable = torch.optim.SGD,
+    shape: Callable = constant(1), # a schedule that each rate is multiplied with, e.g. a warm-up
+    **fleet: Any, # other parameters of `run_fleet`, e.g. `device`, `quiet`
+) -> LRProbe:
     "Train at every rate with every seed, all at once, and rank the rates by the validation loss they reach"
     lrs = _check_lrs(np.geomspace(1e-4, 10, 16) if lrs is None else lrs)
-    if not isinstance(steps, numbers.Integral) or steps < 1: raise ValueError(f"steps must be a whole number, at least 1, got {steps=}")
+    steps = whole('steps', steps, least=1)
+    function('shape', shape)
     epochs = -(-steps // max(len(dls.train), 1))
-    if not callable(shape): raise ValueError(f"shape must be a schedule, a function of pos, got {shape!r}")
-    scaled = lambda lr: lambda pos: lr*shape(pos)
-    runs = run_fleet(make_model, dls, {repr(float(lr)): scaled(float(lr)) for lr in lrs}, seeds, epochs, loss_func, opt_func, **fleet)
+    def scaled(lr): return lambda pos: lr*shape(pos)
+    scheds = {repr(lr): scaled(lr) for lr in lrs.tolist()}
+    runs = run_fleet(make_model, dls, scheds, seeds, epochs, loss_func, opt_func, **fleet)
     return LRProbe(lrs, runs.values['valid_loss'][:, :, -1], epochs*len(dls.train))
 
 def _check_lrs(lrs):
     "The rates as an array, rising"
     try: rates = np.sort(np.array(list(lrs), float))
-    except (TypeError, ValueError): rates = np.zeros(0)
-    if rates.ndim > 1 or len(rates) < 3 or not np.isfinite(rates).all() or rates[0] <= 0 or (np.diff(rates) <= 0).any():
-        raise ValueError(f"lrs must be at least 3 different learning rates above 0, got {lrs=}")
+    except (TypeError, ValueError, OverflowError): rates = np.zeros(0)
+    fine = rates.ndim == 1 and len(rates) >= 3 and np.isfinite(rates).all() and rates[0] > 0
+    different = fine and (np.diff(rates) > 0).all()
+    if not different: refuse('lrs', lrs, 'at least 3 different learning rates above 0')
     return rates
