@@ -1,4 +1,4 @@
-"""A callback of one's own that reads what the loop sets, and a metric of one's own: typed as a user would write them."""
+"""A callback of one's own that reads what the loop sets, and a metric: typed as a user would write them."""
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

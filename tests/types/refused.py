@@ -1,4 +1,4 @@
-"""What mypy and pyright must refuse: a line that a checker lets pass is reported, its `ignore` being unused."""
+"""What mypy and pyright must refuse: where a checker lets a line pass, it reports an `ignore` without use."""
 import torch
 import torch.nn.functional as F
 from torch import nn

@@ -9,7 +9,6 @@ from typing_extensions import assert_type
 
 from cosine_lr import (
     Learner,
-    LRFind,
     Schedule,
     ScheduleLR,
     cosine,
@@ -20,6 +19,7 @@ from cosine_lr import (
     one_cycle,
     warmup_cosine,
 )
+from cosine_lr.finder import LRFind
 
 # --- schedules: values of one type, whatever they are made of ---
 plain: Schedule = cosine()
