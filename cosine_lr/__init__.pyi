@@ -14,11 +14,9 @@ from .recipes import warmup_cosine as warmup_cosine
 from .recipes import wsd as wsd
 from .recipes import flat_cos as flat_cos
 from .recipes import one_cycle as one_cycle
-from .recipes import three_phase as three_phase
 from .recipes import restarts as restarts
 from .recipes import triangular as triangular
 from .recipes import multistep as multistep
-from .recipes import noisy as noisy
 from .data import tensor_loader as tensor_loader
 from .data import DataLoaders as DataLoaders
 from .data import digits_dls as digits_dls

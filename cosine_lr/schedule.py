@@ -6,157 +6,170 @@
 __all__ = ['Schedule', 'Ramp', 'linear', 'cosine', 'polynomial', 'exponential', 'constant', 'join']
 
 # %% ../nbs/00_schedule.ipynb #imports
-import json
 import math
 import numbers
+import sys
+from abc import ABC, abstractmethod
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
-import torch
-from .view.lint import lint_schedule
-from .view.plot import new_axes, png
-from .view.translate import translate
+from .check import number, refuse, shown
+if TYPE_CHECKING:
+    import torch
+    from matplotlib.axes import Axes
+    from cosine_lr.view.lint import Finding
 
 # %% ../nbs/00_schedule.ipynb #helpers
-def finite_number(name, x):
-    "`x` as a plain finite number, or a ValueError that names the parameter"
-    try: ok = isinstance(x, numbers.Real) and math.isfinite(x)
-    except OverflowError: ok = False
-    if not ok: raise ValueError(f"{name} must be a finite number, got {name}={x!r}")
-    return x if type(x) is int else float(x)
+Pos = TypeVar('Pos', float, np.ndarray, 'torch.Tensor')
+
+def math_for(t: Any) -> Any:
+    "The module with `cos`, `where` and the like for `t`: math, numpy, torch or, say, jax.numpy"
+    if type(t) is float: return math
+    torch = sys.modules.get('torch')
+    if torch is not None and isinstance(t, torch.Tensor): return torch
+    if isinstance(t, np.ndarray): return np
+    return t.__array_namespace__() if hasattr(t, '__array_namespace__') else math
 
 def _progress(pos):
     "`pos` in floating point, clamped to [0, 1]"
     if type(pos) is float and 0 <= pos <= 1: return pos # the usual case
-    if isinstance(pos, torch.Tensor): return (pos if pos.is_floating_point() else pos.to(torch.get_default_dtype())).clamp(0, 1)
-    if isinstance(pos, np.ndarray) and pos.dtype.kind in 'fiu': return np.asarray(np.clip(pos if pos.dtype.kind == 'f' else pos.astype(float), 0, 1))
-    if isinstance(pos, numbers.Real) and pos == pos: return min(max(float(pos), 0.), 1.)
-    raise ValueError(f"pos must be a number, a NumPy array or a tensor, got {pos=}")
-
-def math_for(t): # a float, NumPy array or tensor
-    "The module with `cos`, `tanh` and the like for `t`"
-    return math if type(t) is float else torch if isinstance(t, torch.Tensor) else np if isinstance(t, np.ndarray) else math
+    if isinstance(pos, numbers.Real) and not isinstance(pos, bool) and pos == pos:
+        return float(min(max(pos, 0), 1))
+    lib, kind = math_for(pos), str(getattr(pos, 'dtype', ''))
+    if lib is math or 'float' not in kind and 'int' not in kind:
+        refuse('pos', pos, 'a number, a NumPy array or a tensor')
+    inside = lib.clip(1.*pos if 'int' in kind else pos, 0, 1)
+    return np.asarray(inside) if lib is np else inside
 
 # %% ../nbs/00_schedule.ipynb #schedule
-class Schedule:
-    "A function from progress to a value; an immutable value itself. Subclasses are frozen dataclasses that define `formula`"
+class Schedule(ABC):
+    "A function from progress to a value, and a value itself; a shape is a frozen dataclass with a `formula`"
     __array_ufunc__ = None # so that a NumPy number times a schedule is a schedule
-    _shapes = {} # every subclass by name, for `from_json`
     positive = () # names of fields that must be above 0
+    _level = 0 # how deep schedules are nested in this one
 
-    def __init_subclass__(cls): Schedule._shapes[_shape_name(cls)] = cls
     def __post_init__(self):
-        for f in fields(self):
-            x = finite_number(f.name, getattr(self, f.name))
-            if f.name in self.positive and x <= 0: raise ValueError(f"{f.name} must be above 0, got {f.name}={x!r}")
-            object.__setattr__(self, f.name, x)
+        for name in (f.name for f in fields(self)):
+            x = number(name, getattr(self, name), above=0 if name in self.positive else None)
+            object.__setattr__(self, name, x)
 
-    def formula(self, t): raise NotImplementedError("a schedule defines formula(self, t), t from 0 to 1")
+    @abstractmethod
+    def formula(self, t: Pos) -> Pos: ...
 
-    def __call__(self, pos): # progress: a float, NumPy array or tensor; held at 0 below 0 and at 1 above 1
-        "The value at `pos`, in the shape, dtype and device of `pos`"
+    def __call__(self, pos: Pos) -> Pos:
+        "The value at progress `pos`, in the type, dtype and device of `pos`; held below 0 and above 1"
         return self.formula(_progress(pos))
 
-    def __repr__(self): return f"{type(self).__name__}({', '.join(repr(getattr(self, f.name)) for f in fields(self))})"
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(repr(getattr(self, f.name)) for f in fields(self))})"
 
-    def __add__(self, other): return _combine(self, '+', other)
-    def __radd__(self, other): return _combine(other, '+', self)
-    def __mul__(self, other): return _combine(self, '*', other)
-    def __rmul__(self, other): return _combine(other, '*', self)
-    def __neg__(self): return -1 * self
-    def __sub__(self, other): return self + -1*other
-    def __rsub__(self, other): return other + -self
-    def __truediv__(self, number): return (1/finite_number('divisor', number)) * self
+    def __add__(self, other: 'Schedule | float') -> 'Schedule': return _combine(Sum, self, other)
+    def __radd__(self, other: float) -> 'Schedule': return _combine(Sum, other, self)
+    def __mul__(self, other: 'Schedule | float') -> 'Schedule': return _combine(Product, self, other)
+    def __rmul__(self, other: float) -> 'Schedule': return _combine(Product, other, self)
+    def __neg__(self) -> 'Schedule': return -1 * self
+    def __sub__(self, other: 'Schedule | float') -> 'Schedule': return self + -1*other
+    def __rsub__(self, other: float) -> 'Schedule': return other + -self
+    def __truediv__(self, divisor: float) -> 'Schedule':
+        if number('divisor', divisor) == 0: refuse('divisor', divisor, 'a number other than 0')
+        return 1/divisor * self
 
     def plot(
         self,
-        ax=None, # axes to draw on; a new figure if None
-        title=None, # the figure's one-line message
-        **line, # passed to matplotlib's `plot`, e.g. `label`
-    ):
+        ax: 'Axes | None' = None, # axes to draw on; a new figure if None
+        title: str | None = None, # the figure's one-line message
+        **line: Any, # passed to matplotlib's `plot`, e.g. `label`
+    ) -> 'Axes':
         "Draw the value against progress; returns the axes"
+        from cosine_lr.view.plot import new_axes
         ax = new_axes('progress (fraction of training)', 'value', title, ax)
         pos = np.linspace(0, 1, 1001)
         ax.plot(pos, self(pos), **line)
         return ax
 
-    def _repr_png_(self): return png(self.plot(title=repr(self)))
+    def _repr_png_(self):
+        from cosine_lr.view.plot import png
+        return png(self.plot(title=shown(self)))
 
-    def to_json(self):
+    def lint(self, total_steps: int, **how: Any) -> 'list[Finding]':
+        "Probable mistakes in a run of `total_steps`: a list of `Finding`s, see `lint_schedule`"
+        from cosine_lr.view.lint import lint_schedule
+        return lint_schedule(self, total_steps, **how)
+
+    def to(self, library: str, total_steps: int) -> str:
+        "Source code that makes the same schedule in another library, see `translate`"
+        from cosine_lr.view.stored import as_tree
+        from cosine_lr.view.translate import translate
+        return translate(as_tree(self), library, total_steps)
+
+    def to_json(self) -> str:
         "Text that `from_json` reads"
-        return json.dumps(_tree(self))
+        from cosine_lr.view.stored import as_json
+        return as_json(self)
 
     @staticmethod
-    def from_json(text): # what `to_json` gave; text from elsewhere is refused with a ValueError, never run
+    def from_json(text: str) -> 'Schedule': # what `to_json` gave; other text is refused, and never run
         "The schedule stored in `text`"
-        try: sched = _grow(json.loads(text))
-        except (ValueError, TypeError, AttributeError, RecursionError) as e: raise ValueError(f"text must be a schedule as to_json writes it, got {text!r:.80} ({e})") from e
-        if isinstance(sched, Schedule): return sched
-        raise ValueError(f"text must be a schedule as to_json writes it, got {text!r:.80}")
-
-    def lint(self, total_steps, **kw):
-        "Probable mistakes in a run of `total_steps`: a list of `Finding`s, see `lint_schedule`"
-        return lint_schedule(self, total_steps, **kw)
-
-    def to(self, library, total_steps):
-        "Source code that makes the same schedule in another library, see `translate`"
-        return translate(_tree(self), library, total_steps)
-
-# %% ../nbs/00_schedule.ipynb #tree
-def _shape_name(cls):
-    "A shape's name in a tree; one from elsewhere bears its module, so that no other is taken for one of ours"
-    ours = cls.__module__.split('.')[0] == Schedule.__module__.split('.')[0]
-    return cls.__name__ if ours else f'{cls.__module__}.{cls.__qualname__}'
-
-def _tree(x):
-    "A schedule as plain data: `{name: {field: tree}}`"
-    if isinstance(x, Schedule): return {_shape_name(type(x)): {f.name: _tree(getattr(x, f.name)) for f in fields(x)}}
-    return [_tree(y) for y in x] if isinstance(x, tuple) else x
-
-def _grow(tree):
-    "The schedule of a tree; only known shapes are made, through their own checks"
-    if isinstance(tree, list): return [_grow(x) for x in tree]
-    if not isinstance(tree, dict): return tree
-    (name, values), = tree.items()
-    if name not in Schedule._shapes: raise ValueError(f"there is no shape called {name!r}")
-    return Schedule._shapes[name](**{k: _grow(v) for k, v in values.items()})
+        from cosine_lr.view.stored import from_json
+        return from_json(text, Schedule)
 
 # %% ../nbs/00_schedule.ipynb #combine
 @dataclass(frozen=True, repr=False)
-class _Combined(Schedule):
-    "Two operands, each a number or a schedule, joined by `op`: '+' or '*'"
-    a: object
-    op: str
-    b: object
+class Operation(Schedule):
+    "Numbers and schedules, combined from left to right"
+    operands: Sequence[Schedule | float]
 
     def __post_init__(self):
-        if self.op not in ('+', '*'): raise ValueError(f"op must be '+' or '*', got op={self.op!r}")
-        for name in ('a', 'b'): object.__setattr__(self, name, _operand(getattr(self, name)))
-    def formula(self, t):
-        a = self.a.formula(t) if isinstance(self.a, Schedule) else self.a
-        b = self.b.formula(t) if isinstance(self.b, Schedule) else self.b
-        return a + b if self.op == '+' else a * b
+        operands = [x if isinstance(x, Schedule) else number('operand', x) for x in self.operands]
+        if len(operands) < 2 or not any(isinstance(x, Schedule) for x in operands[:2]):
+            refuse('operands', operands, 'two or more, with a schedule among the first two')
+        if type(operands[0]) is type(self): operands[:1] = operands[0].operands # (a + b) + c is a + b + c
+        _freeze(self, operands, operands=tuple(operands))
+
     def __repr__(self):
-        a, b = (f'({x})' if isinstance(x, _Combined) else repr(x) for x in (self.a, self.b))
-        return f"{a} {self.op} {b}"
+        return f' {self.sign} '.join(f'({x})' if isinstance(x, Operation) else repr(x) for x in self.operands)
 
-def _operand(x): return x if isinstance(x, Schedule) else finite_number('operand', x)
+class Sum(Operation):
+    "The sum of its operands"
+    sign = '+'
+    def formula(self, t):
+        value = 0.
+        for x in self.operands: value = value + (x if type(x) in (float, int) else x.formula(t))
+        return value
 
-def _combine(a, op, b):
+class Product(Operation):
+    "The product of its operands"
+    sign = '*'
+    def formula(self, t):
+        value = 1.
+        for x in self.operands: value = value * (x if type(x) in (float, int) else x.formula(t))
+        return value
+
+def _combine(kind, a, b):
     if not all(isinstance(x, (Schedule, numbers.Real)) for x in (a, b)): return NotImplemented
-    return _Combined(a, op, b)
+    return kind((a, b))
+
+def _freeze(sched, parts, **values):
+    "Set the fields of a schedule made of `parts`; a ValueError where it is nested too deep for Python"
+    level = 1 + max(x._level for x in parts if isinstance(x, Schedule))
+    if level > 80: raise ValueError("schedules must be nested at most 80 deep; a + b + c counts as one level")
+    for name, x in dict(values, _level=level).items(): object.__setattr__(sched, name, x)
 
 # %% ../nbs/00_schedule.ipynb #shapes
 @dataclass(frozen=True, repr=False)
 class Ramp(Schedule):
-    "A blend of `start` and `end`; a subclass defines `weight`, the share of `start`, from 1 at t=0 to 0 at t=1"
+    "A blend of `start` and `end`; a subclass defines `weight`, the share of `start`, from 1 to 0"
     start: float = 1
     end: float = 0
-    def weight(self, t): raise NotImplementedError("a ramp defines weight(self, t), t from 0 to 1")
-    def formula(self, t):
+
+    @abstractmethod
+    def weight(self, t: Pos) -> Pos: ...
+
+    def formula(self, t: Pos) -> Pos:
         w = self.weight(t)
         return self.start*w + self.end*(1-w)
-del Schedule._shapes['Ramp'] # no schedule by itself, so none to be read
 
 class linear(Ramp):
     "A straight line from `start` to `end`"
@@ -192,31 +205,31 @@ class constant(Schedule):
 @dataclass(frozen=True, repr=False)
 class join(Schedule):
     "Schedules one after the other; piece `i` hands over to the next `at[i]`, a fraction of training"
-    scheds: tuple
-    at: tuple
+    scheds: Sequence[Schedule]
+    at: Sequence[float]
 
     def __post_init__(self):
-        for name in ('scheds', 'at'):
-            if not isinstance(getattr(self, name), (list, tuple)): raise ValueError(f"{name} must be a list, got {name}={getattr(self, name)!r}")
-        scheds, at = tuple(self.scheds), tuple(float(finite_number('at', x)) for x in self.at)
-        for s in scheds:
-            if not isinstance(s, Schedule): raise ValueError(f"scheds must be schedules, got {s!r}")
-        if len(at) != len(scheds) - 1: raise ValueError(f"at must hold one fraction fewer than there are schedules ({len(scheds)}), got at={list(at)}")
-        edges = (0., *at, 1.)
-        if any(lo >= hi for lo, hi in zip(edges, edges[1:])): raise ValueError(f"at must rise strictly between 0 and 1, got at={list(at)}")
-        object.__setattr__(self, 'scheds', scheds)
-        object.__setattr__(self, 'at', at)
+        scheds, at = self.scheds, self.at
+        fine = isinstance(scheds, (list, tuple)) and all(isinstance(s, Schedule) for s in scheds)
+        if not fine or not scheds: refuse('scheds', scheds, 'a list of schedules')
+        if not isinstance(at, (list, tuple)) or len(at) != len(scheds) - 1:
+            refuse('at', at, f'a list of fractions, one fewer than there are schedules ({len(scheds)})')
+        edges = [0., *(float(number('at', x)) for x in at), 1.]
+        if any(lo >= hi for lo, hi in zip(edges, edges[1:])):
+            refuse('at', at, 'fractions that rise strictly between 0 and 1')
+        _freeze(self, scheds, scheds=tuple(scheds), at=tuple(edges[1:-1]))
 
     def formula(self, t):
         edges = (0., *self.at, 1.)
         if isinstance(t, float):
             i = bisect_right(self.at, t + 1e-12)
             return self.scheds[i].formula(max((t - edges[i]) / (edges[i+1] - edges[i]), 0.))
-        lib = torch if isinstance(t, torch.Tensor) else np
+        lib = math_for(t)
         value, nudged = lib.full_like(t, math.nan), t + max(1e-12, 2*lib.finfo(t.dtype).eps)
-        for sched, lo, hi in zip(self.scheds, edges, edges[1:]):
-            here = (lo <= nudged) & (nudged < hi) if hi < 1 else lo <= nudged
-            value[here] = sched.formula(((t[here] - lo) / (hi - lo)).clip(0, 1))
+        for sched, lo, hi, stop in zip(self.scheds, edges, edges[1:], (*self.at, math.inf)):
+            here = (lo <= nudged) & (nudged < stop)
+            if lib is np: value[here] = sched.formula(np.clip((t[here] - lo) / (hi - lo), 0, 1))
+            else: value = lib.where(here, sched.formula(lib.clip((t - lo) / (hi - lo), 0, 1)), value)
         return value
 
     def __repr__(self): return f"join({list(self.scheds)}, at={list(self.at)})"

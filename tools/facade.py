@@ -28,7 +28,7 @@ CHOSEN = {
 }
 WINGS = {
     'view': ('To look at a schedule, and to say it elsewhere',
-             ['plot', 'lint', 'translate', 'explorer', 'sweep']),
+             ['plot', 'lint', 'stored', 'translate', 'explorer', 'sweep']),
     'run': ('When the run matters: other loops, checkpoints, guards, scale',
             ['torch_lr', 'saving', 'checkpoint', 'guards', 'scale', 'fast', 'finetune']),
     'lab': ('To find out: fleets of runs, paired trials, annealed search',

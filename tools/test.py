@@ -26,10 +26,10 @@ ANY = object()
 ARROWS = {
     'check': set(),
     'torch_inside': set(),
-    'schedule': {'view.lint', 'view.plot', 'view.translate'},
+    'schedule': {'check', 'view.lint', 'view.plot', 'view.stored', 'view.translate'},
     'plan': {'check'},
-    'shapes': {'schedule'},
-    'recipes': {'schedule'},
+    'shapes': {'check', 'schedule'},
+    'recipes': {'check', 'schedule'},
     'data': {'check'},
     'metric': {'check'},
     'learner': {'check', 'torch_inside'},
@@ -40,9 +40,10 @@ ARROWS = {
     'post': {'callback', 'finder', 'schedule', 'view.plot'},
     'view.plot': set(),
     'view.sweep': {'view.plot'},
-    'view.lint': set(),
-    'view.translate': {'view.plot'},
-    'view.explorer': {'recipes', 'schedule', 'view.plot'},
+    'view.lint': {'check'},
+    'view.stored': set(),
+    'view.translate': {'check', 'view.plot'},
+    'view.explorer': {'check', 'recipes', 'schedule', 'view.plot'},
     'run.torch_lr': {'check', 'plan', 'torch_inside', 'view.plot'},
     'run.saving': {'state'},
     'run.checkpoint': {'callback', 'learner', 'plan'},
@@ -209,17 +210,23 @@ def module_name(path):
 
 
 def imports(root):
-    "Each import of ours, wherever it stands: (module, imported module, imported name, line, in a function?)."
+    "Each import of ours, wherever it stands: (module, imported module, imported name, line, is it lazy?)."
     paths = {module_name(path.relative_to(root/PACKAGE)): path for path in modules(root)}
     for module, path in paths.items():
         package = (PACKAGE, *path.relative_to(root/PACKAGE).parts[:-1])
         tree = ast.parse(path.read_text(encoding='utf-8'))
-        lazy = {id(node) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
+        lazy = {id(node) for place in ast.walk(tree) if waits(place) for node in ast.walk(place)}
         for node in ast.walk(tree):
             for target, name in imported(node, paths, package):
                 if target.split('.')[0] != PACKAGE: continue
                 target = target.removeprefix(PACKAGE).removeprefix('.') or '__init__'
                 yield module, target, name, node.lineno, id(node) in lazy
+
+
+def waits(node):
+    "Is what stands in this node run later than the import of its module, or read by type checkers alone?"
+    if isinstance(node, ast.If): return getattr(node.test, 'id', '') == 'TYPE_CHECKING'
+    return isinstance(node, ast.FunctionDef)
 
 
 def imported(node, known, package):

@@ -4,6 +4,12 @@ from .plot import label_lines as label_lines
 from .plot import png as png
 from .lint import Finding as Finding
 from .lint import lint_schedule as lint_schedule
+from .stored import SHAPES as SHAPES
+from .stored import as_tree as as_tree
+from .stored import as_json as as_json
+from .stored import from_json as from_json
+from .stored import from_tree as from_tree
+from .translate import Piece as Piece
 from .translate import translate as translate
 from .translate import overlay as overlay
 from .explorer import dial as dial

@@ -7,12 +7,14 @@ __all__ = ['dial', 'explore', 'explore_peaks']
 
 # %% ../../nbs/view/explorer.ipynb #imports
 import base64
-import numbers
 import re
+from collections.abc import Callable
+from typing import Any
 import numpy as np
-from .plot import new_axes, png
+from ..check import choice, number, refuse, whole
 from ..recipes import restarts
-from ..schedule import constant, cosine, finite_number, join, linear
+from ..schedule import Schedule, constant, cosine, join, linear
+from .plot import new_axes, png
 
 # %% ../../nbs/view/explorer.ipynb #dial
 _RECIPES = { # name: (the climb's shape, the decay from 1 to `low`)
@@ -25,35 +27,37 @@ _RECIPES = { # name: (the climb's shape, the decay from 1 to `low`)
 }
 
 def dial(
-    recipe='cosine', # 'cosine', 'linear', 'wsd', 'flat_cos', 'one_cycle' or 'constant'
-    peak=0.1, # the highest value
-    warm=0.05, # the share of the run that climbs, 0 or more
-    floor=0., # where the climb begins and each cycle ends, as a fraction of the peak
-    cycles=1, # how often the decay is run through
-): # a schedule
+    recipe: str = 'cosine', # 'cosine', 'linear', 'wsd', 'flat_cos', 'one_cycle' or 'constant'
+    peak: float = 0.1, # the highest value
+    warm: float = 0.05, # the share of the run that climbs, 0 or more
+    floor: float = 0., # where the climb begins and each cycle ends, as a fraction of the peak
+    cycles: int = 1, # how often the decay is run through
+) -> Schedule:
     "The schedule that a setting of the knobs stands for"
-    if recipe not in list(_RECIPES): raise ValueError(f"recipe must be one of {list(_RECIPES)}, got {recipe=}")
-    if not finite_number('peak', peak) > 0: raise ValueError(f"peak must be above 0, got {peak=}")
-    if not 0 <= finite_number('warm', warm) < 1: raise ValueError(f"warm must be a share of the run, from 0 to below 1, got {warm=}")
-    if not 0 <= finite_number('floor', floor) <= 1: raise ValueError(f"floor must be a fraction of the peak, from 0 to 1, got {floor=}")
-    climb, decay = _RECIPES[recipe]
-    sched = decay(floor) if cycles == 1 else restarts(cycles, shape=decay(floor))
-    return peak * (join([climb(floor, 1), sched], at=[warm]) if warm else sched)
+    climb, decay = _RECIPES[choice('recipe', recipe, list(_RECIPES))]
+    peak, warm = number('peak', peak, above=0), number('warm', warm, least=0, below=1)
+    floor, cycles = number('floor', floor, least=0, most=1), whole('cycles', cycles, least=1)
+    sched = decay(floor)
+    if cycles > 1: sched = restarts(cycles, shape=sched)
+    if warm: sched = join([climb(floor, 1), sched], at=[warm])
+    return peak * sched
 
 # %% ../../nbs/view/explorer.ipynb #words
 def _words(sched, steps):
     "What there is to say about a schedule of so many steps: {label: text}"
     shapes = sorted(set(re.findall(r'[a-z]\w*(?=\()', repr(sched))))
-    return {'lint': '\n'.join(map(str, sched.lint(steps))) or 'nothing is doubtful',
-            'cosine_lr': f"from cosine_lr import ScheduleLR, {', '.join(shapes)}\n\nscheduler = ScheduleLR(optimizer, total_steps={steps}, lr={sched})",
-            'torch': sched.to('torch', steps)}
+    findings = '\n'.join(map(str, sched.lint(steps)))
+    ours = (f"from cosine_lr import ScheduleLR, {', '.join(shapes)}\n\n"
+            f"scheduler = ScheduleLR(optimizer, total_steps={steps}, lr={sched})")
+    return {'lint': findings or 'nothing is doubtful', 'cosine_lr': ours, 'torch': sched.to('torch', steps)}
 
 def _draw_schedule(sched, steps):
     "The learning rate at each step over a shaded area, which is the sum of them all; returns the axes"
     pos = np.linspace(0, 1, 1001)
     values = sched(pos)
-    mean = np.trapezoid(values, pos) if hasattr(np, 'trapezoid') else np.trapz(values, pos)
-    ax = new_axes('step', 'learning rate', f'Mean rate {mean:.3g}; {steps:,} steps add up to {mean*steps:.3g}')
+    mean = (values[:-1] + values[1:]).mean() / 2 # of the trapezoids under the curve
+    title = f'Mean rate {mean:.3g}; {steps:,} steps add up to {mean*steps:.3g}'
+    ax = new_axes('step', 'learning rate', title)
     ax.plot(pos*steps, values)
     ax.fill_between(pos*steps, values, alpha=.15, lw=0)
     return ax
@@ -61,73 +65,107 @@ def _draw_schedule(sched, steps):
 # %% ../../nbs/view/explorer.ipynb #panel
 def _ipywidgets():
     try: import ipywidgets
-    except ImportError as e: raise ImportError("the explorer needs ipywidgets: pip install 'cosine_lr[explore]'") from e
+    except ImportError as e:
+        raise ImportError("the explorer needs ipywidgets: pip install 'cosine_lr[explore]'") from e
     return ipywidgets
 
-class _Panel:
+class Panel:
     "Knobs, and what they make: a figure, and texts below it; the figure alone where there is no kernel"
-    def __init__(self, draw, knobs): # `draw`: the knobs' values -> (axes, {label: text}); `knobs`: {name: widget}
+    def __init__(
+        self,
+        draw: Callable, # from the knobs' values, by name, to (axes, {label: text})
+        knobs: dict[str, Any], # {name: widget}
+    ):
         widgets = _ipywidgets()
-        self.draw, self.knobs, self.figure, self.texts = draw, knobs, widgets.Image(format='png'), {}
+        self.draw, self.knobs = draw, knobs
+        self.figure, self.texts = widgets.Image(format='png'), {}
         for knob in knobs.values(): knob.observe(self.update, 'value')
         self.update()
-        self.box = widgets.VBox([widgets.HBox([widgets.VBox([*knobs.values()]), self.figure], layout=dict(flex_flow='row wrap')), *self.texts.values()])
+        left = widgets.VBox([*knobs.values()])
+        top = widgets.HBox([left, self.figure], layout=dict(flex_flow='row wrap'))
+        self.box = widgets.VBox([top, *self.texts.values()])
 
-    def update(self, change=None):
+    def update(self, change: Any = None) -> None:
         "Draw what the knobs stand for"
         ax, texts = self.draw(**{name: knob.value for name, knob in self.knobs.items()})
         self.figure.value = png(ax)
-        for label, text in texts.items():
-            area = self.texts.setdefault(label, _ipywidgets().Textarea(description=label, layout=dict(width='46rem')))
-            area.value, area.rows = text.rstrip(), sum(1 + len(line)//76 for line in text.rstrip().splitlines())
+        for label, text in texts.items(): self._write(label, text.rstrip())
 
-    def __repr__(self): return f"{type(self).__name__}({', '.join(f'{name}={knob.value!r}' for name, knob in self.knobs.items())})"
-    def _repr_mimebundle_(self, **kw): return {**self.box._repr_mimebundle_(**kw), 'image/png': base64.b64encode(self.figure.value).decode(), 'text/plain': repr(self)}
+    def _write(self, label, text):
+        if label not in self.texts:
+            area = _ipywidgets().Textarea(description=label, layout=dict(width='46rem'))
+            self.texts[label] = area
+        rows = sum(1 + len(line)//76 for line in text.splitlines())
+        self.texts[label].value, self.texts[label].rows = text, rows
+
+    def __repr__(self) -> str:
+        values = ', '.join(f'{name}={knob.value!r}' for name, knob in self.knobs.items())
+        return f"{type(self).__name__}({values})"
+
+    def _repr_mimebundle_(self, **kw):
+        picture = base64.b64encode(self.figure.value).decode()
+        return {**self.box._repr_mimebundle_(**kw), 'image/png': picture, 'text/plain': repr(self)}
 
 # %% ../../nbs/view/explorer.ipynb #explore
 def explore(
-    steps=1000, # steps of the run that the panel begins with
-    **start, # other values to begin with, by the names of `dial`'s parameters
-): # a panel; its `knobs` are ipywidgets, by name
+    steps: int = 1000, # steps of the run that the panel begins with
+    **start: Any, # other values to begin with, by the names of `dial`'s parameters
+) -> Panel: # its `knobs` are ipywidgets, by name
     "Turn the knobs of a schedule, and see its curve, its mean, what lint finds, and the code to paste"
     widgets = _ipywidgets()
     values = dict(recipe='cosine', peak=.1, warm=.05, floor=0., cycles=1)
-    if unknown := set(start) - set(values): raise ValueError(f"there is no knob {sorted(unknown)[0]!r}; choose from {list(values)}")
+    for name in start: choice('knob', name, list(values))
     values |= start
     dial(**values) # refuses what is no schedule
-    if not isinstance(steps, numbers.Integral): raise ValueError(f"steps must be a whole number, got {steps=}")
-    values['steps'] = steps
-    def draw(steps, **values): return _draw_schedule(sched := dial(**values), steps), _words(sched, steps)
+    values['steps'] = whole('steps', steps)
     knobs = dict(
-        recipe=widgets.SelectionSlider(options=list(_RECIPES), value=values['recipe'], description='recipe'),
-        peak=widgets.FloatLogSlider(values['peak'], min=-5, max=2, step=.05, readout_format='.2g', description='peak'),
-        warm=widgets.FloatSlider(values['warm'], min=0, max=.5, step=.01, description='warm-up'),
-        floor=widgets.FloatSlider(values['floor'], min=0, max=1, step=.01, description='floor'),
-        cycles=widgets.IntSlider(values['cycles'], min=1, max=8, description='cycles'),
-        steps=widgets.BoundedIntText(values['steps'], min=2, max=1_000_000, description='steps'))
+        recipe=widgets.SelectionSlider(options=list(_RECIPES), value=values['recipe']),
+        peak=widgets.FloatLogSlider(values['peak'], min=-5, max=2, step=.05, readout_format='.2g'),
+        warm=widgets.FloatSlider(values['warm'], min=0, max=.5, step=.01),
+        floor=widgets.FloatSlider(values['floor'], min=0, max=1, step=.01),
+        cycles=widgets.IntSlider(values['cycles'], min=1, max=8),
+        steps=widgets.BoundedIntText(values['steps'], min=2, max=1_000_000))
     for name, knob in knobs.items():
-        if knob.value != values[name]: raise ValueError(f"{name} is beyond its knob, which goes to {knob.value!r}, got {name}={values[name]!r}")
-    return _Panel(draw, knobs)
+        knob.description = 'warm-up' if name == 'warm' else name
+        if knob.value != values[name]:
+            refuse(name, values[name], f'on its knob, which goes to {knob.value!r}')
+    return Panel(_draw_all, knobs)
+
+def _draw_all(steps, **values):
+    sched = dial(**values)
+    return _draw_schedule(sched, steps), _words(sched, steps)
 
 # %% ../../nbs/view/explorer.ipynb #explore-peaks
 def explore_peaks(
-    fleets, # {peak: the `Runs` with it}, all with the same schedules, seeds and epochs
-    metric='accuracy', # what to show, e.g. 'valid_loss'
-    peak=None, # the peak to begin with; the middle one, if None
-): # a panel with one knob, `peak`
+    fleets: dict[float, Any], # {peak: the `Runs` with it}, all with the same schedules, seeds and epochs
+    metric: str = 'accuracy', # what to show, e.g. 'valid_loss'
+    peak: float | None = None, # the peak to begin with; the middle one, if None
+) -> Panel: # with one knob, `peak`
     "Drag the peak learning rate, and see the band of results move"
-    if not isinstance(fleets, dict) or not fleets: raise ValueError(f"fleets must be a dictionary with Runs for each peak, got {fleets!r:.60}")
-    if any(metric not in runs.values for runs in fleets.values()): raise ValueError(f"metric must be recorded in every fleet, got {metric=}")
-    every = np.concatenate([runs.values[metric].ravel() for runs in fleets.values()])
+    fine = isinstance(fleets, dict) and all(hasattr(runs, 'table') for runs in fleets.values())
+    if not fine or not fleets: refuse('fleets', fleets, 'a dictionary with Runs for each peak')
+    for runs in fleets.values(): choice('metric', metric, list(runs.values))
     peaks = sorted(fleets)
-    peak = peaks[len(peaks)//2] if peak is None else peak
-    if peak not in peaks: raise ValueError(f"peak must be one of {peaks}, got {peak=}")
+    if peak is None: peak = peaks[len(peaks)//2]
+    if number('peak', peak) not in peaks: refuse('peak', peak, f'one of {peaks}')
+    every = np.concatenate([runs.values[metric].ravel() for runs in fleets.values()])
     low, high = np.nanmin(every), np.nanmax(every)
+    margin = .03*(high - low)
+
     def draw(peak):
         runs = fleets[peak]
         ax = new_axes('epoch', metric)
-        ax.set_ylim(low - .03*(high - low), high + .03*(high - low)) # before labels find their places
-        runs.plot(metric, ax, f'Peak {peak:g}: {metric.replace("_", " ")}, mean ± sd of {len(runs.seeds)} seeds')
+        ax.set_ylim(low - margin, high + margin) # before labels find their places
+        what = f'{metric.replace("_", " ")}, mean ± sd of {len(runs.seeds)} seeds'
+        runs.plot(metric, ax, f'Peak {peak:g}: {what}')
         ax.xaxis.get_major_locator().set_params(integer=True) # whole epochs
-        return ax, {'at the end': '\n'.join(f"{row['schedule']}: {row[metric][0]:.4f} ± {row[metric][1]:.4f}, {row['n']} runs, {row['diverged']} diverged" for row in runs.table())}
-    return _Panel(draw, dict(peak=_ipywidgets().SelectionSlider(options=[(f'{p:g}', p) for p in peaks], value=peak, description='peak')))
+        return ax, {'at the end': '\n'.join(_last(row, metric) for row in runs.table())}
+
+    slider = _ipywidgets().SelectionSlider
+    knob = slider(options=[(f'{p:g}', p) for p in peaks], value=peak, description='peak')
+    return Panel(draw, dict(peak=knob))
+
+def _last(row, metric):
+    "A row of a table of results in words"
+    mean, sd = row[metric][:2]
+    return f"{row['schedule']}: {mean:.4f} ± {sd:.4f}, {row['n']} runs, {row['diverged']} diverged"

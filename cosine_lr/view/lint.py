@@ -7,80 +7,110 @@ __all__ = ['Finding', 'lint_schedule']
 
 # %% ../../nbs/view/lint.ipynb #imports
 import math
-import numbers
-import numpy as np
+from collections.abc import Callable
 from dataclasses import dataclass
+import numpy as np
+from ..check import choice, function, number, whole
 
 # %% ../../nbs/view/lint.ipynb #finding
+_SEVERITIES = ['serious', 'warning', 'note']
+
 @dataclass(frozen=True)
 class Finding:
     "Something about a schedule that is probably a mistake"
     severity: str # 'serious', 'warning' or 'note'
     what: str # what is wrong, in numbers
-    cure: str # how to mend it
-    def __str__(self): return f"{self.severity}: {self.what}; {self.cure}"
+    cure: str # what to do about it
+    def __str__(self) -> str: return f"{self.severity}: {self.what}; {self.cure}"
 
 # %% ../../nbs/view/lint.ipynb #coverage
-def _coverage(total_steps, stepped, steps_per_epoch, num_processes):
-    "The share of a schedule of `total_steps` that is used up when the run ends"
-    if stepped not in ('batch', 'epoch'): raise ValueError(f"stepped must be 'batch' or 'epoch', got {stepped=}")
-    if stepped == 'epoch' and steps_per_epoch is None: raise ValueError("steps_per_epoch must be given with stepped='epoch': the batches in an epoch, or 1 if total_steps counts epochs")
-    for name, n in dict(total_steps=total_steps, steps_per_epoch=1 if steps_per_epoch is None else steps_per_epoch, num_processes=num_processes).items():
-        if not isinstance(n, numbers.Integral) or not 1 <= n < 2**53: raise ValueError(f"{name} must be a whole number, at least 1, got {name}={n!r:.60}")
-    return num_processes / (steps_per_epoch if stepped == 'epoch' else 1)
+_MOST = 2**53 # above it, a float no longer counts every step
+
+def _coverage(stepped, steps_per_epoch, num_processes):
+    "The share of a schedule that is used up when the run ends"
+    each_batch = choice('stepped', stepped, ['batch', 'epoch']) == 'batch'
+    processes, batches = whole('num_processes', num_processes, least=1, most=_MOST), 1
+    if steps_per_epoch is not None: batches = whole('steps_per_epoch', steps_per_epoch, least=1, most=_MOST)
+    if each_batch: return processes
+    if steps_per_epoch is None:
+        raise ValueError("steps_per_epoch must be given with stepped='epoch': the batches in an epoch, "
+                         "or 1 if total_steps counts epochs")
+    return processes / batches
 
 def _lint_clock(coverage):
-    if coverage < 1: yield Finding('serious', f"the run ends at {coverage:.1%} of the schedule: it is sized in batches and moved once an epoch", "move it every batch, or size it in epochs")
-    if coverage > 1: yield Finding('serious', f"the schedule ends after {1/coverage:.1%} of the run: every process moves it", "move it once an optimizer step, in one process")
+    if coverage < 1:
+        what = f"the run ends at {coverage:.1%} of the schedule"
+        why = "it is sized in batches and moved once an epoch"
+        yield Finding('serious', f"{what}: {why}", "move it every batch, or size it in epochs")
+    if coverage > 1:
+        what = f"the schedule ends after {1/coverage:.1%} of the run: every process moves it"
+        yield Finding('serious', what, "move it once an optimizer step, in one process")
 
 # %% ../../nbs/view/lint.ipynb #lint-values
 def _lint_start(values):
     zeros = sum(v == 0 for v in values) / len(values)
-    if values[0] == 0: yield Finding('warning', "the first step is taken at 0: a batch computed and thrown away", "start the warm-up above 0, e.g. linear(.01, 1)")
-    if zeros > .1: yield Finding('serious', f"{zeros:.0%} of the steps are taken at 0", "shorten the part at 0")
-    if min(values) < 0: yield Finding('serious', f"the value goes down to {min(values):.3g}, below 0", "raise the end value")
+    if values[0] == 0:
+        what = "the first step is taken at 0: a batch computed and thrown away"
+        yield Finding('warning', what, "start the warm-up above 0, e.g. linear(.01, 1)")
+    if zeros > .1:
+        yield Finding('serious', f"{zeros:.0%} of the steps are taken at 0", "shorten the part at 0")
+    if min(values) < 0:
+        yield Finding('serious', f"the value goes down to {min(values):.3g}, below 0", "raise the end value")
 
 def _lint_end(values, end, peak, coverage):
-    last, top = values[-1], values.index(peak)
-    if coverage == 1 and abs(last - end) > .01*peak: yield Finding('note', f"the last step is at {last/peak:.1%} of the peak, the end at {end/peak:.1%} is never used", 'pass end="closed"')
-    if len(set(values)) > 1 and top == len(values) - 1:
-        why = "the warm-up is longer than the run" if coverage < 1 else "the floor is above the peak, or the warm-up is longer than the run"
-        yield Finding('warning', f"the highest value comes at the last step: {why}", "shorten the warm-up, or lower the end value")
+    last = values[-1]
+    if coverage == 1 and abs(last - end) > .01*peak:
+        what = f"the last step is at {last/peak:.1%} of the peak, the end at {end/peak:.1%} is never used"
+        yield Finding('note', what, 'pass end="closed"')
+    if len(set(values)) > 1 and values.index(peak) == len(values) - 1:
+        why = "the warm-up is longer than the run"
+        if coverage >= 1: why = f"the floor is above the peak, or {why}"
+        what = f"the highest value comes at the last step: {why}"
+        yield Finding('warning', what, "shorten the warm-up, or lower the end value")
 
 def _lint_shape(sched, values, end, peak, jump):
     try: after = max(float(sched(1 + k/10)) for k in range(1, 11))
     except Exception: after = end # it is defined from 0 to 1 alone
-    if after > end + .01*peak: yield Finding('serious', f"past the end it rises again, from {end:.3g} to {after:.3g}", "clamp progress to 1; the schedules of this package do")
+    if after > end + .01*peak:
+        what = f"past the end it rises again, from {end:.3g} to {after:.3g}"
+        yield Finding('serious', what, "clamp progress to 1; the schedules of this package do")
     steps = [abs(b - a)/peak for a, b in zip(values, values[1:])]
-    if steps and max(steps) > jump: yield Finding('note', f"it jumps by {max(steps):.0%} of the peak at step {steps.index(max(steps)) + 1}", "restarts do; if none was meant, check the ends of the pieces")
+    if steps and max(steps) > jump:
+        what = f"it jumps by {max(steps):.0%} of the peak at step {steps.index(max(steps)) + 1}"
+        yield Finding('note', what, "restarts do; if none was meant, check the ends of the pieces")
 
 # %% ../../nbs/view/lint.ipynb #values
 def _values(sched, positions):
     "The values of `sched` at an array of positions, as a list of floats"
     try: values = np.asarray(sched(positions), dtype=float)
     except (TypeError, ValueError): values = None
-    if values is None or values.shape != positions.shape: values = [float(sched(p)) for p in positions.tolist()]
+    if values is None or values.shape != positions.shape:
+        values = [float(sched(p)) for p in positions.tolist()]
     return list(map(float, values))
 
 # %% ../../nbs/view/lint.ipynb #lint-schedule
 def lint_schedule(
-    sched, # a schedule, or any function of progress
-    total_steps, # the number of steps that it is sized for
-    stepped="batch", # when the loop moves it: "batch" or "epoch"
-    steps_per_epoch=None, # batches in an epoch, needed with stepped="epoch"
-    num_processes=1, # processes that each move it
-    end="open", # where the last step stands, as in `position`: "open" or "closed"
-    jump=0.2, # report steps that change the value by more than this share of the peak
-): # a list of `Finding`s, the most serious first
+    sched: Callable, # a schedule, or any function of progress
+    total_steps: int, # the number of steps that it is sized for
+    stepped: str = "batch", # when the loop moves it: "batch" or "epoch"
+    steps_per_epoch: int | None = None, # batches in an epoch, needed with stepped="epoch"
+    num_processes: int = 1, # processes that each move it
+    end: str = "open", # where the last step stands, as in `position`: "open" or "closed"
+    jump: float = 0.2, # report steps that change the value by more than this share of the peak
+) -> list[Finding]: # the most serious first
     "Mistakes that are visible before the first step"
-    if isinstance(sched, type) or not callable(sched): raise ValueError(f"sched must be a schedule or a function of progress, got {sched!r:.60}")
-    if not isinstance(jump, numbers.Real) or not jump > 0: raise ValueError(f"jump must be a number above 0, got {jump=}")
-    coverage = _coverage(total_steps, stepped, steps_per_epoch, num_processes)
-    if end not in ('open', 'closed'): raise ValueError(f"end must be 'open' or 'closed', got {end=}")
-    span, n = (total_steps if end == 'open' else max(total_steps - 1, 1)), min(total_steps, 10_000)
-    values = _values(sched, np.minimum(coverage * np.linspace(0, total_steps-1, n).round() / span, 1.))
+    function('sched', sched)
+    total_steps, jump = whole('total_steps', total_steps, least=1, most=_MOST), number('jump', jump, above=0)
+    coverage = _coverage(stepped, steps_per_epoch, num_processes)
+    span = total_steps if choice('end', end, ['open', 'closed']) == 'open' else max(total_steps - 1, 1)
+    steps = np.linspace(0, total_steps-1, min(total_steps, 10_000)).round()
+    values = _values(sched, np.minimum(coverage * steps / span, 1.))
     peak, last = max(values), float(sched(1.))
-    if not all(map(math.isfinite, values)): return [Finding('serious', "it is not finite everywhere", "look for a division by 0")]
-    if peak <= 0: return [Finding('serious', f"it is never above 0 (its highest value is {peak:.3g})", "nothing would be learned; check the sign and the peak")]
-    found = [*_lint_clock(coverage), *_lint_start(values), *_lint_end(values, last, peak, coverage), *_lint_shape(sched, values, last, peak, jump)]
-    return sorted(found, key=lambda f: ('serious', 'warning', 'note').index(f.severity))
+    if not all(map(math.isfinite, values)):
+        return [Finding('serious', "it is not finite everywhere", "look for a division by 0")]
+    if peak <= 0:
+        what = f"it is never above 0 (its highest value is {peak:.3g})"
+        return [Finding('serious', what, "nothing would be learned; check the sign and the peak")]
+    found = [*_lint_clock(coverage), *_lint_start(values), *_lint_end(values, last, peak, coverage),
+             *_lint_shape(sched, values, last, peak, jump)]
+    return sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity))

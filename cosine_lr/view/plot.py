@@ -8,22 +8,25 @@ __all__ = ['new_axes', 'label_lines', 'png']
 # %% ../../nbs/view/plot.ipynb #import
 import io
 import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 import numpy as np
+if TYPE_CHECKING: from matplotlib.axes import Axes
 
 # %% ../../nbs/view/plot.ipynb #style
 _PALETTE = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#000000', '#E69F00']
 
 # %% ../../nbs/view/plot.ipynb #new-axes
 def new_axes(
-    xlabel, # what the horizontal axis shows, with its unit
-    ylabel, # what the vertical axis shows, with its unit
-    title=None, # the figure's one-line message
-    ax=None, # axes to draw on; a new figure if None
-    size=(5.2, 2.7), # width and height in inches of a new figure
-): # a matplotlib `Axes`
+    xlabel: str, # what the horizontal axis shows, with its unit
+    ylabel: str, # what the vertical axis shows, with its unit
+    title: str | None = None, # the figure's one-line message
+    ax: 'Axes | None' = None, # axes to draw on; a new figure if None
+    size: tuple[float, float] = (5.2, 2.7), # width and height in inches of a new figure
+) -> 'Axes':
     "Labelled axes in the project's style, on a new figure unless `ax` is given"
     import matplotlib.pyplot as plt
-    if ax is None: ax = plt.subplots(figsize=size, dpi=90, layout='constrained')[1]
+    if ax is None: _, ax = plt.subplots(figsize=size, dpi=90, layout='constrained')
     if not ax.lines: ax.set_prop_cycle(color=_PALETTE)
     ax.spines[['top', 'right']].set_visible(False)
     ax.grid(alpha=.25)
@@ -33,28 +36,40 @@ def new_axes(
 
 # %% ../../nbs/view/plot.ipynb #label-lines
 def label_lines(
-    ax, # axes whose lines were drawn with `label=`
-    at=1., # where along each line its label stands, from 0 to 1: one number, or a list with one a line
-): # `ax`
+    ax: 'Axes', # axes whose lines were drawn with `label=`
+    at: float | Sequence[float] = 1., # where along its line a label stands, 0 to 1; for all, or one each
+) -> 'Axes':
     "Write each line's label beside the line, instead of in a legend"
     ax.figure.draw_without_rendering() # settles the axes' limits
-    finite = lambda line: [xy for xy in line.get_xydata() if np.isfinite(xy).all()] # a line may end early
-    lines = [l for l in ax.get_lines() if finite(l) and not l.get_label().startswith('_')]
-    at = at if isinstance(at, (list, tuple)) else [at]*len(lines)
-    to_axes = (ax.transData + ax.transAxes.inverted()).transform
+    lines = [line for line in ax.get_lines() if _points(line) and not line.get_label().startswith('_')]
+    places = at if isinstance(at, (list, tuple)) else [at]*len(lines)
+    if len(places) != len(lines) or not all(0 <= place <= 1 for place in places):
+        raise ValueError(f"at must be from 0 to 1, for all or for each of {len(lines)} lines, got {at=}")
+    spots = [_spot(ax, line, place) for line, place in zip(lines, places)]
     gap = 11 / (ax.figure.get_size_inches()[1]*72*.75) # a line of text, as a fraction of the axes' height
-    spots = []
-    for line, where in zip(lines, at):
-        points = to_axes(finite(line))
-        spots.append((*points[round(where*(len(points)-1))], where, line))
-    lowest = .04 - gap # clear of the horizontal axis
-    for x, y, where, line in sorted(spots, key=lambda spot: spot[1]):
-        if where == 1: lowest = y = max(y, lowest + gap)
-        ax.text(x + .01, y, line.get_label(), transform=ax.transAxes, color=line.get_color(), va='center' if where == 1 else 'bottom')
+    lowest = .04 # clear of the horizontal axis
+    for y, x, line, is_end in sorted(spots, key=lambda spot: spot[0]):
+        if is_end:
+            y = max(y, lowest)
+            lowest = y + gap
+        side = 'center' if is_end else 'bottom'
+        ax.text(x + .01, y, line.get_label(), transform=ax.transAxes, color=line.get_color(), va=side)
     return ax
 
+def _points(line):
+    "The points of a line that are finite: a line may end early"
+    return [xy for xy in line.get_xydata() if np.isfinite(xy).all()]
+
+def _spot(ax, line, place):
+    "(height, distance from the left, line, is it at the line's end?) of a label, as fractions of the axes"
+    points = (ax.transData + ax.transAxes.inverted()).transform(_points(line))
+    x, y = points[round(place*(len(points) - 1))]
+    return y, x, line, place == 1
+
 # %% ../../nbs/view/plot.ipynb #png
-def png(ax): # axes of the figure to render
+def png(
+    ax: 'Axes', # axes of the figure to render
+) -> bytes:
     "The PNG bytes of the figure that holds `ax`; the same figure gives the same bytes"
     import matplotlib.pyplot as plt
     buffer = io.BytesIO()
