@@ -34,7 +34,6 @@ def math_for(t: Any) -> Any:
 
 def _progress(pos):
     "`pos` in floating point, clamped to [0, 1]"
-    if type(pos) is float and 0 <= pos <= 1: return pos # the usual case
     if isinstance(pos, numbers.Real) and not isinstance(pos, bool) and pos == pos:
         return float(min(max(pos, 0), 1))
     lib, kind = math_for(pos), str(getattr(pos, 'dtype', ''))
@@ -60,6 +59,7 @@ class Schedule(ABC):
 
     def __call__(self, pos: Pos) -> Pos:
         "The value at progress `pos`, in the type, dtype and device of `pos`; held below 0 and above 1"
+        if type(pos) is float and 0 <= pos <= 1: return self.formula(pos) # the usual case
         return self.formula(_progress(pos))
 
     def __repr__(self) -> str:
@@ -136,7 +136,7 @@ class Sum(Operation):
     sign = '+'
     def formula(self, t):
         value = 0.
-        for x in self.operands: value = value + (x if type(x) in (float, int) else x.formula(t))
+        for x in self.operands: value = value + (x.formula(t) if hasattr(x, 'formula') else x)
         return value
 
 class Product(Operation):
@@ -144,7 +144,7 @@ class Product(Operation):
     sign = '*'
     def formula(self, t):
         value = 1.
-        for x in self.operands: value = value * (x if type(x) in (float, int) else x.formula(t))
+        for x in self.operands: value = value * (x.formula(t) if hasattr(x, 'formula') else x)
         return value
 
 def _combine(kind, a, b):

@@ -1,6 +1,10 @@
 """Properties that hold for every schedule, tried on many made at random."""
+import copy
+import functools
 import math
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,27 +14,42 @@ from hypothesis import strategies as st
 
 from cosine_lr import *
 from cosine_lr.learner import Learner
-from cosine_lr.view.lint import lint_schedule
+from cosine_lr.plan import Plan
 from cosine_lr.schedule import Ramp
 from cosine_lr.shapes import *
+from cosine_lr.view.lint import lint_schedule
 
 settings.register_profile('project', deadline=None, derandomize=True, max_examples=150)
 settings.load_profile('project')
 
 value = st.floats(-1e3, 1e3, allow_subnormal=False) | st.integers(-1000, 1000)
 above = st.floats(1e-3, 1e3)
+power = st.floats(.1, 9)
 fraction = st.integers(1, 999).map(lambda k: k/1000)
-ramps = st.builds(linear, value, value) | st.builds(cosine, value, value) | st.builds(polynomial, value, value, st.floats(.1, 9)) \
-    | st.builds(one_minus_sqrt, value, value) | st.builds(rex, value, value) | st.builds(k_decay, value, value, st.floats(.1, 9))
-shapes = ramps | st.builds(constant, value) | st.builds(exponential, above, above) | st.builds(tanh, value, value) | st.builds(inverse_sqrt, above)
+plain_ramps = [st.builds(shape, value, value) for shape in (linear, cosine, one_minus_sqrt, rex)]
+bent_ramps = [st.builds(shape, value, value, power) for shape in (polynomial, k_decay)]
+ramps = st.one_of(*plain_ramps, *bent_ramps)
+others = [st.builds(constant, value), st.builds(exponential, above, above), st.builds(tanh, value, value),
+          st.builds(inverse_sqrt, above)]
+shapes = st.one_of(ramps, *others)
 
 
 def joins(scheds):
-    return st.lists(st.tuples(fraction, scheds), min_size=1, max_size=4, unique_by=lambda pair: pair[0]).flatmap(
-        lambda pairs: scheds.map(lambda last: join([s for _, s in sorted(pairs, key=lambda p: p[0])] + [last], at=sorted(a for a, _ in pairs))))
+    pairs = st.lists(st.tuples(fraction, scheds), min_size=1, max_size=4, unique_by=lambda pair: pair[0])
+    return st.builds(joined, pairs, scheds)
 
 
-schedules = st.recursive(shapes, lambda s: joins(s) | st.builds(lambda a, b: a + b, s, s | value) | st.builds(lambda a, b: a * b, value | s, s), max_leaves=6)
+def joined(pairs, last):
+    pairs = sorted(pairs, key=lambda pair: pair[0])
+    return join([sched for _, sched in pairs] + [last], at=[at for at, _ in pairs])
+
+
+def combined(scheds):
+    return st.one_of(joins(scheds), st.builds(lambda a, b: a + b, scheds, scheds | value),
+                     st.builds(lambda a, b: a * b, value | scheds, scheds))
+
+
+schedules = st.recursive(shapes, combined, max_leaves=6)
 positions = st.lists(st.floats(0, 1), min_size=1, max_size=20)
 GRID = np.linspace(0, 1, 301)
 exported = cosine()
@@ -82,7 +101,8 @@ def test_nested_joins_are_flat_joins(a, b, c, x, y):
 
 @given(schedules, st.integers(2, 10_000))
 def test_the_ends_are_where_they_are_said_to_be(s, total):
-    assert s(position(total-1, total, end='closed')) == s(1.) and s(position(total-1, total)) == s((total-1)/total)
+    assert s(position(total-1, total, end='closed')) == s(1.)
+    assert s(position(total-1, total)) == s((total-1)/total)
     assert s(position(total, total)) == s(1.) and s(position(total, total, after='repeat')) == s(0.)
 
 
@@ -97,10 +117,14 @@ def test_a_shape_of_ones_own_is_not_taken_for_ours():
     assert Schedule.from_json(own.to_json())(.5) == .25
 
 
-@pytest.mark.parametrize('lr', [torch.tensor([.1, .2]), np.array([.1, .2]), '.1', .1j, -1., math.inf, 10**400],
-                         ids=['tensor', 'array', 'text', 'complex', 'negative', 'infinite', 'huge'])
+rates = {'tensor': torch.tensor([.1, .2]), 'array': np.array([.1, .2]), 'text': '.1', 'complex': .1j,
+         'negative': -1., 'infinite': math.inf, 'huge': 10**400}
+
+
+@pytest.mark.parametrize('lr', rates.values(), ids=rates.keys())
 def test_a_rate_is_one_number(lr):
-    with pytest.raises(ValueError, match='lr must be a finite number'): Plan(torch.optim.SGD([torch.zeros(1)]), 10, lr=lambda pos: lr)
+    with pytest.raises(ValueError, match='lr must be a finite number'):
+        Plan(torch.optim.SGD([torch.zeros(1)]), 10, lr=lambda pos: lr)
 
 
 @given(st.integers(1, 10), st.integers(1, 12), st.integers(2, 5))
@@ -121,10 +145,15 @@ def test_no_restart_behind_a_warmup_misses_its_peak(length, cycles, warm):
     assert (s(position(steps, total)) > .999999).all()
 
 
-nonsense = st.none() | st.booleans() | st.text(max_size=3) | st.floats() | st.integers() | st.complex_numbers() | st.just([]) | st.just([1, 'a']) \
-    | st.just({}) | st.just(10**400) | st.just(torch.zeros(2)) | st.just(np.zeros(2)) | st.just(cosine) | st.just(linear()) | st.just([linear(), None])
-makers = {constant: 1, linear: 2, cosine: 2, polynomial: 3, exponential: 2, join: 2, warmup: 3, warmup_cosine: 3, wsd: 3, flat_cos: 1, one_cycle: 3,
-          three_phase: 3, restarts: 4, triangular: 3, multistep: 2, noisy: 4, one_minus_sqrt: 2, rex: 2, k_decay: 3, tanh: 4, inverse_sqrt: 1, noam: 1, position: 4}
+odd_things = [[], [1, 'a'], {}, 10**400, torch.zeros(2), np.zeros(2), np.float32(.5), np.int64(3), cosine,
+              linear(), [linear(), None]]
+nonsense = st.one_of(st.none(), st.booleans(), st.text(max_size=3), st.floats(), st.integers(),
+                     st.complex_numbers(), st.sampled_from(odd_things))
+makers = { # how many arguments
+    constant: 1, linear: 2, cosine: 2, polynomial: 3, exponential: 2, join: 2, warmup: 3, warmup_cosine: 3,
+    wsd: 3, flat_cos: 1, one_cycle: 3, three_phase: 3, restarts: 4, triangular: 3, multistep: 2, noisy: 4,
+    one_minus_sqrt: 2, rex: 2, k_decay: 3, tanh: 4, inverse_sqrt: 1, noam: 1, position: 4,
+}
 
 
 @pytest.mark.parametrize('make', makers, ids=lambda make: make.__name__)
@@ -136,23 +165,45 @@ def test_nonsense_is_refused_with_a_value_error(make, data):
     if isinstance(made, Schedule): made(.5), repr(made), made.to_json()
 
 
-@given(nonsense | st.text(), nonsense)
-def test_nonsense_text_library_and_lint(text, other):
-    for call in (lambda: Schedule.from_json(text), lambda: cosine().to(other, 10), lambda: cosine().to('torch', other), lambda: lint_schedule(cosine(), other),
-                 lambda: lint_schedule(cosine(), 10, stepped=other), lambda: lint_schedule(cosine(), 10, num_processes=other)):
-        try: call()
-        except ValueError: pass
+calls = {
+    'from_json': lambda x: Schedule.from_json(x),
+    'library': lambda x: cosine().to(x, 10),
+    'steps to translate': lambda x: cosine().to('torch', x),
+    'steps to lint': lambda x: lint_schedule(cosine(), x),
+    'stepped': lambda x: lint_schedule(cosine(), 10, stepped=x),
+    'steps_per_epoch': lambda x: lint_schedule(cosine(), 10, stepped='epoch', steps_per_epoch=x),
+    'num_processes': lambda x: lint_schedule(cosine(), 10, num_processes=x),
+    'end': lambda x: lint_schedule(cosine(), 10, end=x),
+    'jump': lambda x: lint_schedule(cosine(), 10, jump=x),
+    'position': lambda x: cosine()(x),
+    'divisor': lambda x: cosine()/x,
+}
+
+
+@pytest.mark.parametrize('call', calls)
+@given(nonsense | st.text())
+def test_nonsense_elsewhere_is_refused_with_a_value_error(call, x):
+    try: calls[call](x)
+    except ValueError: pass
+    except TypeError as e: assert call == 'divisor' and 'unsupported operand' in str(e)
+
+
+@functools.cache
+def digits(): return digits_dls(bs=600)
 
 
 @given(st.dictionaries(st.sampled_from(['lr', 'momentum', 'mom']), nonsense, max_size=2), nonsense)
 def test_nonsense_in_a_binder(scheds, end):
-    learn = Learner(torch.nn.Linear(64, 10), digits_dls(bs=600), torch.nn.functional.cross_entropy)
+    learn = Learner(torch.nn.Linear(64, 10), digits(), torch.nn.functional.cross_entropy)
     try: learn.fit(1, cbs=[ScheduleCB(end=end, **scheds)])
     except ValueError: pass
 
 
-@pytest.mark.parametrize('sched', [0.1*warmup_cosine(), one_cycle(), wsd(), restarts(3, growth=2), noam(), 1 - 0.5*rex(), tanh()*k_decay(),
-                                   multistep(at=[.1 + .2]), join([linear(0, 1), join([cosine(), one_minus_sqrt()], at=[.5])], at=[.2])])
+nested = join([linear(0, 1), join([cosine(), one_minus_sqrt()], at=[.5])], at=[.2])
+
+
+@pytest.mark.parametrize('sched', [0.1*warmup_cosine(), one_cycle(), wsd(), restarts(3, growth=2), noam(),
+                                   1 - 0.5*rex(), tanh()*k_decay(), multistep(at=[.1 + .2]), nested])
 def test_the_torch_translation_is_the_same_function(sched):
     opt, steps = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=.1), 70
     scope = dict(optimizer=opt)
@@ -161,3 +212,151 @@ def test_the_torch_translation_is_the_same_function(sched):
         assert math.isclose(opt.param_groups[0]['lr'], sched(step/steps), rel_tol=1e-12, abs_tol=1e-15)
         opt.step()
         scope['scheduler'].step()
+
+
+# --- sums and products ---
+
+def copies(sched):
+    "The schedule by every way out and back"
+    return [eval(repr(sched)), Schedule.from_json(sched.to_json()), pickle.loads(pickle.dumps(sched)),
+            copy.deepcopy(sched)]
+
+
+GROWERS = {'sum': lambda x: x + linear(), 'product': lambda x: x * linear(), 'number': lambda x: x + 1,
+           'difference': lambda x: x - linear()}
+
+
+@pytest.mark.parametrize('way', GROWERS)
+def test_nine_hundred_operations_are_one_level(way):
+    sched = cosine()
+    for _ in range(900): sched = GROWERS[way](sched)
+    for again in copies(sched):
+        assert again == sched and hash(again) == hash(sched) and again(.5) == sched(.5)
+    assert np.allclose(sched(GRID), [sched(p) for p in GRID.tolist()])
+    assert len(sched.operands) == 901 and sched.lint(10) == lint_schedule(sched, 10)
+
+
+def test_the_torch_translation_of_a_long_sum():
+    opt, sched = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=.1), sum([linear()]*900)
+    exec(sched.to('torch', 10), dict(optimizer=opt))
+    assert math.isclose(opt.param_groups[0]['lr'], sched(0))
+
+
+NESTERS = {'sum': lambda x: 1 + x, 'product': lambda x: 2*x, 'join': lambda x: join([x, linear()], at=[.5])}
+
+
+@pytest.mark.parametrize('way', NESTERS)
+def test_what_is_nested_deeply_works_or_is_refused(way):
+    sched = cosine()
+    with pytest.raises(ValueError, match='nested at most 80 deep'):
+        for _ in range(200): sched = NESTERS[way](sched)
+    for again in copies(sched):
+        assert again == sched and hash(again) == hash(sched) and again(.3) == sched(.3)
+
+
+@given(schedules, schedules, value, st.floats(0, 1))
+def test_operations_are_those_of_the_values(a, b, x, t):
+    assert (a + b)(t) == a(t) + b(t) and (a * b)(t) == a(t) * b(t)
+    assert (x + a)(t) == x + a(t) and (a + x)(t) == a(t) + x and (x * a)(t) == x * a(t)
+    assert (a - b)(t) == a(t) + -1*b(t) and (-a)(t) == -a(t)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert np.float32(.5)*cosine() == .5*cosine() and cosine()*np.int64(2) == cosine()*2
+    assert cosine(np.float64(1), np.int8(0)) == cosine() and repr(linear(np.int64(2))) == 'linear(2, 0)'
+    assert restarts(np.int64(2)) == restarts(2)
+
+
+bools = {
+    'operand': lambda: True*cosine(),
+    'start': lambda: cosine(True),
+    'cycles': lambda: restarts(cycles=True),
+    'knots': lambda: noisy(cosine(), knots=True),
+    'pos': lambda: cosine()(True),
+    'at': lambda: join([cosine(), linear()], at=[True]),
+    'warm': lambda: one_cycle(warm=True),
+    'jump': lambda: cosine().lint(10, jump=True),
+    'total_steps': lambda: cosine().lint(True),
+}
+
+
+@pytest.mark.parametrize('name', bools)
+def test_a_bool_is_no_number(name):
+    with pytest.raises(ValueError, match=f'{name} must be .* got {name}=.*True'): bools[name]()
+
+
+@pytest.mark.parametrize('divisor', [0, 0., -0., 5e-324, 10**400, math.nan, True, '2', None, np.zeros(2)],
+                         ids=['0', '0.', '-0.', 'tiny', 'huge', 'nan', 'True', 'text', 'None', 'array'])
+def test_a_divisor_is_a_number_other_than_0(divisor):
+    with pytest.raises(ValueError, match='divisor must be|operand must be a finite number'): cosine()/divisor
+
+
+@pytest.mark.parametrize('shape', [Schedule, Ramp])
+def test_what_has_no_formula_cannot_be_made(shape):
+    with pytest.raises(TypeError, match='abstract'): shape()
+    with pytest.raises(ValueError, match='text must be a schedule'):
+        Schedule.from_json(f'{{"{shape.__name__.lower()}": {{}}}}')
+
+
+def test_text_names_no_class_of_ours():
+    text = (2*(cosine() + linear())).to_json()
+    assert text == ('{"product": {"operands": [2, {"sum": {"operands": [{"cosine": {"start": 1, "end": 0}}, '
+                    '{"linear": {"start": 1, "end": 0}}]}}]}}')
+
+
+WITHOUT_TORCH = '''
+import sys
+sys.modules['torch'] = None # importing it fails
+import numpy as np
+from cosine_lr import Schedule, cosine, join, linear, restarts, wsd
+from cosine_lr.shapes import rex
+from cosine_lr.view import dial, label_lines, lint_schedule, translate
+
+sched = .1*join([linear(0, 1), rex(), cosine()], at=[.1, .3])
+assert sched(.1) == .1 and sched(np.array([.1, 1.])).tolist() == [.1, 0]
+assert Schedule.from_json(sched.to_json()) == sched
+assert sched.lint(100) and sched.to('torch', 10) and sched._repr_png_() and dial()
+assert restarts(3, shape=wsd())(0) == 0
+assert [name for name in sys.modules if name.split('.')[0] == 'torch'] == ['torch']
+'''
+
+
+def test_a_schedule_needs_numpy_alone():
+    subprocess.run([sys.executable, '-c', WITHOUT_TORCH], check=True)
+    code = WITHOUT_TORCH.replace("sys.modules['torch'] = None", '').replace("== ['torch']", '== []')
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+
+class OtherArray:
+    "An array of a library that follows the array API standard"
+    def __init__(self, x): self.x, self.dtype = np.asarray(x), np.asarray(x).dtype
+    def __array_namespace__(self): return Other
+    def _with(self, other, f): return OtherArray(f(self.x, getattr(other, 'x', other)))
+    def __add__(self, other): return self._with(other, np.add)
+    def __sub__(self, other): return self._with(other, np.subtract)
+    def __mul__(self, other): return self._with(other, np.multiply)
+    def __truediv__(self, other): return self._with(other, np.divide)
+    def __rsub__(self, other): return OtherArray(other - self.x)
+    def __le__(self, other): return self._with(other, np.less_equal)
+    def __ge__(self, other): return self._with(other, np.greater_equal)
+    def __lt__(self, other): return self._with(other, np.less)
+    def __and__(self, other): return self._with(other, np.logical_and)
+    __radd__, __rmul__ = __add__, __mul__
+
+
+class Other:
+    finfo = staticmethod(np.finfo)
+    @staticmethod
+    def cos(t): return OtherArray(np.cos(t.x))
+    @staticmethod
+    def clip(t, low, high): return OtherArray(np.clip(t.x, low, high))
+    @staticmethod
+    def full_like(t, x): return OtherArray(np.full_like(t.x, x))
+    @staticmethod
+    def where(here, a, b): return OtherArray(np.where(here.x, a.x, b.x))
+
+
+def test_arrays_of_another_library():
+    sched = .1*join([linear(0, 1), 1 - .5*cosine(), cosine()], at=[.1, .3])
+    theirs = sched(OtherArray(GRID))
+    assert isinstance(theirs, OtherArray) and np.allclose(theirs.x, sched(GRID), rtol=1e-14, atol=1e-16)
