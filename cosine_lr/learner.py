@@ -223,6 +223,7 @@ def _cleanup(hooks):
 class Learner:
     "A model, its data, its loss and its optimizer, trained by `fit` under the eyes of callbacks"
     opt: torch.optim.Optimizer # new in each fit
+    training: bool # or validation?
     epoch: Any # a number from 0; None before the first
     iter: Any # the number of the batch in its pass, from 0; None before the first
     batch: Any
