@@ -294,6 +294,20 @@ def test_a_core_that_is_too_long(repo, code, fault):
 
 # --- types ---
 
+@pytest.mark.parametrize('code, missing', [
+    ('def f(a, *, b: int = 1, **more) -> int: return a', 'f lacks the type of a, more'),
+    ('def f(a: int, *rest: int): return a', 'f lacks the type of return'),
+    ('class f:\n    def __init__(self, a): self.a = a', 'f.__init__ lacks the type of a'),
+    ('class f:\n    def g(self) -> int: return 1\n    def h(self): return 1', 'f.h lacks the type of return'),
+])
+def test_public_functions_without_types(tmp_path, code, missing):
+    (tmp_path/'cosine_lr').mkdir()
+    (path := tmp_path/'cosine_lr/schedule.py').write_text(f"__all__ = ['f']\n{code}\n", encoding='utf-8')
+    assert [line.split(': ')[1] for line in checks.annotations(tmp_path)] == [missing]
+    edit(path, "['f']", '[]')
+    assert checks.annotations(tmp_path) == []
+
+
 @pytest.mark.slow
 def test_what_type_checkers_must_see(tmp_path):
     (tmp_path/'cosine_lr').symlink_to(ROOT/'cosine_lr')

@@ -278,6 +278,41 @@ def cut(lines, start, end):
     lines[last - 1] += rest
 
 
+# --- annotations ---
+
+def annotations(root):
+    "Public functions and methods are annotated"
+    faults = []
+    for path in modules(root):
+        tree = ast.parse(path.read_text(encoding='utf-8'))
+        for name, function in public_functions(tree):
+            if missing := not_annotated(function): faults.append(
+                f"{path.relative_to(root)}:{function.lineno}: {name} lacks the type of {', '.join(missing)}")
+    return faults
+
+
+def public_functions(tree):
+    "The functions of a module's `__all__`, and the public methods of its classes, as (name, node)."
+    lists = [node.value for node in tree.body
+             if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '__all__']
+    public = {name for each in lists if isinstance(each, ast.List) for name in ast.literal_eval(each)}
+    for node in tree.body:
+        if getattr(node, 'name', '') not in public: continue
+        if isinstance(node, ast.FunctionDef): yield node.name, node
+        for method in node.body if isinstance(node, ast.ClassDef) else ():
+            if not isinstance(method, ast.FunctionDef): continue
+            if method.name in ('__init__', '__call__') or not method.name.startswith('_'):
+                yield f'{node.name}.{method.name}', method
+
+
+def not_annotated(function):
+    "The parameters of a function that lack a type, and 'return'."
+    given = function.args
+    named = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+    missing = [arg.arg for arg in named if arg.annotation is None and arg.arg not in ('self', 'cls')]
+    return missing if function.returns or function.name == '__init__' else [*missing, 'return']
+
+
 # --- README, and what notebooks cannot test ---
 
 def readme_in_step(root):
@@ -313,7 +348,7 @@ def browser_pytests(root):
 
 CHECKS = {
     'clean': clean, 'export': export, 'facade': facade_in_step, 'names': names, 'ruff': ruff,
-    'arrows': arrows, 'sizes': sizes, 'types': types, 'readme': readme_in_step,
+    'arrows': arrows, 'sizes': sizes, 'annotations': annotations, 'types': types, 'readme': readme_in_step,
     'pytest': pytests, 'slow': slow_pytests, 'in_browser': browser_pytests,
 }
 ONLY_IF_ASKED = {'slow', 'in_browser'}
