@@ -249,7 +249,7 @@ def test_what_holds_others_is_walked_through():
 
 def test_resources_are_left_alone_and_what_cannot_be_put_back_is_named(tmp_path):
     with open(tmp_path/'log', 'w') as file:
-        harmless = dict(lock=threading.Lock(), thread=threading.Thread(), module=os, function=print, made=object,
+        harmless = dict(lock=threading.Lock(), thread=threading.Thread(), module=os, function=print, kind=int,
                         fixed=frozenset([1]))
         lost = dict(file=file, batches=iter([1]), count=itertools.count(), lines=(line for line in 'ab'))
         holder = SimpleNamespace(**harmless, **lost)
