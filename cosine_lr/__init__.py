@@ -23,8 +23,8 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'metric': 'Metric classes Accuracy',
     'learner': 'CancelStepException CancelBatchException CancelEpochException CancelFitException '
                'Callback TrainCB Learner MomentumCB TrainLearner MomentumLearner',
-    'callback': 'to_cpu ScheduleCB RecorderCB MetricsCB Seconds CallbackList DeviceCB SingleBatchCB '
-                'ProgressCB',
+    'callback': 'ScheduleCB RecorderCB MetricsCB CallbackList SingleBatchCB',
+    'run.handy': 'DeviceCB ProgressCB Seconds to_cpu',
     'finder': 'LRFinderCB lr_find',
     'post': 'printed_factor coded_factor four_figures',
     'lab.fleet': 'run_fleet',

@@ -18,7 +18,8 @@ import torch
 from torch import nn
 import torch.nn.functional as F
 from . import __version__
-from .callback import MetricsCB, ProgressCB, RecorderCB, ScheduleCB, Seconds
+from .callback import MetricsCB, RecorderCB, ScheduleCB
+from .run.handy import ProgressCB, Seconds
 from .check import number, whole
 from .data import digits_dls
 from .learner import Callback, Learner

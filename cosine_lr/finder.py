@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import islice
 from types import SimpleNamespace
 import numpy as np
-from .callback import MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB
+from .callback import MetricsCB, RecorderCB, ScheduleCB, SingleBatchCB
 from .check import flag, number, refuse, whole
 from .learner import Callback, CancelEpochException, CancelFitException, Learner, check_loader
 from .plan import write_field
@@ -121,7 +121,7 @@ class _Sweep(Callback):
         raise CancelFitException
 
 # %% ../nbs/06_finder.ipynb #parts
-_SPECTATORS = (MetricsCB, ProgressCB, RecorderCB, ScheduleCB, SingleBatchCB)
+_SPECTATORS = (MetricsCB, RecorderCB, ScheduleCB, SingleBatchCB)
 
 def _takes_part(cb):
     return not (cb.for_real or isinstance(cb, _SPECTATORS) or 'lr' in cb.sets)

@@ -5,6 +5,7 @@ from .. import attach
 
 __getattr__, __dir__, __all__ = attach(__name__, {
     'torch_lr': 'ScheduleLR',
+    'handy': 'ProgressCB Seconds map_tensors to_cpu DeviceCB',
     'saving': 'pack unpack SavableState',
     'checkpoint': 'FORMAT CheckpointCB',
     'guards': 'NaNGuardCB EarlyStopCB CSVLoggerCB TensorBoardCB',

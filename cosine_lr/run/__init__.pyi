@@ -1,5 +1,10 @@
 # Made by tools/facade.py from the modules' own `__all__`.
 from .torch_lr import ScheduleLR as ScheduleLR
+from .handy import ProgressCB as ProgressCB
+from .handy import Seconds as Seconds
+from .handy import map_tensors as map_tensors
+from .handy import to_cpu as to_cpu
+from .handy import DeviceCB as DeviceCB
 from .saving import pack as pack
 from .saving import unpack as unpack
 from .saving import SavableState as SavableState

@@ -10,7 +10,7 @@ import copy
 from types import SimpleNamespace
 from typing import Any
 import torch
-from ..callback import DeviceCB, to_cpu
+from .handy import DeviceCB, to_cpu
 from ..check import whole
 from ..learner import Callback, CancelBatchException, Learner, TrainCB, check_loader
 

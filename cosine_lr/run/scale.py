@@ -11,7 +11,8 @@ from contextlib import ExitStack
 from functools import wraps
 from typing import Any
 import torch
-from ..callback import MetricsCB, ProgressCB
+from ..callback import MetricsCB
+from .handy import ProgressCB
 from ..check import choice, number, whole
 from ..learner import Callback, CancelStepException, Learner
 
