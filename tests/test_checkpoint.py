@@ -313,7 +313,7 @@ def test_each_callback_gets_its_own_back(tmp_path):
     def fit(*cbs):
         recs = RecorderCB('lr'), RecorderCB('weight_decay')
         learner().fit(2, cbs=[*recs, *cbs])
-        return [rec._records for rec in recs]
+        return [rec.records for rec in recs]
     with pytest.raises(Stop): fit(CheckpointCB(tmp_path, every=3, log=silent), StopAfter(20))
     assert fit(CheckpointCB(tmp_path, every=3, log=silent)) == fit()
 

@@ -82,7 +82,7 @@ class Gauge(Callback):
         self.seconds.append(time.process_time() - self.last)
         gc.collect()
         self.held.append(tracemalloc.get_traced_memory()[0])
-        kept = [vars(cb)[name] for cb in learn.active for name in ('_records', 'rows') if name in vars(cb)]
+        kept = [vars(cb)[name] for cb in learn.active for name in ('records', 'rows') if name in vars(cb)]
         self.history.append(size(kept, set()))
         self.resident.append(resident())
         print(f'{len(self.seconds)} tenths: time per batch x{grown(self.seconds):.2f}, '
