@@ -376,7 +376,7 @@ def test_the_diarys_place_is_a_file(tmp_path):
 
 @pytest.mark.parametrize('wrong', [lambda: CheckpointCB('x', log=None), lambda: NaNGuardCB(log=None), lambda: EarlyStopCB(log='x'), lambda: TensorBoardCB(None)])
 def test_what_would_fail_in_the_night_is_refused_at_once(wrong):
-    with pytest.raises(TypeError, match='(log|writer) must be'): wrong()
+    with pytest.raises(ValueError, match="(log|writer) must be"): wrong()
 
 
 class Two(nn.Module):

@@ -25,6 +25,7 @@ ANY = object()
 # Which of our modules each of our modules may import.
 ARROWS = {
     'check': set(),
+    'files': set(),
     'torch_inside': set(),
     'schedule': {'check', 'view.lint', 'view.plot', 'view.stored', 'view.translate'},
     'plan': {'check'},
@@ -47,9 +48,9 @@ ARROWS = {
     'run.torch_lr': {'check', 'plan', 'torch_inside', 'view.plot'},
     'run.handy': {'check', 'learner', 'metric'},
     'run.saving': {'state'},
-    'run.checkpoint': {'callback', 'learner', 'plan'},
+    'run.checkpoint': {'callback', 'check', 'files', 'learner', 'plan', 'run.saving', 'state'},
     'run.scale': {'callback', 'check', 'learner', 'run.handy'},
-    'run.guards': {'callback', 'learner', 'plan', 'run.checkpoint'},
+    'run.guards': {'callback', 'check', 'files', 'learner', 'plan', 'run.checkpoint', 'run.saving', 'state'},
     'run.finetune': {'check', 'learner', 'run.handy'},
     'run.fast': {'callback', 'learner', 'torch_inside'},
     'lab.probe': {'check', 'lab.fleet', 'rules', 'schedule', 'view.plot'},

@@ -148,6 +148,9 @@ class SavableState(State):
         self.settings = {path: pack(cell.x) for path, cell in found.items() if _is_plain(cell.x)}
         return self
 
+    def _moved(self, path, cell): # since `watch`
+        return not _is_plain(cell.x) or pack(cell.x) != self.settings[path]
+
     def state_dict(self, grads: bool = False) -> dict[str, Any]: # `grads`: gradients too?
         "What moves, by path, with the settings beside it: plain data and tensors"
         saved: dict[str, Any] = dict(cells={}, grads={}, settings=self.settings)
@@ -156,7 +159,7 @@ class SavableState(State):
             except TypeError as e:
                 self.left_out[path] = str(e)
                 continue
-            if path in self.settings and _is_plain(cell.x) and value == self.settings[path]: continue
+            if path in self.settings and not self._moved(path, cell): continue
             saved['cells'][path] = value
             grad = cell.x.grad if grads and isinstance(cell.x, torch.Tensor) and cell.x.is_leaf else None
             if grad is not None: saved['grads'][path] = grad
@@ -177,7 +180,7 @@ class SavableState(State):
                 self._holders[holder][name] = unpack(cells[path], None, home)
             for path, cell in here.items():
                 if path in cells: _load(cell, cells[path], home)
-                elif path in self.settings: _load(cell, self.settings[path], home) # it had not moved
+                elif path in self.settings and self._moved(path, cell): _load(cell, self.settings[path], home)
             for path, cell in here.items():
                 if isinstance(cell.x, nn.Parameter): cell.x.grad = _grad(saved['grads'].get(path), cell.x)
 
