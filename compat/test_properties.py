@@ -21,7 +21,7 @@ def nested(a, b, c, at): return join([a, join([b, c], at=[.5])], at=[at])
 CURVES = SHAPES | st.builds(nested, SHAPES, SHAPES, SHAPES, st.floats(.01, .99))
 STEPS, ENDS = st.integers(1, 60), st.sampled_from(['open', 'closed'])
 PARAMETERS = ['total_steps', 'end', 'after', 'on_resume', 'last_epoch', 'lr', 'momentum', 'nesterov', 'typo']
-KEYS = ['last_epoch', 'total_steps', 'end', 'after', 'since', 'done', 'scheds', 'cooling', 'values']
+KEYS = ['last_epoch', 'step', 'pos', 'since', 'done', 'plan', 'values', 'cooling', 'stood']
 settings.register_profile('compat', max_examples=200, deadline=None, derandomize=True)
 settings.load_profile('compat')
 

@@ -71,10 +71,10 @@ def _own(x, seen): # `seen`: ids of tensors that have a place already
 _GRID = [i/100 for i in range(101)] # where schedules are tried before a run
 _INF = math.inf
 
-def _fits(old, value, low=-_INF):
+def fits(old: Any, value: Any, low: float = -_INF) -> bool:
     "Can `value`, a finite number or a pair of them, stand where `old` stands?"
     if isinstance(old, (tuple, list)):
-        return isinstance(value, (tuple, list)) and len(value) == len(old) and all(map(_fits, old, value))
+        return isinstance(value, (tuple, list)) and len(value) == len(old) and all(map(fits, old, value))
     if type(value) is float and 0 <= value < _INF or not hasattr(old, '__float__'): return True
     try: return hasattr(value, '__float__') and math.isfinite(value) and value >= low
     except Exception: return False # several numbers, a number that is too large
@@ -175,7 +175,7 @@ class Plan:
     def _check(self, field, into, value, where):
         "Refuse a value that cannot stand in all the groups that it is for"
         for group in into:
-            if _fits(group[field], value, low=0 if field == 'lr' else -_INF): continue
+            if fits(group[field], value, low=0 if field == 'lr' else -_INF): continue
             kind = 'a finite number, at least 0' if field == 'lr' else f'like {group[field]!r}, and finite'
             sched = shown(self.scheds[field])
             raise ValueError(f"{field} must be {kind}, all the way; {sched} gives {shown(value)} at {where}")
@@ -252,7 +252,7 @@ class Plan:
         lines = {}
         for field, given in self.scheds.items():
             start, end = cooling[field], _each(lambda sched: sched(1.), given)
-            if not _fits(end, start): refuse(field, start, f'like {end!r}, to cool down to it')
+            if not fits(end, start): refuse(field, start, f'like {end!r}, to cool down to it')
             if isinstance(given, list): lines[field] = [partial(_between, *pair) for pair in zip(start, end)]
             else: lines[field] = partial(_between, start, end)
         return lines

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 from ..check import choice, refuse, shown, whole
-from ..plan import POLICIES, Plan, plain, write_field
+from ..plan import POLICIES, Plan, fits, plain, write_field
 from ..torch_inside import BareScheduler
 from ..view.plot import new_axes
 
@@ -91,12 +91,17 @@ class ScheduleLR(BareScheduler):
             raise ValueError(f"state_dict is not a ScheduleLR's: no 'last_epoch' in {shown(state_dict)}")
         last, step = whole('last_epoch', state_dict['last_epoch'], least=-1), state_dict.get('step')
         if max(last, 0) != step: refuse('last_epoch', last, f"the state's step, {step}")
+        stood, groups = state_dict.get('stood'), self.optimizer.param_groups
+        if not isinstance(stood, dict | None): refuse('stood', stood, 'a dictionary or None')
+        for field, each in (stood or {}).items():
+            olds = [group[field] for group in groups] if field in self.plan.scheds else []
+            if not fits(olds, each): refuse(field, each, 'what stood there')
         self.plan.resume(state_dict, self.on_resume)
         self.last_epoch = self.went = last
         self.mark_steps(last + 1)
-        if not state_dict.get('stood'): return self.plan.write(step)
-        for field, each in state_dict['stood'].items(): # it may be another scheduler's turn
-            for group, value in zip(self.optimizer.param_groups, each): write_field(group, field, value)
+        if not stood: return self.plan.write(step)
+        for field, each in stood.items(): # it may be another scheduler's turn
+            for group, value in zip(groups, each): write_field(group, field, value)
 
     def __repr__(self) -> str:
         plan, state = self.plan, self.state_dict()
