@@ -9,122 +9,208 @@ __all__ = ['Runs']
 import math
 import os
 import re
+import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 import numpy as np
+from ..check import choice, number, refuse, whole
+from ..files import replace_file
+from .tables import markdown_table
 from ..view.plot import label_lines, new_axes
 
 # %% ../../nbs/lab/runs.ipynb #table
-def _summary(values): # [seeds], NaN where a run diverged
+def _mean_sd(values): # [seeds], NaN where a run diverged
     "Mean and standard deviation over the seeds that are left"
-    values = values[np.isfinite(values)]
-    return (values.mean() if len(values) else math.nan), (values.std(ddof=1) if len(values) > 1 else math.nan)
+    left = values[np.isfinite(values)]
+    mean = left.mean() if len(left) else math.nan
+    return mean, left.std(ddof=1) if len(left) > 1 else math.nan
 
-class _Table(list):
+def _cell(value):
+    if isinstance(value, tuple): return '{:.4f} ± {:.4f}'.format(*value)
+    return f'`{value}`' if isinstance(value, str) else value
+
+def _head(name, value): return f'{name} (mean ± sd)' if isinstance(value, tuple) else name
+
+class _Summary(list):
     "Rows, shown as Markdown in a notebook"
     def _repr_markdown_(self):
-        show = lambda v: f'{v[0]:.4f} ± {v[1]:.4f}' if isinstance(v, tuple) else f'`{v}`' if isinstance(v, str) else str(v)
-        heads = [f'{name} (mean ± sd)' if isinstance(v, tuple) else name for name, v in self[0].items()]
-        lines = [heads, ['---']*len(heads), *([show(v) for v in row.values()] for row in self)]
-        return '\n'.join(f"| {' | '.join(line)} |" for line in lines)
+        heads = [_head(name, value) for name, value in self[0].items()]
+        return markdown_table(heads, [list(map(_cell, row.values())) for row in self])
     def __repr__(self): return self._repr_markdown_()
 
 # %% ../../nbs/lab/runs.ipynb #records
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class _Records:
     "Arrays over schedules, seeds and time"
-    schedules: dict # name: the schedule as text
-    seeds: list
-    values: dict # train_loss, valid_loss, accuracy and lr: each an array [schedules, seeds, epochs], NaN from where a run diverged
+    schedules: dict[str, str] # name: the schedule as text
+    seeds: list[int]
+    values: dict[str, np.ndarray] # train_loss, lr and others: [schedules, seeds, epochs], NaN once diverged
     losses: np.ndarray # training loss of each step [schedules, seeds, steps]
 
-    def __iter__(self): return iter(self.schedules)
-    def __len__(self): return len(self.schedules)
-    def __contains__(self, name): return (isinstance(name, str) or callable(name)) and bool(self.called(name))
-    def __repr__(self):
-        schedules, seeds = len(self.schedules), len(self.seeds)
+    def __iter__(self) -> Iterator[str]: return iter(self.schedules)
+    def __len__(self) -> int: return len(self.schedules)
+    def __contains__(self, name: Any) -> bool:
+        return (isinstance(name, str) or callable(name)) and bool(self.called(name))
+
+    def __repr__(self) -> str:
+        schedules, seeds, steps = self.losses.shape
         lost = f'{len(self.diverged)} of {schedules * seeds} runs diverged'
-        return f'{type(self).__name__}({schedules} schedules × {seeds} seeds, {self.losses.shape[2]} steps, {lost})'
+        return f'{type(self).__name__}({schedules} schedules × {seeds} seeds, {steps} steps, {lost})'
 
     @property
-    def diverged(self):
+    def diverged(self) -> list[tuple[str, int, int]]:
         "The runs that diverged: (schedule, seed, first epoch without a finite loss)"
-        bad = np.isnan(self.values['train_loss'])
-        return [(name, seed, int(bad[k, s].argmax())) for k, name in enumerate(self.schedules) for s, seed in enumerate(self.seeds) if bad[k, s].any()]
+        bad, names = np.isnan(self.values['train_loss']), list(self)
+        return [(names[k], self.seeds[s], int(bad[k, s].argmax())) for k, s in np.argwhere(bad.any(2))]
 
-    def called(self, name): # a name, or a schedule, or a word of several names, such as 'cosine'
+    def called(self, name: Any) -> list[str]: # a name, a schedule, or a word of several names, as 'cosine'
         "The names of that schedule; where there is none, all that hold it as a word"
         asked = str(name)
         if asked in self.schedules: return [asked]
         whole_word = re.compile(rf'(?<![\w.]){re.escape(asked)}(?![\w.])')
         same_text = [n for n, text in self.schedules.items() if text == asked]
-        return same_text or [n for n in self.schedules if asked and whole_word.search(n)]
+        return same_text or [n for n in self if asked and whole_word.search(n)]
 
-    def __getitem__(self, name): # as for `called`
+    def __getitem__(self, name: Any) -> 'Runs': # as for `called`
         "The runs of the schedules that are called so"
         if not isinstance(name, str) and not callable(name):
             raise TypeError(f"runs must be asked for by a name, or a schedule, got {name!r}")
         names, keep = list(self), self.called(name)
         if not keep: raise KeyError(f"no schedule is called {str(name)!r}; choose from {names}")
         at = [names.index(n) for n in keep]
-        return type(self)({n: self.schedules[n] for n in keep}, self.seeds, {m: v[at] for m, v in self.values.items()}, self.losses[at])
+        values = {metric: v[at] for metric, v in self.values.items()}
+        return type(self)({n: self.schedules[n] for n in keep}, self.seeds, values, self.losses[at])
 
-    def check_epoch(self, epoch):
+    def check_epoch(self, epoch: int) -> None:
+        "Refuse an epoch that is not there; negative ones count from the end"
         epochs = next(iter(self.values.values())).shape[2]
-        if epoch not in range(-epochs, epochs): raise ValueError(f"epoch must be one of the {epochs} from 0, or count from the end, got {epoch=}")
+        whole('epoch', epoch, least=-epochs, most=epochs - 1)
 
 # %% ../../nbs/lab/runs.ipynb #shown
 class _Shown(_Records):
     "Tables and figures of the records"
-    def table(self, epoch=-1): # the epoch to look at
-        "A row a schedule: runs left, runs diverged, and (mean, sd) of each value over the runs left"
-        self.check_epoch(epoch)
-        return _Table(dict(schedule=name, n=int(np.isfinite(v).sum()), diverged=int(np.isnan(v).sum()),
-                           **{m: _summary(values[k, :, epoch]) for m, values in self.values.items() if m != 'lr'})
-                      for k, name in enumerate(self.schedules) for v in [self.values['train_loss'][k, :, epoch]])
+    @property
+    def scores(self) -> list[str]:
+        "What the runs are compared by"
+        return [metric for metric in self.values if metric != 'lr']
 
-    def best(self, metric='valid_loss', epoch=-1):
-        "The table's row with the best mean of `metric`, highest for accuracy and else lowest, among those that lost the fewest runs"
-        if metric not in (scores := [m for m in self.values if m != 'lr']): raise KeyError(f"{metric!r} is no score; choose from {scores}")
+    def table(self, epoch: int = -1) -> list[dict]: # the epoch to look at
+        "A row a schedule: runs left, runs diverged, and (mean, sd) of each score over the runs left"
+        self.check_epoch(epoch)
+        table = _Summary()
+        for k, name in enumerate(self):
+            losses = self.values['train_loss'][k, :, epoch]
+            row = dict(schedule=name, n=int(np.isfinite(losses).sum()), diverged=int(np.isnan(losses).sum()))
+            table.append(row | {metric: _mean_sd(self.values[metric][k, :, epoch]) for metric in self.scores})
+        return table
+
+    def best(self, metric: str = 'valid_loss', epoch: int = -1) -> dict:
+        "Of those that lost the fewest runs, the table's row with the best mean: for accuracy the highest"
+        choice('metric', metric, self.scores)
         sign = -1 if metric == 'accuracy' else 1
         return min(self.table(epoch), key=lambda row: (row['diverged'], sign*row[metric][0]))
 
-    def plot(self, metric='valid_loss', ax=None, title=None):
-        "Draw the mean of `metric` against the epoch with a band of one sd, a line a schedule; returns the axes"
-        if metric not in self.values: raise KeyError(f"{metric!r} is not recorded; choose from {list(self.values)}")
+    def plot(self, metric: str = 'valid_loss', ax: Any = None, title: str | None = None) -> Any: # the axes
+        "Draw the mean of `metric` against the epoch with a band of one sd, a line a schedule"
+        choice('metric', metric, list(self.values))
         words = metric.replace('_', ' ')
         ax = new_axes('epoch', words, title or f'{words}, mean ± sd of {len(self.seeds)} seeds', ax)
-        for name, values in zip(self.schedules, self.values[metric]):
-            mean, sd = np.array([_summary(v) for v in values.T]).T
+        for name, values in zip(self, self.values[metric]):
+            mean, sd = np.array([_mean_sd(v) for v in values.T]).T
             line, = ax.plot(range(len(mean)), mean, label=name)
             ax.fill_between(range(len(mean)), mean - sd, mean + sd, alpha=.2, color=line.get_color(), lw=0)
         return label_lines(ax)
 
+# %% ../../nbs/lab/runs.ipynb #headers
+_TEXTS = 'schedules', 'formulas'
+_NEEDED = {*_TEXTS, 'seeds', 'losses', 'train_loss', 'lr'}
+
+def _headers(file): # an open `ZipFile`
+    "Shape and type of each array in an npz file, {name: (shape, dtype)}; no array is unpacked"
+    headers = {}
+    for entry in file.infolist():
+        name = entry.filename.removesuffix('.npy')
+        with file.open(entry) as array:
+            if np.lib.format.read_magic(array) != (1, 0): raise ValueError(f'{name} is of another version')
+            shape, _, dtype = np.lib.format.read_array_header_1_0(array)
+            expected = array.tell() + math.prod(shape)*dtype.itemsize
+        if entry.file_size != expected: raise ValueError(f'{name} is not as long as it says')
+        if name in headers: raise ValueError(f'it has {name} twice')
+        headers[name] = shape, dtype
+    return headers
+
+def _check_headers(headers):
+    "Refuse arrays that do not belong together"
+    if missing := _NEEDED - set(headers): raise ValueError(f'it lacks {min(missing)}')
+    shapes = {name: shape for name, (shape, _) in headers.items()}
+    grid = *shapes['schedules'], *shapes['seeds']
+    expected = dict.fromkeys(_TEXTS, ('U', grid[:1])) | dict(seeds=('i', grid[1:]))
+    expected['losses'] = 'f', (*grid, *shapes['losses'][2:])
+    for name, dims in dict(schedules=1, seeds=1, losses=3, lr=3).items():
+        if len(shapes[name]) != dims: raise ValueError(f'{name} has shape {shapes[name]}')
+    for name, (shape, dtype) in headers.items():
+        kind, wanted = expected.get(name, ('f', (*grid, *shapes['lr'][2:])))
+        if dtype.kind != kind: raise ValueError(f'{name} holds values of type {dtype}')
+        if shape != wanted or 0 in shape: raise ValueError(f'{name} has shape {shape}')
+
+def _read(path, max_bytes):
+    "The arrays of a file, {name: array}, once they are sure to be those of runs"
+    with zipfile.ZipFile(path) as file:
+        _check_headers(_headers(file))
+        total = sum(entry.file_size for entry in file.infolist())
+        if max_bytes is None: max_bytes = max(2**28, 20*os.path.getsize(path))
+        if total > max_bytes:
+            raise ValueError(f'its arrays take {total:,} bytes; if you trust it, give max_bytes={total}')
+        arrays = {}
+        for entry in file.infolist():
+            name = entry.filename.removesuffix('.npy')
+            with file.open(entry) as array: arrays[name] = np.lib.format.read_array(array, allow_pickle=False)
+    for name in ('schedules', 'seeds'):
+        twice = len(np.unique(arrays[name])) < len(arrays[name])
+        if twice: raise ValueError(f'two of its {name} are the same')
+    return arrays
+
 # %% ../../nbs/lab/runs.ipynb #runs
 class Runs(_Shown):
     "What many runs recorded, one a schedule and seed; `runs[name]` is the part with that schedule"
-    def rows(self):
+    def rows(self) -> Iterator[dict]:
         "A dictionary a run and epoch: schedule, seed, epoch, and the values"
-        for (k, s, e), _ in np.ndenumerate(self.values['lr']):
-            yield dict(schedule=list(self.schedules)[k], seed=self.seeds[s], epoch=e, **{m: float(v[k, s, e]) for m, v in self.values.items()})
+        names = list(self)
+        for k, s, e in np.ndindex(self.values['lr'].shape):
+            values = {metric: float(v[k, s, e]) for metric, v in self.values.items()}
+            yield dict(schedule=names[k], seed=self.seeds[s], epoch=e, **values)
 
-    def to_pandas(self):
+    def to_pandas(self) -> Any:
         "The rows as a pandas `DataFrame`"
         try: import pandas as pd
-        except ImportError as e: raise ImportError("to_pandas needs pandas: pip install pandas; rows() works without") from e
+        except ImportError as e:
+            raise ImportError("to_pandas needs pandas: pip install pandas; rows() works without") from e
         return pd.DataFrame(self.rows())
 
-    def save(self, path): # e.g. 'runs.npz'
+    def save(self, path: str | os.PathLike) -> None: # e.g. 'runs.npz'
         "Write everything to one file of plain arrays"
+        _check_path(path)
         text = dict(schedules=list(self.schedules), formulas=list(self.schedules.values()))
-        with open(f'{path}.part', 'wb') as file: np.savez_compressed(file, **text, seeds=self.seeds, losses=self.losses, **self.values)
-        os.replace(f'{path}.part', path)
+        arrays = dict(**text, seeds=self.seeds, losses=self.losses, **self.values)
+        def write(file): np.savez_compressed(file, **arrays)
+        replace_file(path, write)
 
     @classmethod
-    def load(cls, path): # a file that `save` wrote; nothing in it is executed
+    def load(
+        cls,
+        path: str | os.PathLike, # a file that `save` wrote; nothing in it is executed
+        max_bytes: float | None = None, # for its arrays; None for 256 MiB, or 20 times the file if more
+    ) -> 'Runs':
         "Read runs back"
-        try:
-            with np.load(path, allow_pickle=False) as file: arrays = dict(file)
-            names, formulas, seeds, losses = (arrays.pop(name) for name in ('schedules', 'formulas', 'seeds', 'losses'))
+        _check_path(path)
+        if max_bytes is not None: number('max_bytes', max_bytes, above=0)
+        try: arrays = _read(path, max_bytes)
         except OSError: raise # no file, or none that may be read
-        except Exception as e: raise ValueError(f"{path} is no file that Runs.save wrote") from e
+        except Exception as e: raise ValueError(f"{path} is no file that Runs.save wrote: {e}") from e
+        names, formulas, seeds, losses = (arrays.pop(name) for name in (*_TEXTS, 'seeds', 'losses'))
         return cls(dict(zip(names.tolist(), formulas.tolist())), seeds.tolist(), arrays, losses)
+
+def _check_path(path):
+    "Refuse a number, say, which `open` would take for an open file"
+    if not isinstance(path, (str, os.PathLike)): refuse('path', path, "a file's name, such as 'runs.npz'")
