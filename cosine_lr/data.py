@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 from .check import refuse, whole
+from .torch_inside import draw_worker_seed
 
 # %% ../nbs/02_data.ipynb #sampler
 class _ShuffledBatches(Sampler):
@@ -25,7 +26,7 @@ class _TensorLoader(DataLoader):
     "A `DataLoader` over a `TensorDataset`, whose sampler yields the rows of each batch"
     def __iter__(self):
         batches = iter(self.sampler)
-        torch.empty((), dtype=torch.int64).random_(generator=self.generator) # as a DataLoader for its workers
+        draw_worker_seed(self.generator) # as a DataLoader does
         return ([t.index_select(0, rows) for t in self.dataset.tensors] for rows in batches)
 
 # %% ../nbs/02_data.ipynb #tensor-loader
