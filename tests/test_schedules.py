@@ -336,6 +336,7 @@ class OtherArray:
     def __sub__(self, other): return self._with(other, np.subtract)
     def __mul__(self, other): return self._with(other, np.multiply)
     def __truediv__(self, other): return self._with(other, np.divide)
+    def __pow__(self, other): return self._with(other, np.power)
     def __rsub__(self, other): return OtherArray(other - self.x)
     def __le__(self, other): return self._with(other, np.less_equal)
     def __ge__(self, other): return self._with(other, np.greater_equal)
@@ -360,3 +361,12 @@ def test_arrays_of_another_library():
     sched = .1*join([linear(0, 1), 1 - .5*cosine(), cosine()], at=[.1, .3])
     theirs = sched(OtherArray(GRID))
     assert isinstance(theirs, OtherArray) and np.allclose(theirs.x, sched(GRID), rtol=1e-14, atol=1e-16)
+
+
+def test_a_boundary_that_rounding_falls_short_of():
+    "A restart at step 6 of 10 is just short of a half in the inner join, where a root would be nan"
+    inner = join([one_minus_sqrt(), one_minus_sqrt()], at=[.5])
+    sched, steps = join([linear(0, 1), inner], at=[2/10]), np.arange(10)/10
+    assert (6/10 - 2/10)/(1 - 2/10) < .5 and sched(6/10) == 1
+    assert sched(steps)[6] == sched(torch.tensor(steps))[6] == sched(OtherArray(steps)).x[6] == 1
+    assert sched(torch.arange(10)/10)[6] > .999 # in float32

@@ -24,7 +24,7 @@ class Finding:
     def __str__(self) -> str: return f"{self.severity}: {self.what}; {self.cure}"
 
 # %% ../../nbs/view/lint.ipynb #coverage
-_MOST = 2**53 # above it, a float no longer counts every step
+_MOST = 2**53 # above it, a float does not count every step
 
 def _coverage(stepped, steps_per_epoch, num_processes):
     "The share of a schedule that is used up when the run ends"
