@@ -54,7 +54,7 @@ ARROWS = {
     'run.finetune': {'check', 'learner', 'run.handy'},
     'run.fast': {'callback', 'learner', 'torch_inside'},
     'lab.probe': {'check', 'lab.fleet', 'rules', 'schedule', 'view.plot'},
-    'lab.runs': {'check', 'lab.tables', 'view.plot'},
+    'lab.runs': {'check', 'files', 'lab.tables', 'view.plot'},
     'lab.stacked': {'torch_inside'},
     'lab.tracing': {'torch_inside'},
     'lab.fleet': {'check', 'lab.runs', 'lab.stacked', 'lab.tracing', 'plan', 'torch_inside'},

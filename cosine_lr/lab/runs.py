@@ -12,10 +12,10 @@ import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 import numpy as np
 from ..check import choice, number, refuse, whole
+from ..files import replace_file
 from .tables import markdown_table
 from ..view.plot import label_lines, new_axes
 
@@ -193,11 +193,8 @@ class Runs(_Shown):
         _check_path(path)
         text = dict(schedules=list(self.schedules), formulas=list(self.schedules.values()))
         arrays = dict(**text, seeds=self.seeds, losses=self.losses, **self.values)
-        part = Path(f'{path}.part')
-        try:
-            with open(part, 'wb') as file: np.savez_compressed(file, **arrays)
-            os.replace(part, path)
-        finally: part.unlink(missing_ok=True)
+        def write(file): np.savez_compressed(file, **arrays)
+        replace_file(path, write)
 
     @classmethod
     def load(
