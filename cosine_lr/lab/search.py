@@ -149,7 +149,7 @@ def searcher(
 
 # %% ../../nbs/10_search.ipynb #losses
 @dataclass(frozen=True)
-class _Task:
+class _Training:
     "What is trained, on what, for how long"
     make_model: Callable[[], Any]
     dls: Any
@@ -237,7 +237,7 @@ class ScheduleSearch:
 @dataclass(frozen=True)
 class _Search:
     "What the methods search, where they start, and what they may spend"
-    task: _Task
+    task: _Training
     space: KnotSpace
     tuned: tuple[float, Schedule] # mean loss of the tuned cosine, and it itself
     seeds: Sequence[int] # of the training runs of each schedule
@@ -346,7 +346,7 @@ def search_schedule(
     _check_spending(budget, chains, seeds, fresh, finalists, seed)
     _check_search(dls, space, rivals, storage, name)
     own, later, last = _roles(seed, seeds, fresh)
-    task = _Task(make_model, dls, whole('epochs', epochs, least=1), fleet)
+    task = _Training(make_model, dls, whole('epochs', epochs, least=1), fleet)
     pairs = dict(cosine=_tune(task, cosine(), np.geomspace(*space.peak, 25), own))
     tuned = min(pairs['cosine'], key=lambda pair: pair[0])
     search = _Search(task, space, tuned, own, budget, seed)

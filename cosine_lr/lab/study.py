@@ -49,7 +49,7 @@ def _neighbour(dist, value, rng):
     return int(moved) if isinstance(dist, IntDistribution) else moved
 
 # %% ../../nbs/lab/study.ipynb #replay
-_PROBES = 16 # trials that measure the temperature
+_MEASURING = 16 # trials that measure the temperature
 
 def _measured(probes, current, sign):
     "Where the trials that measure lead, each taken only downhill; and the sizes of the changes they proposed"
@@ -61,9 +61,9 @@ def _measured(probes, current, sign):
 
 def _replay(trials, temperature, n_trials, accept, seed, sign):
     "The chain's current trial: every finished trial is accepted or refused in the order of their numbers"
-    current, changes = _measured(trials[1:_PROBES+1], trials[0], sign)
+    current, changes = _measured(trials[1:_MEASURING+1], trials[0], sign)
     unit = temperature_for(changes, accept) if changes else 0.
-    for trial in trials[_PROBES+1:]:
+    for trial in trials[_MEASURING+1:]:
         heat = unit*temperature(position(min(trial.number, n_trials), n_trials))
         rng = random.Random(f'{seed}/{trial.number}/accept')
         if metropolis(sign*(trial.value - current.value), heat, rng): current = trial

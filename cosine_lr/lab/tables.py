@@ -29,7 +29,7 @@ def csv_text(
     return text.getvalue()
 
 # %% ../../nbs/lab/tables.ipynb #markdown
-def _cell(value): return str(value).replace('|', r'\|').replace('\n', '<br>')
+def _cell_text(value): return str(value).replace('|', r'\|').replace('\n', '<br>')
 
 def markdown_table(
     heads: Sequence[Any],
@@ -40,4 +40,4 @@ def markdown_table(
     for line in lines:
         if len(line) != len(heads):
             raise ValueError(f"rows must have {len(heads)} cells, as many as heads, got {line}")
-    return '\n'.join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+    return '\n'.join(f"| {' | '.join(map(_cell_text, line))} |" for line in lines)

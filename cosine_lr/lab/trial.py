@@ -199,7 +199,7 @@ def _draw_peaks(rows, metric='test_loss'):
 # %% ../../nbs/09_trial.ipynb #verdict
 def _last(runs, metric): return {name: scores_of(runs, name, metric, -1) for name in runs.schedules}
 
-def _scores(regime, scheds, n):
+def _scores_by_metric(regime, scheds, n):
     "{metric: {schedule: {seed: score}}} after the last epoch; `gap` is test loss minus training loss"
     test, train = (run_regime(regime, scheds, n, split) for split in ('test', 'train'))
     losses, trained = _last(test, 'test_loss'), _last(train, 'train_loss')
@@ -212,7 +212,7 @@ def _against_constant(regime, n):
     scheds = _own_best(regime, _TRIED, n//2)
     scheds['coded'] = scheds['constant'].a * rivals()['coded'] # the same numbers, so the same best peak
     return [_compared(regime, compare(by_name, name, 'constant', metric), **_peak_of(regime, sched))
-            for metric, by_name in _scores(regime, scheds, n).items()
+            for metric, by_name in _scores_by_metric(regime, scheds, n).items()
             for name, sched in scheds.items() if name != 'constant']
 
 # %% ../../nbs/09_trial.ipynb #draw-verdict
