@@ -22,13 +22,13 @@ from .callback import MetricsCB, RecorderCB, ScheduleCB
 from .run.handy import ProgressCB, Seconds
 from .check import number, whole
 from .data import digits_dls
+from .files import csv_lines
 from .learner import Callback, Learner
 from .metric import Accuracy
 from .view.plot import png
 from .post import four_figures
 from .recipes import flat_cos, one_cycle, restarts, warmup_cosine, wsd
 from .schedule import constant, cosine, exponential, linear
-from .lab.tables import csv_text
 from .lab.trial import run_trial
 from .lab.search import KnotSpace, search_schedule
 
@@ -52,8 +52,9 @@ class _CSVRows(Callback):
 
     def after_epoch(self, learn):
         if learn.training: return
-        values = {name: f'{value:.6g}' for name, value in self.scores.rows[-1].items()}
-        self.file.write(csv_text([{**self.labels, **values}], _COLUMNS, header=False))
+        scores = {name: f'{value:.6g}' for name, value in self.scores.rows[-1].items()}
+        values = {**self.labels, **scores}
+        self.file.write(csv_lines([{name: values[name] for name in _COLUMNS}], _COLUMNS, header=False))
         self.file.flush()
         self.written += 1
 
@@ -251,7 +252,7 @@ def _train_each(opts, runs):
     "Train every model with every schedule, adding to `runs`; returns why it stopped early, or None"
     scheds = {'constant': opts.lr*constant(), opts.schedule: opts.lr*_SCHEDULES[opts.schedule]}
     with (opts.out/'results.csv').open('w', encoding='utf-8', newline='') as file:
-        file.write(csv_text([], _COLUMNS))
+        file.write(csv_lines([], _COLUMNS))
         try:
             for model in _MODELS:
                 for name, sched in scheds.items():

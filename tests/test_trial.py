@@ -23,7 +23,9 @@ def made_up(monkeypatch, loss):
         calls.append((regime, scheds, set(seeds), split))
         luck = np.random.default_rng(0).normal(0, .01, (len(seeds), 1))
         def measured(split): # [schedules, seeds, epochs]
-            losses = [loss(text.split(' @ ')[0], sched.a, split, regime) for text, sched in scheds.items()]
+            names = [text.split(' @ ')[0] for text in scheds]
+            peaks = map(peak_of, scheds.values())
+            losses = [loss(name, peak, split, regime) for name, peak in zip(names, peaks)]
             return np.stack([luck + its_loss + np.zeros(regime.epochs) for its_loss in losses])
         values = {'train_loss': measured('running'), f'{split}_loss': measured(split)}
         values['accuracy'] = 1 - 2*measured(split)
@@ -31,6 +33,11 @@ def made_up(monkeypatch, loss):
         return Runs(formulas, seeds, values, values['train_loss'])
     monkeypatch.setattr(trial, 'run_regime', run_regime)
     return calls
+
+
+def peak_of(sched):
+    peak, _ = sched.operands
+    return peak
 
 
 def far(peak, best): return np.log2(peak/best)**2
@@ -42,8 +49,7 @@ def test_the_peak_is_chosen_on_the_validation_split_at_the_end_with_seeds_of_its
         if split != 'valid': return far(peak, 2**-1.5)              # who peeks chooses another peak
         return [far(peak, 2**.5) - 1, far(peak, best[name])]       # and so does who looks at an earlier epoch
     calls = made_up(monkeypatch, loss)
-    chosen = trial._own_best(Regime(epochs=2), list(best), 6)
-    assert chosen == {name: peak*trial.rivals()[name] for name, peak in best.items()}
+    assert trial._best_peaks(Regime(epochs=2), list(best), 6) == best
     (_, _, seeds, split), = calls
     assert split == 'valid' and len(seeds) == 6 and min(seeds) >= 100_000
 
@@ -51,8 +57,7 @@ def test_the_peak_is_chosen_on_the_validation_split_at_the_end_with_seeds_of_its
 def test_a_peak_that_loses_a_run_is_not_chosen(monkeypatch):
     lossy = np.where(np.arange(6) == 2, np.nan, -9)[:, None]        # one of six, the others the best of all
     made_up(monkeypatch, lambda name, peak, split, regime: lossy if peak == 2**.5 else far(peak, .5))
-    chosen = trial._own_best(Regime(epochs=1), ['constant', 'cosine'], 6)
-    assert [sched.a for sched in chosen.values()] == [.5, .5]
+    assert trial._best_peaks(Regime(epochs=1), ['constant', 'cosine'], 6) == dict(constant=.5, cosine=.5)
 
 
 def test_the_verdict_is_on_the_test_split_with_other_seeds_than_the_choice(monkeypatch):
@@ -96,7 +101,7 @@ def test_epochs_until_the_constant_rates_best_are_counted_from_one(monkeypatch):
     low, high = stats.beta.ppf([.025, .975], [8, 1], [1, 8])       # Clopper and Pearson: of 8 in 8, of 0 in 8
     assert np.isclose(rows['wsd', 'best', 8]['early_low'], low)
     assert np.isclose(rows['cosine', 'best', 8]['early_high'], high)
-    on_test = [(seeds, {sched.a for sched in scheds.values()})
+    on_test = [(seeds, set(map(peak_of, scheds.values())))
                for _, scheds, seeds, split in calls if split == 'test']
     assert on_test == [(set(range(8)), {1.}), (set(range(8)), {.5})]
     assert all(min(seeds) >= 100_000 for _, _, seeds, split in calls if split == 'valid')

@@ -60,7 +60,7 @@ ARROWS = {
     'lab.fleet': {'check', 'lab.runs', 'lab.stacked', 'lab.tracing', 'plan', 'torch_inside'},
     'lab.tables': set(),
     'lab.paired': {'check', 'lab.runs'},
-    'lab.trial': {'check', 'data', 'lab.fleet', 'lab.paired', 'lab.runs', 'lab.tables', 'post', 'recipes',
+    'lab.trial': {'check', 'data', 'files', 'lab.fleet', 'lab.paired', 'lab.runs', 'post', 'recipes',
                   'schedule', 'view.plot'},
     'lab.annealing': {'check', 'plan', 'schedule', 'view.plot'},
     'lab.quadratic': {'check', 'plan'},

@@ -5,7 +5,7 @@ from .. import attach
 
 __getattr__, __dir__, __all__ = attach(__name__, {
     'runs': 'Runs',
-    'tables': 'csv_text markdown_table',
+    'tables': 'markdown_table',
     'fleet': 'run_fleet',
     'stacked': 'stack_models StackedSGD StackedAdam stacked_optimizer member_columns',
     'tracing': 'traceable traced compiled',

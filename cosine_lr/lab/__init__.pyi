@@ -1,6 +1,5 @@
 # Made by tools/facade.py from the modules' own `__all__`.
 from .runs import Runs as Runs
-from .tables import csv_text as csv_text
 from .tables import markdown_table as markdown_table
 from .fleet import run_fleet as run_fleet
 from .stacked import stack_models as stack_models

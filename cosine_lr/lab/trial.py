@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from ..check import choice, flag, number, refuse, whole
 from ..data import DataLoaders, digits_dls, tensor_loader
+from ..files import write_table
 from .fleet import run_fleet
 from .paired import compare, holm, mean_interval, scores_of
-from .tables import csv_text
 from ..view.plot import label_lines, new_axes, png
 from ..post import coded_factor, printed_factor
 from ..recipes import multistep, one_cycle, wsd
@@ -121,16 +121,18 @@ def _grid(regime, names, seeds, split, peaks):
     scheds = {f'{name} @ {peak:.3g}': peak*rivals()[name] for name in names for peak in peaks}
     return run_regime(regime, scheds, seeds, split)
 
-def _own_best(regime, names, n):
-    "{name: schedule at its own best peak}: lowest mean validation loss at the end, n seeds of no verdict"
+def _best_peaks(regime, names, n):
+    "{name: its own best peak}: lowest mean validation loss at the end, over n seeds of no verdict"
     runs = _grid(regime, names, range(100_000, 100_000 + n), 'valid', regime.peaks)
     loss = runs.values['valid_loss'][..., -1].mean(1)
     loss = np.where(np.isnan(loss), np.inf, loss).reshape(len(names), -1)
-    return {name: regime.peaks[k]*rivals()[name] for name, k in zip(names, loss.argmin(1))}
+    return {name: regime.peaks[k] for name, k in zip(names, loss.argmin(1))}
 
-def _peak_of(regime, sched):
-    "The schedule's peak, and whether it is the lowest or highest offered: were there enough of them?"
-    return dict(peak=sched.a, at_edge=sched.a in (regime.peaks[0], regime.peaks[-1]))
+def _at(peaks): return {name: peak*rivals()[name] for name, peak in peaks.items()}
+
+def _chosen(regime, peak):
+    "The peak, and whether it is the lowest or highest offered: were there enough of them?"
+    return dict(peak=peak, at_edge=peak in (regime.peaks[0], regime.peaks[-1]))
 
 # %% ../../nbs/09_trial.ipynb #row
 def _compared(regime, c, **others):
@@ -209,11 +211,11 @@ def _scores_by_metric(regime, scheds, n):
 
 def _against_constant(regime, n):
     "Rows: each schedule against the constant rate, each at its own best peak"
-    scheds = _own_best(regime, _TRIED, n//2)
-    scheds['coded'] = scheds['constant'].a * rivals()['coded'] # the same numbers, so the same best peak
-    return [_compared(regime, compare(by_name, name, 'constant', metric), **_peak_of(regime, sched))
-            for metric, by_name in _scores_by_metric(regime, scheds, n).items()
-            for name, sched in scheds.items() if name != 'constant']
+    peaks = _best_peaks(regime, _TRIED, n//2)
+    peaks['coded'] = peaks['constant'] # the same numbers, so the same best peak
+    return [_compared(regime, compare(by_name, name, 'constant', metric), **_chosen(regime, peak))
+            for metric, by_name in _scores_by_metric(regime, _at(peaks), n).items()
+            for name, peak in peaks.items() if name != 'constant']
 
 # %% ../../nbs/09_trial.ipynb #draw-verdict
 def _bars(row): # lengths of its interval to both sides of the gain, which is minus the difference
@@ -268,8 +270,8 @@ def _passing(curve, flat): # [seeds, epochs] each
 def _in_half_the_epochs(regime, n):
     "Rows: annealed runs of the horizon, and of half of it, against the constant rate's best and last epoch"
     half = replace(regime, epochs=max(1, regime.epochs//2))
-    scheds, of_half = _own_best(regime, ['constant', *_ANNEALED], n//4), _own_best(half, _ANNEALED, n//4)
-    full, short = run_regime(regime, scheds, n), run_regime(half, of_half, n)
+    peaks, of_half = _best_peaks(regime, ['constant', *_ANNEALED], n//4), _best_peaks(half, _ANNEALED, n//4)
+    full, short = run_regime(regime, _at(peaks), n), run_regime(half, _at(of_half), n)
     flat, *curves = full.values['test_loss'] # each [seeds, epochs]
     constants = {'constant, best epoch': dict(zip(full.seeds, flat.min(1))),
                  'constant, last epoch': scores_of(full, 'constant', 'test_loss', -1)}
@@ -277,10 +279,10 @@ def _in_half_the_epochs(regime, n):
     for name, curve in zip(_ANNEALED, curves):
         passing = _passing(curve, flat)
         for rival, scores in constants.items():
-            for runs, trained, chosen in ((full, regime.epochs, scheds), (short, half.epochs, of_half)):
+            for runs, trained, chosen in ((full, regime.epochs, peaks), (short, half.epochs, of_half)):
                 both = {name: scores_of(runs, name, 'test_loss', -1), rival: scores}
                 rows.append(_compared(regime, compare(both, name, rival, 'test_loss'), trained=trained,
-                                      **_peak_of(regime, chosen[name]), **passing))
+                                      **_chosen(regime, chosen[name]), **passing))
     return rows
 
 # %% ../../nbs/09_trial.ipynb #draw-epochs
@@ -383,5 +385,5 @@ def run_trial(
     return answers
 
 def _write_answer(rows, draw, path):
-    path.with_suffix('.csv').write_text(csv_text(rows), encoding='utf-8', newline='')
+    write_table(path.with_suffix('.csv'), rows)
     path.with_suffix('.png').write_bytes(png(np.ravel(draw(rows))[0]))

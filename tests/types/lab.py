@@ -5,14 +5,14 @@ from torch import nn
 
 from cosine_lr import anneal, compare, cosine, digits_dls, run_trial, search_schedule
 from cosine_lr.lab import Annealed, Annealer, KnotSpace, NoisyQuadratic, Regime, ScheduleSearch
-from cosine_lr.lab import best_peak, best_rates, csv_text, holm, markdown_table, near_point, point_of
+from cosine_lr.lab import best_peak, best_rates, holm, markdown_table, near_point, point_of
 
 
 def trial(folder: str) -> str:
     answers = run_trial(8, folder, quiet=True, plan={'peaks': [Regime(hidden=4, epochs=1)]})
     rows = answers['peaks']
     text: str = markdown_table(['schedule', 'mean'], [[row['schedule'], row['mean']] for row in rows])
-    return text + csv_text(rows)
+    return text
 
 
 def paired(scores: dict[str, dict[int, float]]) -> float:
