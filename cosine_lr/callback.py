@@ -56,7 +56,7 @@ class RecorderCB(Callback):
     saved = ('records', 'fetched')
     def __init__(self, *fields: str): # names of param-group fields, e.g. 'lr', 'momentum'
         self.fields = fields or ('lr',)
-        self.records: dict[str, list] = {} # losses, and for each field lists, one value a param group
+        self.records: dict[str, list] = {} # losses; for each field values, or lists with one a group
         self.fetched = 0 # so many of them are numbers, the others may be tensors
 
     def before_fit(self, learn: Learner) -> None:
@@ -67,7 +67,9 @@ class RecorderCB(Callback):
     def after_backward(self, learn: Learner) -> None:
         self.records['loss'].append(kept(learn.loss))
         groups = learn.opt.param_groups
-        for field in self.fields: self.records[field].append([_now(group[field]) for group in groups])
+        for field in self.fields:
+            values = [_now(group[field]) for group in groups]
+            self.records[field].append(values if len(values) > 1 else values[0])
 
     def cleanup_epoch(self, learn: Learner) -> None: self._fetch()
 
@@ -81,8 +83,8 @@ class RecorderCB(Callback):
         "Values so far: [steps], or [steps, groups] for several param groups, nan where one was not there yet"
         if name not in self.records: raise KeyError(f"no {name!r} is recorded; choose from {[*self.records]}")
         self._fetch()
-        rows = self.records[name]
-        if name == 'loss': return np.array(rows)
+        if name == 'loss': return np.array(self.records[name])
+        rows = [row if isinstance(row, list) else [row] for row in self.records[name]]
         groups = max(map(len, rows), default=1)
         missing = [np.full(np.shape(row[0]), math.nan) for row in rows[:1]]
         table = np.array([row + missing*(groups - len(row)) for row in rows])

@@ -90,9 +90,9 @@ def _parts(batch):
 
 def _tensors(x):
     "The tensors in nested lists, tuples and mappings"
-    if isinstance(x, torch.Tensor): yield x
-    elif isinstance(x, (list, tuple, Mapping)):
-        for part in _parts(x): yield from _tensors(part)
+    if isinstance(x, torch.Tensor): return [x]
+    if not isinstance(x, (list, tuple, Mapping)): return []
+    return [t for part in _parts(x) for t in _tensors(part)]
 
 class TrainCB(Callback):
     "The five steps of ordinary training, and what of a batch are inputs, targets and rows"
@@ -112,8 +112,11 @@ class TrainCB(Callback):
         return _parts(batch)[self.n_inp:]
 
     def rows(self, batch: Any) -> int:
-        "The number of rows: the length of the first tensor"
-        return len(next((t for t in _tensors(batch) if t.ndim), _parts(batch)[0]))
+        "The number of rows: the length of the first part that is a tensor, or of the first tensor inside one"
+        parts = _parts(batch)
+        for part in parts: # quick, for a loop that asks with each batch
+            if isinstance(part, torch.Tensor) and part.ndim: return part.shape[0]
+        return len(next((t for t in _tensors(batch) if t.ndim), parts[0]))
 
     def predict(self, learn: 'Learner') -> None: learn.preds = learn.model(*self.inputs(learn.batch))
     def get_loss(self, learn: 'Learner') -> None:
