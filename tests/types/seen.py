@@ -19,7 +19,7 @@ from cosine_lr import (
     one_cycle,
     warmup_cosine,
 )
-from cosine_lr.finder import LRFind
+from cosine_lr.rules import LRFind
 
 # --- schedules: values of one type, whatever they are made of ---
 plain: Schedule = cosine()
