@@ -76,13 +76,8 @@ class Schedule(ABC):
         if number('divisor', divisor) == 0: refuse('divisor', divisor, 'a number other than 0')
         return 1/divisor * self
 
-    def plot(
-        self,
-        ax: 'Axes | None' = None, # axes to draw on; a new figure if None
-        title: str | None = None, # the figure's one-line message
-        **line: Any, # passed to matplotlib's `plot`, e.g. `label`
-    ) -> 'Axes':
-        "Draw the value against progress; returns the axes"
+    def plot(self, ax: 'Axes | None' = None, title: str | None = None, **line: Any) -> 'Axes':
+        "Draw the value against progress, on a new figure if `ax` is None; `line` goes to matplotlib's `plot`"
         from cosine_lr.view.plot import new_axes
         ax = new_axes('progress (fraction of training)', 'value', title, ax)
         pos = np.linspace(0, 1, 1001)
