@@ -223,15 +223,15 @@ def test_the_line_limit_is_the_house_rule():
     'def f():\n    from ..schedule import cosine',
 ])
 def test_a_forbidden_arrow(repo, monkeypatch, source):
-    monkeypatch.setitem(checks.ARROWS, 'view.plot', set())
+    monkeypatch.setitem(checks.ARROWS, 'view.lint', set())
     (repo/'cosine_lr/schedule.py').touch()
-    (repo/'cosine_lr/view/plot.py').write_text(source, encoding='utf-8')
-    assert [line.split(': ')[1] for line in checks.arrows(repo)] == ['view.plot may not import schedule']
+    (repo/'cosine_lr/view/lint.py').write_text(source, encoding='utf-8')
+    assert [line.split(': ')[1] for line in checks.arrows(repo)] == ['view.lint may not import schedule']
 
 
 def test_arrows_to_and_from_the_unknown(repo):
     (repo/'cosine_lr/stray.py').touch()
-    (repo/'cosine_lr/view/plot.py').write_text('from . import one\nfrom .gone import two', encoding='utf-8')
+    (repo/'cosine_lr/view/lint.py').write_text('from . import one\nfrom .gone import two', encoding='utf-8')
     assert len(checks.arrows(repo)) == 3
 
 
@@ -255,6 +255,13 @@ def test_too_many_arrows_and_floors():
     twice = [*many, *many, *arrows_of(('cli', 'lab.0'), ('lab', '__init__'))]  # counted once, and not at all
     assert [*checks.shape(twice)] == []
     assert [*checks.shape([*many, *arrows_of(('run.x', 'schedule'))])] == ['71 arrows, over 70']
+
+
+def test_arrows_to_the_ground_and_from_it():
+    many = arrows_of(*((f'lab.{i}', 'schedule') for i in range(checks.MOST_ARROWS)))
+    assert [*checks.shape([*many, *arrows_of(('lab.0', 'check'), ('lab.1', 'view.plot'))])] == []
+    assert [*checks.shape(arrows_of(('check', 'lab.0')))] == [
+        'check is on the ground and may not import lab.0', 'check, line 1: the core may not import lab.0']
 
 
 def test_arrows_in_a_circle():

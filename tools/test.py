@@ -76,7 +76,9 @@ ARROWS = {
     '__init__': set(),
 }
 
-# The most that the arrows may be, and the floors: the modules on the longest way down.
+# What any module may use, as it uses the standard library; these import nothing of ours.
+GROUND = {'check', 'files', 'torch_inside', 'view.plot'}
+# The most that the arrows may be, those to the ground left out, and the floors: modules on the longest way down.
 MOST_ARROWS, MOST_FLOORS = 70, 7
 # How long the core may be: lines and KiB of code, without docstrings, comments and blank lines.
 SEVEN = ('schedule', 'recipes', 'data', 'metric', 'learner', 'callback', 'finder')
@@ -184,12 +186,16 @@ def shape(found):
     inner = [each for each in found if each[0] not in outside and each[1] not in outside]
     below = {}
     for module, target, *_ in inner: below.setdefault(module, set()).add(target)
-    count = sum(map(len, below.values()))
+    count = sum(len(targets - GROUND) for targets in below.values())
     if count > MOST_ARROWS: yield f'{count} arrows, over {MOST_ARROWS}'
     try: way = longest_way(below)
     except CycleError as error: yield f"a circle: {' → '.join(error.args[1])}"
     else:
-        print(f'{count} arrows of {MOST_ARROWS}, {len(way)} floors of {MOST_FLOORS}', flush=True)
+        ground = sum(map(len, below.values())) - count
+        print(f'{count} arrows of {MOST_ARROWS}, and {ground} to the ground', flush=True)
+        print(f'{len(way)} floors of {MOST_FLOORS}', flush=True)
+        for module in sorted(GROUND & below.keys()):
+            yield f'{module} is on the ground and may not import {min(below[module])}'
         if len(way) > MOST_FLOORS: yield f"{len(way)} floors, over {MOST_FLOORS}: {' → '.join(way)}"
     for module, target, _, line, lazy in inner:
         if '.' in module or '.' not in target: continue
