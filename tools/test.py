@@ -78,7 +78,7 @@ ARROWS = {
 
 # What any module may use, as it uses the standard library; these import nothing of ours.
 GROUND = {'check', 'files', 'torch_inside', 'view.plot'}
-# The most that the arrows may be, those to the ground left out, and the floors: modules on the longest way down.
+# How many arrows there may be, without those to the ground, and floors: the modules on the longest way down.
 MOST_ARROWS, MOST_FLOORS = 70, 7
 # How long the core may be: lines and KiB of code, without docstrings, comments and blank lines.
 SEVEN = ('schedule', 'recipes', 'data', 'metric', 'learner', 'callback', 'finder')
