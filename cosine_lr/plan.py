@@ -176,7 +176,7 @@ class Plan:
         "Refuse a value that cannot stand in all the groups that it is for"
         for group in into:
             if fits(group[field], value, low=0 if field == 'lr' else -_INF): continue
-            kind = 'a finite number, at least 0' if field == 'lr' else f'like {group[field]!r}, and finite'
+            kind = 'a finite number, at least 0' if field == 'lr' else f'finite, like {group[field]!r}'
             sched = shown(self.scheds[field])
             raise ValueError(f"{field} must be {kind}, all the way; {sched} gives {shown(value)} at {where}")
 
