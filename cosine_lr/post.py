@@ -6,43 +6,48 @@
 __all__ = ['printed_factor', 'coded_factor', 'four_figures']
 
 # %% ../nbs/07_post.ipynb #imports
+from collections.abc import Sequence
+from typing import Any
 import numpy as np
-from .view.plot import label_lines, new_axes
 
 # %% ../nbs/07_post.ipynb #factors
 def printed_factor(
-    t, # progress, a float or array from 0 to 1
-): # the factor, from 0 to 1
+    t: Any, # progress, a float or array from 0 to 1
+) -> Any: # the factor, from 0 to 1
     "The factor that the post prints, `max(cos(pi*(1-t)), 0)`: zero for half the run, then rising"
     return np.maximum(np.cos(np.pi*(1-t)), 0.)
 
 def coded_factor(
-    t, # progress, a float or array from 0 to 1
-): # the factor, 1
+    t: Any, # progress, a float or array from 0 to 1
+) -> Any: # the factor, 1
     "The factor that the post codes, `max(cos(1 - 4*pi*t), 1)`: always exactly 1"
     return np.maximum(np.cos(1 - 4.*np.pi*t), 1.)
 
 # %% ../nbs/07_post.ipynb #four-figures
 def four_figures(
-    constant, # {name: (learning rates, losses)}, an entry for each batch, of the runs without annealing
-    annealed, # the same for the runs with annealing
-    axes=(None,)*4, # axes to draw on; new figures if None
-): # four matplotlib `Axes`
+    constant: dict[str, tuple], # {name: (learning rates, losses)}, an entry a batch, without annealing
+    annealed: dict[str, tuple], # the same for the runs with annealing
+    axes: Sequence = (None,)*4, # axes to draw on; new figures if None
+) -> list: # four matplotlib `Axes`
     "The post's four figures: learning rate and loss against the batch, without and with annealing"
+    from cosine_lr.view.plot import label_lines, new_axes
     for name, runs in dict(constant=constant, annealed=annealed).items():
-        if not isinstance(runs, dict): raise TypeError(f"{name} must be a dictionary {{name: (learning rates, losses)}}, got {runs!r:.60}")
+        what = f"{name} must be a dictionary {{name: (learning rates, losses)}}"
+        if not isinstance(runs, dict): raise TypeError(f"{what}, got {runs!r:.60}")
     if len(axes) != 4: raise ValueError(f"axes must be four, got {len(axes)}")
-    titles = ('Figure 1: learning rate, no annealing', 'Figure 2: loss, no annealing', 'Figure 3: learning rate, annealed', 'Figure 4: loss, annealed')
+    figures = [
+        ('Figure 1: learning rate, no annealing', constant, 0), ('Figure 2: loss, no annealing', constant, 1),
+        ('Figure 3: learning rate, annealed', annealed, 0), ('Figure 4: loss, annealed', annealed, 1)]
     drawn = []
-    for i, (runs, title, ax) in enumerate(zip((constant, constant, annealed, annealed), titles, axes)):
-        ax = new_axes('batch', ('learning rate', 'training loss')[i % 2], title, ax)
-        for name, run in runs.items(): ax.plot(run[i % 2], label=name, lw=1.2, alpha=.8)
+    for (title, runs, which), ax in zip(figures, axes):
+        ax = new_axes('batch', ('learning rate', 'training loss')[which], title, ax)
+        for name, run in runs.items(): ax.plot(run[which], label=name, lw=1.2, alpha=.8)
         ax.set_ylim(bottom=0)
         drawn.append(label_lines(ax) if len(runs) > 1 else ax)
     return drawn
 
 # %% ../nbs/07_post.ipynb #verdicts
-VERDICTS = { # {claim: verdict}, for the post's single layer; 09_trial computes them from its runs, and compares
+VERDICTS = { # {claim: verdict}, for the post's single layer; 09_trial computes them from its runs
     'the coded factor improves training': 'refuted: the same runs',
     'the printed formula improves training': 'refuted: worse',
     'cosine annealing improves training': 'holds',
