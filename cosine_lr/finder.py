@@ -79,7 +79,9 @@ class _Sweep(Callback):
         self.lrs, self.losses, self.smooth, self.end = [], [], [], None
         self.updated, self.batches = False, [] # since the last record: an update? (loss, rows) of each batch
 
-    def before_fit(self, learn): self.hook = learn.opt.register_step_pre_hook(self._note_update)
+    def before_fit(self, learn):
+        self.hook = learn.opt.register_step_pre_hook(self._note_update)
+        self.rows = learn.train_cb.rows
 
     def _note_update(self, *_): self.updated = True
 
@@ -91,7 +93,7 @@ class _Sweep(Callback):
     def after_loss(self, learn):
         loss = learn.loss.item()
         if not math.isfinite(loss): self._stop('not finite')
-        self.batches.append((loss, learn.train_cb.rows(learn.batch)))
+        self.batches.append((loss, self.rows(learn.batch)))
 
     def after_step(self, learn):
         if self.updated and not self.valid: self._record(learn)
@@ -149,14 +151,13 @@ def _noted(learn, cbs):
         warnings.warn(what)
     return state
 
-# %% ../nbs/06_finder.ipynb #checks
+# %% ../nbs/06_finder.ipynb #lr-find
 def _check(learn, start, stop, ladder):
     if not isinstance(learn, Learner): raise TypeError(f"learn must be a Learner, got {type(learn).__name__}")
     if ladder not in (exponential, linear): refuse('ladder', ladder, 'exponential or linear')
     number('start', start, above=0)
     if not number('stop', stop) > start: raise ValueError(f"stop must be above start, got {start=}, {stop=}")
 
-# %% ../nbs/06_finder.ipynb #lr-find
 def _climb(learn, cbs, sweep, each, batches):
     "Fit once along the ladder, under `cbs`"
     steps = sweep.left

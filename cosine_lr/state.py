@@ -8,6 +8,7 @@ __all__ = ['PLAIN', 'ARRAYS', 'COLLECTIONS', 'Cell', 'unwrapped', 'walk', 'strea
 
 # %% ../nbs/state.ipynb #imports
 import io
+import math
 import random
 import signal
 import sys
@@ -36,6 +37,8 @@ _KINDS = dict(
     generator=(torch.Generator, random.Random, *_NUMPYS),
     object=(nn.Module, torch.optim.Optimizer, *_HOLDERS), opaque=io.IOBase)
 
+def _has_attributes(x): return isinstance(getattr(x, '__dict__', None), dict)
+
 def _kind(x):
     "What `x` is to the walk"
     for kind, types in _KINDS.items():
@@ -46,7 +49,7 @@ def _kind(x):
         return 'opaque' if iterates and root in ('builtins', 'itertools') else 'resource'
     if root == 'torch' and (iterates or 'distributed' in rest or any(part[0] == '_' for part in rest)):
         return 'resource'
-    if isinstance(getattr(x, '__dict__', None), dict): return 'object'
+    if _has_attributes(x): return 'object'
     changes = type(x).__hash__ is object.__hash__ # what is hashed by its value does not change
     return 'opaque' if changes and root not in ('torch', 'numpy') else 'resource'
 
@@ -64,7 +67,8 @@ class Cell(NamedTuple):
 _TABLES = ('_parameters', '_buffers', '_modules') # of a module
 
 def _not_state(x): # True, or names of attributes
-    return getattr(type(x), 'not_state', ())
+    names = getattr(type(x), 'not_state', ())
+    return (names,) if isinstance(names, str) else names
 
 def unwrapped(model: Any) -> Any: # None where there is no wrapper
     "The model inside what torch wraps around it"
@@ -78,7 +82,7 @@ def _boxes(x):
     if isinstance(x, partial): yield dict(func=x.func, args=x.args, keywords=x.keywords)
     if isinstance(x, MethodType): yield dict(self=x.__self__)
     if isinstance(x, torch.jit.ScriptModule): yield dict([*x.named_parameters(), *x.named_buffers()])
-    elif isinstance(getattr(x, '__dict__', None), dict) and (vars(x) or not isinstance(x, COLLECTIONS)): yield vars(x)
+    elif _has_attributes(x) and (vars(x) or not isinstance(x, COLLECTIONS)): yield vars(x)
 
 # %% ../nbs/state.ipynb #parts
 def _parts(cell, seen, plain):
@@ -89,7 +93,8 @@ def _parts(cell, seen, plain):
     if module and unwrapped(x) is not None: yield Cell(cell.path, unwrapped(x)) # first, under its own names
     for box in _boxes(x):
         for key, part in list(box.items() if isinstance(box, dict) else enumerate(box)):
-            if isinstance(part, PLAIN) and not plain or box is not x and key in apart: continue
+            if isinstance(part, PLAIN) and not plain: continue
+            if box is not x and key in apart: continue
             name = key if isinstance(key, (str, int)) else seen.get(id(key), [type(key).__name__])[0]
             path = cell.path if module and key in _TABLES else f'{cell.path}.{name}'
             yield Cell(path, part, box, key, data)
@@ -98,8 +103,7 @@ def _parts(cell, seen, plain):
 _ROWS = 1000 # in a data set, whatever has more entries is taken for its rows
 
 def _is_rows(cell):
-    if isinstance(cell.x, torch.Tensor): return cell.x.numel() > _ROWS
-    if isinstance(cell.x, np.ndarray): return cell.x.size > _ROWS
+    if cell.kind == 'array': return math.prod(cell.x.shape) > _ROWS
     return cell.kind == 'collection' and len(cell.x) > _ROWS
 
 def _is_met(cell, seen):

@@ -1,4 +1,5 @@
 """`lr_find` leaves no trace, however it ends: model, optimizer and random streams have the same bits."""
+import csv
 import random
 import signal
 from collections import deque
@@ -452,3 +453,15 @@ def test_what_layers_and_samplers_count_is_put_back():
     assert learn.dls.train.sampler.epoch == 0
     assert (model.count == 0).all() and model.sizes == {1} and model.notes['seen'][0] == 1
     assert list(model.last) == [0] and model.last.maxlen == 3
+
+
+def test_the_numbers_behind_the_figure_go_to_a_file(tmp_path):
+    learn = toy(bs=32)
+    found = lr_find(learn)
+    found.to_csv(tmp_path/'found.csv')
+    with open(tmp_path/'found.csv', newline='') as file: lines = list(csv.DictReader(file))
+    assert len(lines) == len(found.lrs)
+    assert list(lines[0])[:5] == ['lr', 'median', 'lowest', 'highest', 'loss_0']
+    assert [float(line['lr']) for line in lines] == found.lrs.tolist()
+    assert float(lines[3]['loss_4']) == found.losses[4, 3]
+    assert all(float(line['lowest']) <= float(line['median']) <= float(line['highest']) for line in lines)

@@ -438,3 +438,13 @@ def test_gradients_are_saved_if_wanted():
     assert torch.equal(other.weight.grad, model.weight.grad)
     SavableState(model=other).load_state_dict(to_disk(SavableState(model=model).state_dict()))
     assert other.weight.grad is None
+
+
+def test_a_single_name_opts_out_too():
+    class Single:
+        not_state = 'log'
+        def __init__(self): self.log, self.l = 0, 0
+    x = Single()
+    def change(): x.log, x.l = 1, 1
+    put_back_after(change, x=x)
+    assert (x.log, x.l) == (1, 0)
