@@ -8,6 +8,7 @@ __all__ = ['FORMAT', 'compact', 'expanded', 'write_state', 'newest_first', 'read
 
 # %% ../../nbs/run/checkpoint.ipynb #imports
 import hashlib
+import io
 import os
 import pickletools
 import re
@@ -302,9 +303,10 @@ def rank() -> int:
 def _gather(own):
     "The own parts of all processes, in order"
     if not _has_ranks(): return [own]
-    parts = [None]*torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, own)
-    return parts
+    packed, parts = io.BytesIO(), [None]*torch.distributed.get_world_size()
+    torch.save(own, packed) # pickle alone cannot read tensors of unsigned numbers back, such as NumPy's streams
+    torch.distributed.all_gather_object(parts, packed.getvalue())
+    return [torch.load(io.BytesIO(part), weights_only=False) for part in parts]
 
 def _first(work):
     "What `work` gives in the first process, before the others go on; an error there is everybody's"
