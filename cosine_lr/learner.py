@@ -140,7 +140,8 @@ def _owners(learn):
     owners, seen = {}, set()
     for cb in learn.active:
         if not isinstance(cb, Callback): raise TypeError(f"cbs must hold Callback instances, got {shown(cb)}")
-        if id(cb) in seen: raise ValueError(f"{type(cb).__name__} is given twice: fit(cbs=…) adds to cbs")
+        name = type(cb).__name__
+        if id(cb) in seen: raise ValueError(f"{name} is given twice (fit adds cbs): leave one out")
         seen.add(id(cb))
     for owner in (learn, *learn.active):
         for claim in _claims(owner):
