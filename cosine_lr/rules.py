@@ -9,7 +9,7 @@ __all__ = ['RULES', 'FACTORS', 'steepest', 'valley', 'minimum_tenth', 'divergenc
 # %% ../nbs/rules.ipynb #imports
 import csv
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median_low
@@ -24,7 +24,7 @@ def steepest(
     diverged: bool = True, # did the sweep end because the loss diverged?
 ) -> float: # a learning rate
     "Where the loss falls fastest on the way to its minimum, per decade of the learning rate"
-    way = slice(max(np.argmin(losses), 1) + 1)
+    way = slice(max(int(np.argmin(losses)), 1) + 1)
     x, y = np.log10(lrs[way]), losses[way]
     low, high = np.maximum(x - 1/3, x[0]), np.minimum(x + 1/3, x[-1])
     slope = (np.interp(high, x, y) - np.interp(low, x, y)) / (high - low)
@@ -33,8 +33,9 @@ def steepest(
 # %% ../nbs/rules.ipynb #valley
 def valley(lrs: np.ndarray, losses: np.ndarray, diverged: bool = True) -> float: # as for `steepest`
     "The middle of the longest run of falling losses, where those that rise in between are left out"
-    tails, ends = [], [] # of the best run of each length: its last loss, negated, and where it is
-    before = [] # for each loss, where the run's loss before it is
+    tails: list[float] = [] # of the best run of each length: its last loss, negated, and
+    ends: list[int] = [] # where that is
+    before: list[Any] = [] # for each loss, where the run's loss before it is
     for i, loss in enumerate(losses):
         length = bisect_left(tails, -loss)
         before.append(ends[length - 1] if length else None)
@@ -94,7 +95,7 @@ class Advised:
 
 # %% ../nbs/rules.ipynb #agree
 def agree(
-    estimates: Mapping[str, Sequence[float]], # {rule: its rate for each sweep [sweeps]; NaN for none}
+    estimates: Mapping[str, Any], # {rule: its rate for each sweep [sweeps]; NaN for none}
 ) -> Advice:
     "The median of the corrected rules, the lower one of an even number, or None where they disagree"
     unknown = sorted(set(estimates) - set(FACTORS))

@@ -223,7 +223,7 @@ class State:
 
     def capture(self) -> 'State':
         "Note everything as it is now"
-        self._seen, self._loaders = dict(self.apart), []
+        self._seen, self._loaders = dict(self.apart), list[DataLoader]()
         self._kept = [(name, True, partial(redraw, g, drawn(g))) for name, g in streams().items()]
         return self.add(**self.roots)
 

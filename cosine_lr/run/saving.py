@@ -49,8 +49,8 @@ def unpack(
     if not isinstance(x, dict): return x
     if '<off cpu>' in x: return x['<off cpu>'].to(place or home, copy=True)
     for tag in _TAGS.keys() & x.keys(): return _TAGS[tag](x[tag])
-    olds = old if isinstance(old, dict) else {}
-    return {key: unpack(part, olds.get(key), home) for key, part in x.items()}
+    named = old if isinstance(old, dict) else {}
+    return {key: unpack(part, named.get(key), home) for key, part in x.items()}
 
 # %% ../../nbs/run/saving.ipynb #entries
 def _is_value(x, seen, arrays=True):
@@ -134,7 +134,7 @@ class SavableState(State):
     def entries(self) -> dict[str, Cell]:
         "The cells that a file holds, by path"
         shared = [Cell(f'random.{name}', g, kind='generator') for name, g in streams().items()]
-        found, self._holders = {cell.path: cell for cell in shared}, {}
+        found, self._holders = {cell.path: cell for cell in shared}, dict[str, dict]()
         for cell in self.cells(self.roots, dict(self.apart), _one_entry):
             idle = cell.key in _UNUSED and _is_plain(cell.x) and not cell.x
             if cell.kind == 'generator' or cell.whole and not idle: found[cell.path] = cell

@@ -6,7 +6,7 @@
 __all__ = ['draw_sweeps']
 
 # %% ../../nbs/view/sweep.ipynb #imports
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 import numpy as np
 from .plot import new_axes
@@ -45,7 +45,7 @@ def draw_sweeps(
     lrs: np.ndarray, # learning rate of each update [n]
     band: np.ndarray, # median, lowest and highest smoothed loss [3, n]; not finite where sweeps have ended
     rates: Mapping[str, np.ndarray], # {label of a rule: its rate for each sweep}; NaN where it gives none
-    answer: tuple[float, float, float] | None, # the suggestion and the ends of its interval
+    answer: Sequence[Any] | None, # the suggestion and the ends of its interval
     title: str,
     ax: Any = None, # axes to draw on; a new figure if None
 ) -> Any: # the axes
