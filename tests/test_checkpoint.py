@@ -2,18 +2,24 @@
 
 `COSINE_LR_KILLS=100 pytest tests/test_checkpoint.py` kills a hundred times instead of a few.
 """
+import hashlib
 import os
 import random
+import re
 import resource
 import signal
+import socket
 import stat
 import tempfile
 import time
+import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from holders import HOLDERS, Run
 from torch import nn
 
 from cosine_lr import (Accuracy, Callback, CheckpointCB, Learner, MetricsCB, MomentumCB, RecorderCB, ScheduleCB, cosine,
@@ -21,7 +27,7 @@ from cosine_lr import (Accuracy, Callback, CheckpointCB, Learner, MetricsCB, Mom
 from cosine_lr.data import DataLoaders
 from cosine_lr.learner import CancelEpochException
 from cosine_lr.run import GradAccumCB, checkpoint, split_params
-from cosine_lr.run.saving import pack
+from cosine_lr.run.saving import pack, unpack
 
 KILLS = int(os.environ.get('COSINE_LR_KILLS', 4))
 EPOCHS, BATCHES = 4, 17
@@ -375,3 +381,269 @@ def test_the_best_epoch_needs_a_validation(tmp_path, epochs):
     with pytest.raises(ValueError, match=r"CheckpointCB\(best='valid_loss'\) needs a validation after each epoch"): learn.fit(epochs, valid=False, cbs=keep())
     assert learn.steps == 17                                            # no second epoch for nothing
     learn.fit(epochs, train=False, cbs=keep())                         # nothing is trained: nothing to keep
+
+
+# --- memories of all kinds, stopped in all ways, at all points ---
+
+class Leave(Callback):
+    "Ends the run before the batch with this number."
+    def __init__(self, batch, way): self.batch, self.way, self.seen = batch, way, 0
+    def before_batch(self, learn):
+        if not learn.training: return
+        self.seen += 1
+        if self.seen - 1 == self.batch: self.way()
+
+
+def fail(): raise Stop
+def interrupt(): raise KeyboardInterrupt
+def kill(): os.kill(os.getpid(), signal.SIGKILL)
+WAYS = dict(error=(fail, 1), interrupt=(interrupt, 1), kill=(kill, -signal.SIGKILL))
+POINTS = dict(early=3, late=9, at_the_end_of_an_epoch=6)                  # of 12 batches, 6 in an epoch
+CROSSED = [(*holder, way, point) for i, holder in enumerate(HOLDERS)
+           for way, point in [(list(WAYS)[i % 3], list(POINTS)[(i // 3) % 3]), ('kill', 'late')]]
+
+
+@pytest.mark.parametrize('place, kind, way, point', dict.fromkeys(CROSSED))
+def test_memories_go_on_after_a_resume(tmp_path, place, kind, way, point):
+    undisturbed = Run(place, kind)
+    losses, memories = undisturbed.fit(2), undisturbed.memories()
+    keep = lambda: CheckpointCB(tmp_path, every=2, log=silent)
+    act, status = WAYS[way]
+    assert end_of(in_process(lambda: Run(place, kind).fit(2, cbs=[keep(), Leave(POINTS[point], act)]))) == status
+    resumed = Run(place, kind)
+    assert resumed.fit(2, cbs=[keep()]) == losses and resumed.memories() == memories
+
+
+@pytest.mark.parametrize('point', range(1, 12))
+def test_every_point(tmp_path, point):
+    keep = lambda: CheckpointCB(tmp_path, every=1, log=silent)
+    with pytest.raises(Stop): Run('module', 'counter').fit(2, cbs=[keep(), Leave(point, fail)])
+    assert Run('module', 'counter').fit(2, cbs=[keep()]) == Run('module', 'counter').fit(2)
+
+
+# --- files of others ---
+
+def wait_for(path):
+    while not path.exists(): time.sleep(.01)
+
+
+def slow_run(folder, started):
+    class Wait(Callback):
+        def after_step(self, learn):
+            started.touch()
+            time.sleep(60)
+    train(folder, Wait())
+
+
+def test_a_second_run_is_refused_until_the_first_is_killed(tmp_path, whole):
+    folder = tmp_path/'run'
+    pid = in_process(lambda: slow_run(folder, tmp_path/'started'))
+    wait_for(tmp_path/'started')
+    (folder/'.batch-000000003.part').write_text('of the first run')
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(OSError, match=f'in use by another run, process {pid} on {socket.gethostname()}'): train(folder)
+    assert sorted(path.name for path in folder.iterdir()) == before
+    os.kill(pid, signal.SIGKILL)
+    assert end_of(pid) == -signal.SIGKILL
+    assert train(folder) == whole and not list(folder.glob('.*.part'))
+
+
+def test_workers_do_not_hold_the_lock(tmp_path):
+    "They live on for seconds when their run is killed"
+    def work():
+        dls = digits_dls()
+        dls.train = torch.utils.data.DataLoader(dls.train.dataset, 64, num_workers=1)
+        cbs = [CheckpointCB(tmp_path/'run', log=silent), StopAfter(3), KillHere(tmp_path/'worker')]
+        Learner(nn.Linear(64, 10), dls, F.cross_entropy).fit(1, cbs=cbs)
+    class KillHere(Callback):
+        def __init__(self, note): self.note = note
+        def after_step(self, learn):
+            if learn.steps < 2: return
+            import multiprocessing
+            self.note.write_text(str(multiprocessing.active_children()[0].pid))
+            kill()
+    assert end_of(in_process(work)) == -signal.SIGKILL
+    checkpoint.take(tmp_path/'run').release()
+
+
+def test_a_run_that_fails_frees_its_folder(tmp_path, whole):
+    stop_after(tmp_path, 20)
+    with pytest.raises(ValueError): Learner(nn.Linear(64, 10), digits_dls(), F.cross_entropy).fit(2, cbs=[CheckpointCB(tmp_path)])
+    assert train(tmp_path) == whole
+
+
+def forge(folder, state, number=18):
+    "A file with the right digest"
+    part = folder/'forged'
+    torch.save(state, part)
+    digest = hashlib.sha256(part.read_bytes()).hexdigest()[:16]
+    return part.rename(folder/f'batch-{number:09d}-{digest}.pt')
+
+
+def stored(folder): # what is in the newest file
+    return torch.load(checkpoint.newest_first(folder)[0], weights_only=True)
+
+
+def without(name): return lambda state: {key: value for key, value in state.items() if key != name}
+def replaced(**new): return lambda state: state | new
+def with_own(**new): return lambda state: state | dict(own=[state['own'][0] | new])
+
+
+HUGE = torch.zeros(1).expand(3*10**8)
+FORGED = {
+    'lacks steps': (without('steps'), 'steps must be'), 'lacks own': (without('own'), "lacks 'own'"),
+    'lacks opt': (without('opt'), "lacks 'opt'"), 'a text': (replaced(epoch='one'), "epoch must be.*got epoch='one'"),
+    'a bool': (replaced(done=True), 'done=True'), 'before the first epoch': (replaced(epoch=-1), 'epoch=-1'),
+    'no such step': (replaced(steps=10**6), 'steps=1000000'), 'no such batch': (replaced(done=18), 'done=18'),
+    'no process': (replaced(own=[]), 'a process lacks'), 'no list': (replaced(plans={}), 'plans of the state'),
+    'no start': (with_own(start=None), 'start of a process'), 'no cells': (with_own(cells=3), 'cells of a process'),
+    'expanded': (replaced(cells={'model.0.weight': HUGE}), 'claim 1,200,0.*bytes'),
+    'expanded inside': (with_own(cells={'loss': [dict(a=HUGE)]}), 'claim 1,200,0.*bytes'),
+    'shared': (replaced(cells=dict(more=[torch.ones(10**5)]*99)), 'claim 39,'),
+    'a call': (replaced(cells=bytearray(5)), 'it calls'),
+}
+
+
+@pytest.mark.parametrize('name', FORGED)
+def test_a_forged_file_is_named_and_passed_over(tmp_path, whole, name):
+    stop_after(tmp_path, 20)
+    change, words = FORGED[name]
+    path, said = forge(tmp_path, change(stored(tmp_path)), 19), []
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert train(tmp_path, log=said.append) == whole
+    assert re.search(words, said[0]) and path.name in said[0] and path.with_suffix('.damaged').exists()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000          # KiB; it claims 1.2 GB
+
+
+def test_a_compressed_file_is_refused(tmp_path, whole):
+    stop_after(tmp_path, 20)
+    path = forge(tmp_path, stored(tmp_path) | dict(zeros=torch.zeros(10**7)), 19)
+    small = tmp_path/'small'
+    with zipfile.ZipFile(path) as file, zipfile.ZipFile(small, 'w', zipfile.ZIP_DEFLATED) as other:
+        for part in file.infolist(): other.writestr(part.filename, file.read(part), zipfile.ZIP_DEFLATED)
+    path.unlink()
+    digest, said = hashlib.sha256(small.read_bytes()).hexdigest()[:16], []
+    assert small.stat().st_size < 10**6
+    small.rename(tmp_path/f'batch-000000019-{digest}.pt')
+    assert train(tmp_path, log=said.append) == whole and 'compressed' in said[0]
+
+
+@pytest.mark.parametrize('name, value', {'model.4.bias': torch.zeros(3), 'model.1.running_mean': 'text', 'cbs.MetricsCB.rows': 7,
+                                         'random.torch': torch.zeros(3), 'opt': dict(state={}, param_groups=[])}.items())
+def test_forged_values_are_refused_by_name(tmp_path, name, value):
+    stop_after(tmp_path, 20)
+    state = stored(tmp_path)
+    part = state if name in state['cells'] else state['own'][0]
+    part['cells'][name] = value
+    for path in tmp_path.glob('batch*'): path.unlink()
+    forge(tmp_path, state)
+    with pytest.raises(ValueError, match='the checkpoint'): train(tmp_path)
+
+
+@pytest.mark.parametrize('make', [lambda path: path.mkdir(), lambda path: path.symlink_to('nowhere')])
+def test_what_is_no_file_is_passed_over(tmp_path, whole, make):
+    stop_after(tmp_path, 20)
+    said, path = [], tmp_path/'batch-000000019-0123456789abcdef.pt'
+    make(path)
+    assert train(tmp_path, log=said.append) == whole and said[0] == f'{path.name} is not used: it is no file'
+
+
+# --- the same run? ---
+
+class Rows(torch.utils.data.Dataset):
+    def __init__(self, rows): self.rows = rows
+    def __len__(self): return len(self.rows)
+    def __getitem__(self, i): return self.rows[i], i % 10
+
+
+def fit_rows(folder, rows, *cbs, opt=torch.optim.SGD, lr=.1, **kw):
+    torch.manual_seed(0)
+    dls = DataLoaders(torch.utils.data.DataLoader(Rows(rows), 8), None)
+    learn, keep = Learner(nn.Linear(4, 10), dls, F.cross_entropy, lr, opt_func=opt), CheckpointCB(folder, every=1, **{'log': silent} | kw)
+    learn.fit(2, valid=False, cbs=[keep, *cbs])
+    return learn
+
+
+DATA = torch.rand(32, 4, generator=torch.Generator().manual_seed(0))
+OTHERS = {'shorter': DATA[:30], 'another first row': torch.cat([DATA[1:2], DATA[1:]]), 'another last row': torch.cat([DATA[:-1], DATA[:1]]),
+          'another dtype': DATA.double()}
+
+
+@pytest.mark.parametrize('name', OTHERS)
+def test_other_data_are_refused_or_accepted(tmp_path, name):
+    with pytest.raises(Stop): fit_rows(tmp_path, DATA, StopAfter(6))
+    with pytest.raises(ValueError, match=r"data of dls.train: .*accept=\['data'\]"): fit_rows(tmp_path, OTHERS[name])
+    if name != 'another dtype': assert fit_rows(tmp_path, OTHERS[name], accept=['data']).steps == 8
+
+
+def test_rows_that_are_drawn_are_not_compared(tmp_path):
+    class Drawn(Rows):
+        def __getitem__(self, i): return self.rows[i] + torch.rand(4), i % 10
+    assert checkpoint.describe_data(DataLoaders(torch.utils.data.DataLoader(Drawn(DATA), 8), None)) == dict(train=[32, None, None])
+
+
+def test_describing_data_draws_nothing():
+    run = Run('transform', 'torch generator')
+    before = run.memories()
+    checkpoint.describe_data(run.learn.dls)
+    assert run.memories() == before
+
+
+@pytest.mark.parametrize('field, opt, new', [
+    ('lr', partial(torch.optim.SGD), .2), ('weight_decay', partial(torch.optim.SGD, weight_decay=.1), .1),
+    ('momentum', partial(torch.optim.SGD, momentum=.5), .5), ('nesterov', partial(torch.optim.SGD, nesterov=True, momentum=.9), True)])
+def test_other_settings_of_the_optimizer_are_refused_or_accepted(tmp_path, field, opt, new):
+    first = partial(torch.optim.SGD, momentum=.9) if field == 'nesterov' else torch.optim.SGD
+    with pytest.raises(Stop): fit_rows(tmp_path, DATA, StopAfter(6), opt=first)
+    again = lambda **kw: fit_rows(tmp_path, DATA, opt=opt, lr=.2 if field == 'lr' else .1, **kw)
+    with pytest.raises(ValueError, match=rf"{field} of param group 0: .* there, {new} here.*accept=\['{field}'\]"): again()
+    assert again(accept=[field]).opt.param_groups[0][field] == new
+
+
+def test_a_callback_more_or_less_is_said(tmp_path):
+    said = []
+    with pytest.raises(Stop): fit_rows(tmp_path, DATA, StopAfter(6), RecorderCB(), RecorderCB('momentum'))
+    learn = fit_rows(tmp_path, DATA, RecorderCB(), MetricsCB(log=silent), log=said.append)
+    recorder = next(cb for cb in learn.active if isinstance(cb, RecorderCB))
+    assert learn.steps == len(recorder['loss']) == 8
+    assert said == ['going on after epoch 1, batch 0', 'MetricsCB is not in the checkpoint: it begins here',
+                    'StopAfter of the checkpoint is not in this fit: it is left out',
+                    'RecorderCB 1 of the checkpoint is not in this fit: it is left out']
+
+
+def test_what_cannot_be_saved_is_named(tmp_path):
+    class Odd(Callback):
+        def __init__(self): self.lines = (line for line in 'ab')
+    said = []
+    fit_rows(tmp_path, DATA, Odd(), log=said.append)
+    assert len(said) == 1 and said[0].startswith('cbs.Odd.lines cannot be saved')
+
+
+def test_who_opts_out_is_not_saved(tmp_path):
+    class Clock(Callback):
+        not_state = ('time',)
+        def __init__(self): self.time, self.n = 0, 0
+        def after_step(self, learn): self.time, self.n = self.time + 1, self.n + 1
+    with pytest.raises(Stop): fit_rows(tmp_path, DATA, Clock(), StopAfter(6))
+    fit_rows(tmp_path, DATA, clock := Clock())
+    assert (clock.time, clock.n) == (3, 8)                              # stopped after 6, saved after 5
+
+
+def test_wrappers_leave_no_trace_in_names(tmp_path):
+    "Neither in the checkpoints nor in best.pt"
+    def work():
+        torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+        model = torch.compile(nn.parallel.DistributedDataParallel(nn.Linear(64, 10)), backend='eager')
+        keep = CheckpointCB(tmp_path/'run', best=('valid_loss', min), log=silent)
+        Learner(model, digits_dls(), F.cross_entropy).fit(1, cbs=[keep, MetricsCB(log=silent)])
+        assert set(torch.load(tmp_path/'run'/'best.pt', weights_only=True)['model']) == {'weight', 'bias'}
+        assert stored(tmp_path/'run')['cells'].keys() == {'model.weight', 'model.bias', 'opt'}
+    assert end_of(in_process(work)) == 0
+
+
+def test_values_that_were_not_on_the_cpu_are_kept_apart():
+    "What stands in for a GPU is the tag that a file holds of such tensors"
+    away = [{'<off cpu>': torch.tensor(float(i))} for i in range(99)]
+    back = checkpoint.expanded(checkpoint.compact(dict(vals=away)))['vals']
+    assert [list(part) for part in back] == [['<off cpu>']]*99 and [part['<off cpu>'].item() for part in back] == list(range(99))
+    assert all(t.device.type == 'meta' for t in unpack(back, home='meta'))

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'handy': 'ProgressCB Seconds map_tensors to_cpu DeviceCB',
     'saving': 'pack unpack SavableState',
     'checkpoint': 'FORMAT compact expanded write_state newest_first read_state newest take describe_data '
-                  'named_cbs bare rank opt_settings CheckpointCB',
+                  'named_cbs FitState bare rank opt_settings CheckpointCB',
     'guards': 'NaNGuardCB EarlyStopCB CSVLoggerCB TensorBoardCB',
     'scale': 'GradAccumCB GradClipCB MixedPrecisionCB EMACB TimerCB AccelerateCB',
     'fast': 'CompileCB',

@@ -18,6 +18,7 @@ from .checkpoint import newest as newest
 from .checkpoint import take as take
 from .checkpoint import describe_data as describe_data
 from .checkpoint import named_cbs as named_cbs
+from .checkpoint import FitState as FitState
 from .checkpoint import bare as bare
 from .checkpoint import rank as rank
 from .checkpoint import opt_settings as opt_settings

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'compact', 'expanded', 'write_state', 'newest_first', 'read_state', 'newest', 'take', 'describe_data',
-           'named_cbs', 'bare', 'rank', 'opt_settings', 'CheckpointCB']
+           'named_cbs', 'FitState', 'bare', 'rank', 'opt_settings', 'CheckpointCB']
 
 # %% ../../nbs/run/checkpoint.ipynb #imports
+import copy
 import hashlib
 import io
 import os
@@ -16,8 +17,9 @@ import socket
 import sys
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from inspect import unwrap
 from itertools import chain
 from pathlib import Path
@@ -31,7 +33,7 @@ from ..files import aside, replace_file
 from ..learner import Callback, CancelBatchException, TrainCB
 from ..plan import POLICIES, write_field
 from .saving import SavableState, pack
-from ..state import State, unwrapped
+from ..state import Cell, State, unwrapped
 
 # %% ../../nbs/run/checkpoint.ipynb #compact
 _LONG = 64 # shorter lists stay lists
@@ -269,14 +271,20 @@ def named_cbs(learn: Any) -> dict[str, Callback]:
         named[f'{name} {counts[name]}' if counts[name] else name] = cb
     return named
 
-def _memory(learn, names):
-    "What a fit remembers, in the callbacks with these names"
-    cbs = {name: cb for name, cb in named_cbs(learn).items() if name in names}
-    others = [cb for cb in learn.active if not any(cb is c for c in cbs.values())]
-    plans = [cb.plan for cb in cbs.values() if isinstance(cb, ScheduleCB)]
-    extra = {name: x for name, x in vars(learn).items() if name not in _LOOP}
-    return SavableState([learn, *others, *plans], model=learn.model, opt=learn.opt, loss=learn.loss_func,
-                        cbs=cbs, learn=extra, dls=learn.dls)
+def _is_of_the_loop(path): return path.startswith('learn.') and path.split('.')[1] in _LOOP
+
+class FitState(SavableState):
+    "What a fit remembers, in the callbacks with some names"
+    def __init__(self, learn: Any, names: Iterable[str]):
+        cbs = {name: cb for name, cb in named_cbs(learn).items() if name in names}
+        others = [cb for cb in learn.active if not any(cb is c for c in cbs.values())]
+        plans = [cb.plan for cb in cbs.values() if isinstance(cb, ScheduleCB)]
+        super().__init__([*others, *plans], model=bare(learn.model), opt=learn.opt, loss=learn.loss_func,
+                         cbs=cbs, dls=learn.dls, learn=learn)
+
+    def entries(self) -> dict[str, Cell]:
+        found = super().entries()
+        return {path: cell for path, cell in found.items() if not _is_of_the_loop(path)}
 
 def bare(model: torch.nn.Module) -> torch.nn.Module:
     "The model without what torch wraps around it"
@@ -307,6 +315,13 @@ def _gather(own):
     torch.save(own, packed) # pickle alone cannot read tensors of unsigned numbers back, such as NumPy's streams
     torch.distributed.all_gather_object(parts, packed.getvalue())
     return [torch.load(io.BytesIO(part), weights_only=False) for part in parts]
+
+def _gather_states(own):
+    "The same, as bytes: not every dtype goes into an object that torch sends"
+    if not _has_ranks(): return [own]
+    torch.save(compact(own), file := io.BytesIO())
+    load = partial(torch.load, map_location='cpu', weights_only=True)
+    return [load(io.BytesIO(part)) for part in _gather(file.getvalue())]
 
 def _first(work):
     "What `work` gives in the first process, before the others go on; an error there is everybody's"
@@ -452,19 +467,19 @@ class CheckpointCB(Callback):
         if self.memory: _check_validated(self)
         else: self._begin(learn)
         if self.state: self._load(self.draws, self._own['start'])
-        self.start = self.draws.state_dict()
+        self.start = copy.deepcopy(self.draws.state_dict()) # what counts in place will have gone on
 
     def _begin(self, learn):
         "Note what there is when the first batch begins; on resuming, have the plans go on"
         self.names, self.said = named_cbs(learn), set()
-        self.memory, self.draws = _memory(learn, self.names).watch(), SavableState(dls=learn.dls).watch()
+        self.memory, self.draws = FitState(learn, self.names).watch(), SavableState(dls=learn.dls).watch()
         self.plans = [cb.plan for cb in learn.active if isinstance(cb, ScheduleCB)]
         self.data = describe_data(learn.dls)
         if not self.state: return
         theirs = self.state['plans']
         if len(self.plans) != len(theirs): _differ('ScheduleCB', len(theirs), len(self.plans))
         for plan, saved in zip(self.plans, theirs): plan.resume(saved, self.on_resume)
-        self.common = _memory(learn, self.names.keys() & self._own['cbs']).watch()
+        self.common = FitState(learn, self.names.keys() & self._own['cbs']).watch()
         self._say(f"going on after epoch {self.state['epoch']}, batch {self.state['done'] - 1}")
         self._compare(self.names, self._own['cbs'])
 
@@ -513,7 +528,7 @@ class CheckpointCB(Callback):
         cells, mine = {}, {}
         for path, value in saved['cells'].items(): (cells if path in shared else mine)[path] = value
         names, born = list(self.names), saved['born']
-        own = _gather(dict(start=self.start, cells=mine, born=born, cbs=names, data=self.data))
+        own = _gather_states(dict(start=self.start, cells=mine, born=born, cbs=names, data=self.data))
         self._say_left_out()
         if rank(): return
         state = dict(
@@ -542,6 +557,11 @@ class CheckpointCB(Callback):
         learn.steps, self.state = self.state['steps'], None
 
     def _load(self, memory, saved):
-        try: memory.load_state_dict(saved)
+        try:
+            for path, cell in memory.entries().items():
+                kept = isinstance(cell.x, (dict, list)) and saved['cells'].get(path) is not None
+                if kept and not isinstance(saved['cells'][path], (dict, list)):
+                    refuse(path, saved['cells'][path], 'a collection')
+            memory.load_state_dict(saved)
         except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, ValueError) as e:
             raise ValueError(f"the checkpoint in {str(self.folder)!r} does not fit: {e}") from e
