@@ -15,7 +15,7 @@ import torch
 from .check import choice, function, refuse
 from .learner import Callback, CancelFitException, Learner
 from .metric import Metric, classes, kept
-from .plan import Plan, plain
+from .plan import Plan
 
 # %% ../nbs/05_callback.ipynb #schedule-cb
 class ScheduleCB(Callback):
@@ -51,6 +51,11 @@ def _now(x):
     if isinstance(x, (tuple, list)): return tuple(map(_now, x))
     return kept(x.clone()) if isinstance(x, torch.Tensor) else x
 
+def _read(x): # tuples are values, lists are of groups or of steps
+    "`x` with numbers for the tensors in it"
+    if isinstance(x, (tuple, list)): return type(x)(map(_read, x))
+    return x.item() if isinstance(x, torch.Tensor) else x
+
 class RecorderCB(Callback):
     "Record the loss and hyper-parameters of each training step, as used by it"
     saved = ('records', 'fetched')
@@ -76,7 +81,7 @@ class RecorderCB(Callback):
     def _fetch(self):
         "Turn what is still tensors into numbers"
         new = slice(self.fetched, None)
-        for rows in self.records.values(): rows[new] = plain(rows[new])
+        for rows in self.records.values(): rows[new] = _read(rows[new])
         self.fetched = len(self.records.get('loss', []))
 
     def __getitem__(self, name: str) -> np.ndarray: # 'loss' or one of the fields

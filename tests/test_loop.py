@@ -1,6 +1,7 @@
 """What a loop does with callbacks, data and schedules of somebody else's making."""
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -46,3 +47,35 @@ def test_a_model_with_two_outputs_has_no_accuracy():
         def forward(self, x): return super().forward(x), x
     learn = Learner(Two(64, 10), digits_dls(), lambda preds, targ: F.cross_entropy(preds[0], targ), cbs=[MetricsCB(Accuracy(), log=silent)])
     with pytest.raises(TypeError, match='preds must be a tensor .*, got tuple'): learn.fit()
+
+
+def test_a_rate_that_is_a_tensor_stays_the_callers():
+    "The next fit does not start where a schedule ended"
+    rate, first, second = torch.tensor(.1), RecorderCB(), RecorderCB()
+    learn = learner(opt_func=lambda params, lr: torch.optim.SGD(params, lr=rate))
+    learn.fit(1, cbs=[ScheduleCB(lr=lambda pos: .05*(1 - pos)), first])
+    learn.fit(1, cbs=[second])
+    assert first['lr'][-1] < .01 and rate == torch.tensor(.1) and (second['lr'] == rate.item()).all()
+
+
+def test_metrics_score_against_the_target_and_not_against_what_follows_it():
+    rows = [[x, y, torch.ones(len(x))] for x, y in digits_dls().valid]
+    scores, plain = MetricsCB(Accuracy(), log=silent), MetricsCB(Accuracy(), log=silent)
+    learn = Learner(nn.Linear(64, 10), DataLoaders(rows, rows), lambda preds, y, weight: F.cross_entropy(preds, y))
+    learn.fit(cbs=[scores], train=False)
+    learn.loss_func, learn.dls = F.cross_entropy, digits_dls()
+    learn.fit(cbs=[plain], train=False)
+    assert scores.rows[0]['accuracy'] == pytest.approx(plain.rows[0]['accuracy'])
+
+
+def test_a_record_may_hold_tensors_and_numbers():
+    "As where a run on an accelerator was stopped in mid-epoch and resumed"
+    rec = RecorderCB('betas')
+    learner(rec, opt_func=torch.optim.Adam).fit(1)
+    rec.records['loss'] += [torch.tensor(.5), .25]
+    rec.records['betas'] += [(torch.tensor(.5), .75), (.25, .5)]
+    assert rec['loss'][-2:].tolist() == [.5, .25] and rec['betas'][-2:].tolist() == [[.5, .75], [.25, .5]]
+    rec.records['loss'] += [0.]
+    rec.records['betas'] += [[(.1, .2), (.3, .4)]]                     # a second group has come
+    assert rec['betas'].shape == (20, 2, 2) and rec['betas'][-1].tolist() == [[.1, .2], [.3, .4]]
+    assert rec['betas'][-2, 0].tolist() == [.25, .5] and np.isnan(rec['betas'][-2, 1]).all()
