@@ -16,11 +16,18 @@ def learner(*cbs, **kw): return Learner(nn.Linear(64, 10), digits_dls(), F.cross
 def silent(line): pass
 
 
-@pytest.mark.parametrize('opt_func', [torch.optim.SGD, lambda params, lr: torch.optim.SGD(params, lr=torch.tensor(lr))], ids=['number', 'tensor'])
+def a_spike(pos): return 50. if .3 < pos < .36 or pos > 1 else .1
+
+
+def with_tensor(params, lr): return torch.optim.SGD(params, lr=torch.tensor(lr))
+
+
+@pytest.mark.parametrize('opt_func', [torch.optim.SGD, with_tensor], ids=['number', 'tensor'])
 def test_the_table_shows_the_rate_that_was_used(opt_func):
     scores, rec = MetricsCB(log=silent), RecorderCB()
     with pytest.warns(UserWarning): # the schedule shoots up again past its end, too
-        learner(NaNGuardCB(log=silent, limit=3., times=1), ScheduleCB(lr=lambda pos: 50. if .3 < pos < .36 or pos > 1 else .1), scores, rec, opt_func=opt_func).fit(2)
+        guard, spike = NaNGuardCB(log=silent, limit=3., times=1), ScheduleCB(lr=a_spike)
+        learner(guard, spike, scores, rec, opt_func=opt_func).fit(2)
     assert [row['lr'] for row in scores.rows] == [rec['lr'][-1]]*2 and rec['lr'][-1] < .06
 
 
@@ -39,13 +46,15 @@ def test_rows_without_targets_can_be_predicted_and_not_trained_on():
     bare, learn = DataLoader(x, batch_size=64), learner()
     preds, targs = predict(learn, bare)
     assert torch.allclose(preds, learn.model(x), atol=1e-6) and targs is None
-    with pytest.raises(TypeError, match='a batch must be a list or tuple, inputs first, got Tensor'): Learner(learn.model, DataLoaders(bare, bare)).fit()
+    with pytest.raises(TypeError, match='a batch must be a list or tuple, inputs first, got Tensor'):
+        Learner(learn.model, DataLoaders(bare, bare)).fit()
 
 
 def test_a_model_with_two_outputs_has_no_accuracy():
     class Two(nn.Linear):
         def forward(self, x): return super().forward(x), x
-    learn = Learner(Two(64, 10), digits_dls(), lambda preds, targ: F.cross_entropy(preds[0], targ), cbs=[MetricsCB(Accuracy(), log=silent)])
+    def loss_func(preds, targ): return F.cross_entropy(preds[0], targ)
+    learn = Learner(Two(64, 10), digits_dls(), loss_func, cbs=[MetricsCB(Accuracy(), log=silent)])
     with pytest.raises(TypeError, match='preds must be a tensor .*, got tuple'): learn.fit()
 
 
