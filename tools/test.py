@@ -145,12 +145,6 @@ def facade_in_step(root):
     return facade.faults(root)
 
 
-def names(root):
-    "No undefined or unused names"
-    text, failed = output_of('python', '-m', 'pyflakes', PACKAGE, root=root)
-    return text.splitlines() if failed and text else failed
-
-
 def ruff(root):
     "No undefined or unused names, no line over 110 columns, in modules, notebooks, tests and tools"
     text, failed = output_of('ruff', 'check', '--quiet', '--output-format', 'concise', root=root)
@@ -355,7 +349,7 @@ def browser_pytests(root):
 
 
 CHECKS = {
-    'clean': clean, 'export': export, 'facade': facade_in_step, 'names': names, 'ruff': ruff,
+    'clean': clean, 'export': export, 'facade': facade_in_step, 'ruff': ruff,
     'arrows': arrows, 'sizes': sizes, 'annotations': annotations, 'types': types, 'readme': readme_in_step,
     'pytest': pytests, 'slow': slow_pytests, 'in_browser': browser_pytests,
 }
