@@ -58,7 +58,7 @@ $(READY): constraints.txt settings.ini setup.py pyproject.toml
 	  echo "cosine_lr needs Python 3.10 or newer, and $(PYTHON) is not: try make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Setting up .venv (once; a few minutes)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@if [ -d .git ]; then \
 	  HOME="$(CURDIR)/.venv" GIT_CONFIG_GLOBAL="$$HOME/.gitconfig" $(BIN)/nbdev_install_hooks && \
 	  git config --local merge.nbdev-merge.driver '$(BIN)/nbdev_merge %O %A %B %P' && \
@@ -67,7 +67,7 @@ $(READY): constraints.txt settings.ini setup.py pyproject.toml
 
 # `.venv/docs` and `.venv/browser` say that the extra of that name is installed.
 $(DOCS) $(BROWSER): $(READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(@F)]'
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[$(@F)]'
 	@touch $@
 
 # fastai brings torchvision, which has no build for a CPU-only torch; nothing here needs it.
@@ -79,6 +79,6 @@ $(COMPAT)/ready $(BENCH)/ready:
 	@echo "Setting up $(@D) (once; a few minutes)"
 	@rm -rf $(@D)
 	@$(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-compat.txt -r $(if $(filter $(BENCH),$(@D)),benchmarks,compat)/requirements.txt
+	@$(@D)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints-compat.txt -r $(if $(filter $(BENCH),$(@D)),benchmarks,compat)/requirements.txt
 	@$(@D)/bin/python -m pip uninstall --quiet --yes torchvision
 	@touch $@

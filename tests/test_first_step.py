@@ -1,7 +1,8 @@
 """With two threads, the first step of a process is the same in every process: kernels are warmed up first.
 
-Without the warm-up, torch's first square root with two threads has low accuracy in some processes, on some machines
-(https://github.com/pytorch/pytorch/issues/188792). `COSINE_LR_STARTS=5000 pytest tests/test_first_step.py` starts more.
+Without the warm-up, torch's first square root with two threads has low accuracy in some processes, on
+some machines (https://github.com/pytorch/pytorch/issues/188792). `COSINE_LR_STARTS=5000 pytest
+tests/test_first_step.py` starts more.
 """
 import collections
 import hashlib

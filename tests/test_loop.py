@@ -70,7 +70,7 @@ def test_a_rate_that_is_a_tensor_stays_the_callers():
 def test_metrics_score_against_the_target_and_not_against_what_follows_it():
     rows = [[x, y, torch.ones(len(x))] for x, y in digits_dls().valid]
     scores, plain = MetricsCB(Accuracy(), log=silent), MetricsCB(Accuracy(), log=silent)
-    learn = Learner(nn.Linear(64, 10), DataLoaders(rows, rows), lambda preds, y, weight: F.cross_entropy(preds, y))
+    learn = Learner(nn.Linear(64, 10), DataLoaders(rows, rows), lambda preds, y, w: F.cross_entropy(preds, y))
     learn.fit(cbs=[scores], train=False)
     learn.loss_func, learn.dls = F.cross_entropy, digits_dls()
     learn.fit(cbs=[plain], train=False)
