@@ -85,6 +85,8 @@ def _boxes(x):
     elif _has_attributes(x) and (vars(x) or not isinstance(x, COLLECTIONS)): yield vars(x)
 
 # %% ../nbs/state.ipynb #parts
+_EVERY = vars(nn.Module()).keys() - {'training'} # attributes of every module, mostly empty
+
 def _parts(cell, seen, plain):
     "The cells inside a cell, those of numbers and texts only if wanted"
     x, module, apart = cell.x, isinstance(cell.x, nn.Module), _not_state(cell.x)
@@ -92,8 +94,10 @@ def _parts(cell, seen, plain):
     if isinstance(x, torch.Tensor) and x.is_leaf: yield Cell(f'{cell.path}.grad', x.grad)
     if module and unwrapped(x) is not None: yield Cell(cell.path, unwrapped(x)) # first, under its own names
     for box in _boxes(x):
+        if not plain and isinstance(box, list) and set(map(type, box)) <= set(PLAIN): continue # a record
         for key, part in list(box.items() if isinstance(box, dict) else enumerate(box)):
             if isinstance(part, PLAIN) and not plain: continue
+            if plain and module and key in _EVERY and not part: continue
             if box is not x and key in apart: continue
             name = key if isinstance(key, (str, int)) else seen.get(id(key), [type(key).__name__])[0]
             path = cell.path if module and key in _TABLES else f'{cell.path}.{name}'
@@ -125,7 +129,8 @@ def walk(
         if not _is_met(cell, seen): continue
         seen[id(cell.x)] = cell.path, cell.x
         yield cell
-        inside = list(_parts(cell, seen, whole)) if cell.kind in ('array', 'collection', 'object') else []
+        plain = whole and not cell.whole
+        inside = list(_parts(cell, seen, plain)) if cell.kind in ('array', 'collection', 'object') else []
         if cell.whole: yield from (part for part in walk(inside, seen) if part.kind == 'generator')
         else: todo += inside[::-1]
 
