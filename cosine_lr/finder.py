@@ -35,7 +35,7 @@ class LRFinderCB(Callback):
         self.lrs: list[float] = []
         self.losses: list[float] = []
 
-    def before_fit(self, learn):
+    def before_fit(self, learn: Learner) -> None:
         self.epochs, self.lrs, self.losses, self.min = [], [], [], math.inf
         self.t_iter = learn.total
         self.starts = [float(g['lr']) for g in learn.opt.param_groups]
@@ -44,15 +44,15 @@ class LRFinderCB(Callback):
         "The factor of cosine annealing after `c_iter` of `t_iter` batches: from 1 to 0"
         return cosine()(c_iter/self.t_iter)
 
-    def before_epoch(self, learn):
+    def before_epoch(self, learn: Learner) -> None:
         if not learn.training: raise CancelEpochException
 
-    def before_batch(self, learn):
+    def before_batch(self, learn: Learner) -> None:
         factor = self.lr_mult**learn.steps
         if self.anneal: factor *= self.cosine_annealing(learn.steps)
         for g, start in zip(learn.opt.param_groups, self.starts): write_field(g, 'lr', start*factor)
 
-    def after_loss(self, learn):
+    def after_loss(self, learn: Learner) -> None:
         loss = learn.loss.item()
         self.epochs.append(learn.steps)
         self.lrs.append(float(learn.opt.param_groups[0]['lr']))

@@ -129,7 +129,7 @@ class Operation(Schedule):
 class Sum(Operation):
     "The sum of its operands"
     sign = '+'
-    def formula(self, t):
+    def formula(self, t: Pos) -> Pos:
         value = 0.
         for x in self.operands: value = value + (x.formula(t) if hasattr(x, 'formula') else x)
         return value
@@ -137,7 +137,7 @@ class Sum(Operation):
 class Product(Operation):
     "The product of its operands"
     sign = '*'
-    def formula(self, t):
+    def formula(self, t: Pos) -> Pos:
         value = 1.
         for x in self.operands: value = value * (x.formula(t) if hasattr(x, 'formula') else x)
         return value
@@ -168,11 +168,11 @@ class Ramp(Schedule):
 
 class linear(Ramp):
     "A straight line from `start` to `end`"
-    def weight(self, t): return 1 - t
+    def weight(self, t: Pos) -> Pos: return 1 - t
 
 class cosine(Ramp):
     "Half a cosine wave from `start` to `end` (SGDR, arXiv 1608.03983, eq. 5)"
-    def weight(self, t): return (1 + math_for(t).cos(math.pi*t)) / 2
+    def weight(self, t: Pos) -> Pos: return (1 + math_for(t).cos(math.pi*t)) / 2
 
 # %% ../nbs/00_schedule.ipynb #shapes-2
 @dataclass(frozen=True, repr=False)
@@ -180,7 +180,7 @@ class polynomial(Ramp):
     "`(1-t)**power` from `start` to `end`: below a straight line for `power` > 1, above it for `power` < 1"
     power: float = 2
     positive = ('power',)
-    def weight(self, t): return (1 - t)**self.power
+    def weight(self, t: Pos) -> Pos: return (1 - t)**self.power
 
 @dataclass(frozen=True, repr=False)
 class exponential(Schedule):
@@ -188,13 +188,13 @@ class exponential(Schedule):
     start: float = 1
     end: float = 0.01
     positive = ('start', 'end')
-    def formula(self, t): return self.start**(1-t) * self.end**t
+    def formula(self, t: Pos) -> Pos: return self.start**(1-t) * self.end**t
 
 @dataclass(frozen=True, repr=False)
 class constant(Schedule):
     "The same `value` from first batch to last"
     value: float = 1
-    def formula(self, t): return self.value + 0.*t
+    def formula(self, t: Pos) -> Pos: return self.value + 0.*t
 
 # %% ../nbs/00_schedule.ipynb #join
 @dataclass(frozen=True, repr=False)
@@ -214,7 +214,7 @@ class join(Schedule):
             refuse('at', at, 'fractions that rise strictly between 0 and 1')
         _freeze(self, scheds, scheds=tuple(scheds), at=tuple(edges[1:-1]))
 
-    def formula(self, t):
+    def formula(self, t: Pos) -> Pos:
         edges = (0., *self.at, 1.)
         if isinstance(t, float):
             i = bisect_right(self.at, t + 1e-12)

@@ -10,37 +10,37 @@ import math
 import random
 from dataclasses import dataclass
 from .check import number, refuse, share, whole
-from .schedule import Ramp, Schedule, cosine, join, linear, math_for
+from .schedule import Pos, Ramp, Schedule, cosine, join, linear, math_for
 
 # %% ../nbs/shapes.ipynb #shapes
 class one_minus_sqrt(Ramp):
     "`1 - sqrt(t)` from `start` to `end`: fast, with a long tail (Hägele et al. 2024, arXiv 2405.18392, §3)"
-    def weight(self, t): return 1 - t**.5
+    def weight(self, t: Pos) -> Pos: return 1 - t**.5
 
 class rex(Ramp):
     "`(1-t)/(1-t/2)` from `start` to `end`: above a line, steepest at the end (arXiv 2107.04197, §4.1)"
-    def weight(self, t): return (1 - t) / (1 - t/2)
+    def weight(self, t: Pos) -> Pos: return (1 - t) / (1 - t/2)
 
 @dataclass(frozen=True, repr=False)
 class k_decay(Ramp):
     "A cosine in `t**k`: k above 1 stays high for longer (timm's `k_decay`, named after arXiv 2004.05909)"
     k: float = 2
     positive = ('k',)
-    def weight(self, t): return (1 + math_for(t).cos(math.pi*t**self.k)) / 2
+    def weight(self, t: Pos) -> Pos: return (1 + math_for(t).cos(math.pi*t**self.k)) / 2
 
 @dataclass(frozen=True, repr=False)
 class tanh(Ramp):
     "A hyperbolic tangent from near `start` to near `end`, read from `low` to `high` (arXiv 1806.01593)"
     low: float = -6
     high: float = 3
-    def weight(self, t): return (1 - math_for(t).tanh(self.low + (self.high - self.low)*t)) / 2
+    def weight(self, t: Pos) -> Pos: return (1 - math_for(t).tanh(self.low + (self.high - self.low)*t)) / 2
 
 @dataclass(frozen=True, repr=False)
 class inverse_sqrt(Schedule):
     "`1/sqrt(1 + scale*t)`, from 1: the decay of the first transformers (arXiv 1706.03762, eq. 3)"
     scale: float = 99
     positive = ('scale',)
-    def formula(self, t): return (1 + self.scale*t)**-.5
+    def formula(self, t: Pos) -> Pos: return (1 + self.scale*t)**-.5
 
 # %% ../nbs/shapes.ipynb #noam
 def noam(
