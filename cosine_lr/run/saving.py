@@ -44,6 +44,7 @@ def unpack(
     place = old.device if isinstance(old, torch.Tensor) else None
     if isinstance(x, torch.Tensor): return x.to(place or 'cpu', copy=True)
     if isinstance(x, (list, tuple)):
+        if set(map(type, x)) <= _SIMPLE: return type(x)(x)
         olds = list(old) if isinstance(old, (list, tuple)) else []
         return type(x)(unpack(part, was, home) for part, was in zip(x, olds + [None]*len(x)))
     if not isinstance(x, dict): return x
