@@ -297,13 +297,14 @@ def test_lines_of_code():
                                        '    return "not # this"', 'class E(Exception):']
 
 
-@pytest.mark.parametrize('code, fault', [('x = 1\n'*651, '651 lines of code, over 650'),
-                                         (f'x = "{"x"*99}"\n'*330, '34.2 KiB of code, over 34')])
-def test_a_core_that_is_too_long(repo, code, fault):
-    (repo/'cosine_lr/schedule.py').write_text('# not counted\n\n'*999, encoding='utf-8')
+def test_a_core_that_is_too_long(repo):
+    path, (lines, kib) = repo/'cosine_lr/schedule.py', checks.SIZES[checks.SEVEN]
+    path.write_text('# not counted\n\n'*999 + 'x = 1\n'*lines, encoding='utf-8')
     assert checks.sizes(repo) == []
-    (repo/'cosine_lr/schedule.py').write_text(code, encoding='utf-8')
-    assert [line.split(': ')[1] for line in checks.sizes(repo)] == [fault]
+    path.write_text('x = 1\n'*(lines + 1), encoding='utf-8')
+    assert [line.split(': ')[1] for line in checks.sizes(repo)] == [f'{lines + 1} lines of code, over {lines}']
+    path.write_text(f'x = "{"x"*1024}"\n'*kib, encoding='utf-8')
+    assert f' KiB of code, over {kib}' in checks.sizes(repo)[0]
 
 
 # --- types ---
