@@ -302,7 +302,7 @@ def test_a_core_that_is_too_long(repo):
     path.write_text('# not counted\n\n'*999 + 'x = 1\n'*lines, encoding='utf-8')
     assert checks.sizes(repo) == []
     path.write_text('x = 1\n'*(lines + 1), encoding='utf-8')
-    assert [line.split(': ')[1] for line in checks.sizes(repo)] == [f'{lines + 1} lines of code, over {lines}']
+    assert f'{lines + 1} lines of code, over {lines}' in checks.sizes(repo)[0]
     path.write_text(f'x = "{"x"*1024}"\n'*kib, encoding='utf-8')
     assert f' KiB of code, over {kib}' in checks.sizes(repo)[0]
 
