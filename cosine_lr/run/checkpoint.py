@@ -312,7 +312,7 @@ def _gather(own):
     "The own parts of all processes, in order"
     if not _has_ranks(): return [own]
     packed, parts = io.BytesIO(), [None]*torch.distributed.get_world_size()
-    torch.save(own, packed) # pickle alone cannot read tensors of unsigned numbers back, such as NumPy's streams
+    torch.save(own, packed) # pickle alone cannot read NumPy's streams back
     torch.distributed.all_gather_object(parts, packed.getvalue())
     return [torch.load(io.BytesIO(part), weights_only=False) for part in parts]
 
