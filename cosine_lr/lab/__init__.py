@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'trial': 'rivals Regime run_regime run_trial',
     'probe': 'LRProbe lr_probe',
     'search': 'KnotSpace random_point near_point point_of searcher ScheduleSearch search_schedule',
-    'study': 'SimulatedAnnealingSampler printable make_sampler new_study finished_trials work',
+    'study': '',
     'annealing': 'metropolis temperature_for Annealed Annealer anneal nearby',
     'quadratic': 'NoisyQuadratic simulate best_rates best_peak',
     'fashion': 'fashion_dls',

@@ -26,12 +26,6 @@ from .search import point_of as point_of
 from .search import searcher as searcher
 from .search import ScheduleSearch as ScheduleSearch
 from .search import search_schedule as search_schedule
-from .study import SimulatedAnnealingSampler as SimulatedAnnealingSampler
-from .study import printable as printable
-from .study import make_sampler as make_sampler
-from .study import new_study as new_study
-from .study import finished_trials as finished_trials
-from .study import work as work
 from .annealing import metropolis as metropolis
 from .annealing import temperature_for as temperature_for
 from .annealing import Annealed as Annealed
