@@ -132,7 +132,8 @@ def signature(thing):
         if p.name == 'self': continue
         named_only = p.kind is p.KEYWORD_ONLY
         if named_only and (before is None or before.kind is p.POSITIONAL_OR_KEYWORD): lines.append('    *,')
-        note = f' # {notes[p.name]}' if notes.get(p.name) else ''
+        note = ' '.join(notes[p.name].split()) if notes.get(p.name) else ''  # it may stand on two lines
+        if note: note = f' # {note}'
         lines.append(f'    {parameter(p)},{note}')
         before = p
     result = inspect.signature(thing).return_annotation
