@@ -10,6 +10,7 @@ from .stored import as_tree as as_tree
 from .stored import as_json as as_json
 from .stored import from_json as from_json
 from .stored import from_tree as from_tree
+from .stored import from_code as from_code
 from .translate import Piece as Piece
 from .translate import translate as translate
 from .translate import overlay as overlay
