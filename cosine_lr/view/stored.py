@@ -71,7 +71,7 @@ def from_code(
     "The schedule that a line of code stands for; shapes, recipes, numbers and arithmetic, and nothing else"
     wrong = f"text must be the code of a schedule, such as 0.1*cosine(), got {text!r:.80}"
     try: sched = _worth(ast.parse(text.strip(), mode='eval').body, _vocabulary())
-    except (SyntaxError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError) as e:
+    except (SyntaxError, TypeError, ValueError, ArithmeticError, RecursionError, MemoryError) as e:
         raise ValueError(f"{wrong} ({e})") from e
     if not callable(sched): raise ValueError(f"{wrong}: it is no schedule")
     return sched
