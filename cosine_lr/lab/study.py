@@ -71,23 +71,30 @@ def _replay(trials, temperature, n_trials, accept, seed, sign):
 
 # %% ../../nbs/lab/study.ipynb #by-number
 class _ByNumber(BaseSampler):
-    "A sampler of Optuna with random numbers from the seed and the trial's number: no worker repeats another"
+    "A sampler of Optuna with random numbers that follow from the seed, the trial's number and the parameter"
     def __init__(self, make, seed): self.make, self.seed = make, seed # make: (seed=…) -> a sampler
 
-    def before_trial(self, study, trial):
-        self.sampler = self.make(seed=random.Random(f'{self.seed}/{trial.number}/first').getrandbits(32))
-        self.sampler.before_trial(study, trial)
+    def _for(self, trial, draw):
+        seed = random.Random(f'{self.seed}/{trial.number}/{draw}').getrandbits(32)
+        return self.make(seed=seed)
+
+    def reseed_rng(self) -> None: "Nothing to do: copies of this sampler do not repeat each other"
 
     def infer_relative_search_space(self, study, trial):
-        return self.sampler.infer_relative_search_space(study, trial)
+        return self._for(trial, 'relative').infer_relative_search_space(study, trial)
 
     def sample_relative(self, study, trial, search_space):
-        return self.sampler.sample_relative(study, trial, search_space)
+        return self._for(trial, 'relative').sample_relative(study, trial, search_space)
 
     def sample_independent(self, study, trial, param_name, param_distribution):
-        return self.sampler.sample_independent(study, trial, param_name, param_distribution)
+        own = self._for(trial, f'parameter {param_name}')
+        return own.sample_independent(study, trial, param_name, param_distribution)
 
 # %% ../../nbs/lab/study.ipynb #sampler
+def _check_one_objective(study):
+    n = len(study.directions)
+    if n > 1: raise ValueError(f"annealing needs one objective, got {n}")
+
 def _complete(study): return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 class SimulatedAnnealingSampler(_ByNumber):
@@ -110,8 +117,7 @@ class SimulatedAnnealingSampler(_ByNumber):
 
     def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
         "The current trial's parameters, about half of them moved; none while no trial is finished"
-        n = len(study.directions)
-        if n > 1: raise ValueError(f"annealing needs one objective, got {n}")
+        _check_one_objective(study)
         sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
         done = _complete(study)
         if not done or not search_space: return {}
@@ -120,6 +126,11 @@ class SimulatedAnnealingSampler(_ByNumber):
         moving = [name for name in names if rng.random() < .5] or [rng.choice(names)]
         for name in moving: params[name] = _neighbour(search_space[name], params[name], rng)
         return {name: params[name] for name in names}
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        "Any value: for a parameter that not all trials have, or while no trial is finished"
+        _check_one_objective(study)
+        return super().sample_independent(study, trial, param_name, param_distribution)
 
 # %% ../../nbs/lab/study.ipynb #storage
 @contextmanager
