@@ -22,3 +22,6 @@ html_theme_options = {
 html_css_files = ['figures.css']
 html_static_path = ['static']
 html_show_sourcelink = False
+templates_path = ['templates']
+html_sidebars = {'**': [f'sidebar/{part}.html' for part in (
+    'brand', 'search', 'scroll-start', 'play', 'navigation', 'scroll-end', 'variant-selector')]}

@@ -20,10 +20,13 @@ import numpy as np
 import yaml
 from fastcore.docments import docments
 
+from cosine_lr.view.lint import FINDINGS
 from tutorial import PACKAGE, ROOT, load, notebooks, settings, source
 
 REPOSITORY = '{git_url}/blob/{branch}'.format_map(settings(ROOT))
+SITE = 'https://{user}.github.io/{repo}'.format_map(settings(ROOT))
 FENCED = re.compile(r'```python\n(.+?)\n```', re.DOTALL)
+ON_SITE = re.compile(rf'\[([^]]*)\]\({re.escape(SITE)}/([\w/]*)\)')  # folders, and the site itself
 LINK = re.compile(r'\]\(([^)#:]+)(#[^)]*)?\)')
 TREE = """
 ```{{toctree}}
@@ -69,12 +72,13 @@ def without_fetched_images(text):
 
 
 def linked(text, folder):
-    "Links to files of the repository that are no pages lead to the repository."
+    "Links to files of the repository that are no pages lead to the repository; those to the site stay on it."
     def target(match):
         path = posixpath.normpath(posixpath.join(folder, match[1]))
         if path.startswith(('nbs/', 'docs/readme/')): return match[0]
         return f"](<{REPOSITORY}/{path}>{match[2] or ''})"
-    return LINK.sub(target, text)
+    up = posixpath.relpath('nbs', folder)
+    return ON_SITE.sub(rf'<a href="{up}/\2index.html">\1</a>', LINK.sub(target, text))
 
 
 # --- the reference ---
@@ -239,6 +243,12 @@ def lay_out(root, to):
     write(to/'index.ipynb', json.dumps(index))
 
 
+def add_play(root, to):
+    "The page to play with, which reads the texts of its findings from lint.json."
+    shutil.copytree(root/'docs'/'play', to)
+    write(to/'lint.json', json.dumps(FINDINGS, indent=1, ensure_ascii=False))
+
+
 def sections(root):
     "The site's sidebar, which nbdev and Quarto use too: {caption: pages}, and the pages that stand alone."
     sidebar = yaml.safe_load((root/'nbs/sidebar.yml').read_text(encoding='utf-8'))
@@ -267,6 +277,7 @@ def main():
         options = ['--quiet', '--fail-on-warning', '--keep-going', '-c', args.root/'docs']
         built = subprocess.run([sys.executable, '-m', 'sphinx', *options, pages, html])
         if built.returncode: sys.exit('The site has faults: see above')
+        add_play(args.root, html/'play')
         shutil.rmtree(args.out, ignore_errors=True)
         shutil.copytree(html, args.out)
     print(f'{args.out}/index.html')
