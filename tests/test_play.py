@@ -195,8 +195,8 @@ def test_ours_can_be_pasted(page):
 
 FORGED = ['steps=-1', 'steps=1e99', 'schedule=', 'schedule=constructor+1+0+0+1',
           'schedule=cosine+-1+0+0+1', 'schedule=cosine+NaN+0+0+1', 'schedule=cosine+1+0+0+1e9',
-          '__proto__=x', 'library=toString',
-          'x=<img src=x onerror=alert(1)>', '%', '&&&==', 'match=%00', 'schedule=cosine+1+9+0+1', '{"steps":1}']
+          'schedule=cosine+1+9+0+1', '__proto__=x', 'library=toString', 'match=%00',
+          'x=<img src=x onerror=alert(1)>', '%', '&&&==', '{"steps":1}']
 
 
 @pytest.mark.parametrize('text', FORGED)
