@@ -21,12 +21,13 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'recipes': 'warmup warmup_cosine wsd flat_cos one_cycle restarts triangular multistep',
     'data': 'tensor_loader DataLoaders digits_dls',
     'metric': 'Metric classes Accuracy',
-    'learner': 'CancelStepException CancelBatchException CancelEpochException CancelFitException '
-               'Callback TrainCB Learner MomentumCB TrainLearner MomentumLearner',
-    'callback': 'ScheduleCB RecorderCB MetricsCB CallbackList SingleBatchCB',
+    'learner': 'Callbacks Rate Loss MakeOptimizer CancelStepException CancelBatchException '
+               'CancelEpochException CancelFitException Callback TrainCB Learner',
+    'callback': 'ScheduleCB RecorderCB MetricsCB SingleBatchCB',
     'run.handy': 'DeviceCB ProgressCB Seconds to_cpu',
     'finder': 'LRFinderCB lr_find',
-    'post': 'printed_factor coded_factor four_figures',
+    'post': 'MomentumCB TrainLearner MomentumLearner CallbackList printed_factor coded_factor '
+            'four_figures',
     'lab.fleet': 'run_fleet',
     'lab.paired': 'compare',
     'lab.trial': 'run_trial',

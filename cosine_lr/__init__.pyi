@@ -23,6 +23,10 @@ from .data import digits_dls as digits_dls
 from .metric import Metric as Metric
 from .metric import classes as classes
 from .metric import Accuracy as Accuracy
+from .learner import Callbacks as Callbacks
+from .learner import Rate as Rate
+from .learner import Loss as Loss
+from .learner import MakeOptimizer as MakeOptimizer
 from .learner import CancelStepException as CancelStepException
 from .learner import CancelBatchException as CancelBatchException
 from .learner import CancelEpochException as CancelEpochException
@@ -30,13 +34,9 @@ from .learner import CancelFitException as CancelFitException
 from .learner import Callback as Callback
 from .learner import TrainCB as TrainCB
 from .learner import Learner as Learner
-from .learner import MomentumCB as MomentumCB
-from .learner import TrainLearner as TrainLearner
-from .learner import MomentumLearner as MomentumLearner
 from .callback import ScheduleCB as ScheduleCB
 from .callback import RecorderCB as RecorderCB
 from .callback import MetricsCB as MetricsCB
-from .callback import CallbackList as CallbackList
 from .callback import SingleBatchCB as SingleBatchCB
 from .run.handy import DeviceCB as DeviceCB
 from .run.handy import ProgressCB as ProgressCB
@@ -44,6 +44,10 @@ from .run.handy import Seconds as Seconds
 from .run.handy import to_cpu as to_cpu
 from .finder import LRFinderCB as LRFinderCB
 from .finder import lr_find as lr_find
+from .post import MomentumCB as MomentumCB
+from .post import TrainLearner as TrainLearner
+from .post import MomentumLearner as MomentumLearner
+from .post import CallbackList as CallbackList
 from .post import printed_factor as printed_factor
 from .post import coded_factor as coded_factor
 from .post import four_figures as four_figures

@@ -11,8 +11,6 @@ from contextlib import ExitStack
 from functools import wraps
 from typing import Any
 import torch
-from ..callback import MetricsCB
-from .handy import ProgressCB
 from ..check import choice, number, whole
 from ..learner import Callback, CancelStepException, Learner
 
@@ -155,8 +153,8 @@ class AccelerateCB(Callback):
     def before_fit(self, learn: Learner) -> None:
         learn.model, learn.opt = self.engine.prepare(learn.model, learn.opt)
         for cb in learn.active if not self.engine.is_main_process else ():
-            if isinstance(cb, MetricsCB): cb.log = lambda line: None
-            if isinstance(cb, ProgressCB): cb.kw = cb.kw | dict(disable=True)
+            if hasattr(cb, 'log'): cb.log = lambda line: None
+            if hasattr(cb, 'bar'): cb.kw = cb.kw | dict(disable=True)
 
     def before_epoch(self, learn: Learner) -> None: _same_dice(self.engine)
 
