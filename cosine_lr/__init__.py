@@ -21,8 +21,8 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'recipes': 'warmup warmup_cosine wsd flat_cos one_cycle restarts triangular multistep',
     'data': 'tensor_loader DataLoaders digits_dls',
     'metric': 'Metric classes Accuracy',
-    'learner': 'Callbacks Rate Loss MakeOptimizer CancelStepException CancelBatchException '
-               'CancelEpochException CancelFitException Callback TrainCB Learner',
+    'learner': 'CancelStepException CancelBatchException CancelEpochException CancelFitException '
+               'Callback TrainCB Learner',
     'callback': 'ScheduleCB RecorderCB MetricsCB SingleBatchCB',
     'run.handy': 'DeviceCB ProgressCB Seconds to_cpu',
     'finder': 'LRFinderCB lr_find',

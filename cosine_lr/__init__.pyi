@@ -23,10 +23,6 @@ from .data import digits_dls as digits_dls
 from .metric import Metric as Metric
 from .metric import classes as classes
 from .metric import Accuracy as Accuracy
-from .learner import Callbacks as Callbacks
-from .learner import Rate as Rate
-from .learner import Loss as Loss
-from .learner import MakeOptimizer as MakeOptimizer
 from .learner import CancelStepException as CancelStepException
 from .learner import CancelBatchException as CancelBatchException
 from .learner import CancelEpochException as CancelEpochException
