@@ -23,7 +23,13 @@ def refuse(
     x: Any, # what was given
     what: str, # what would be right
 ) -> NoReturn:
-    "Raise the `ValueError` that all checks raise"
+    """Raise the `ValueError` that all checks raise
+
+    Args:
+        name: of the parameter
+        x: what was given
+        what: what would be right
+    """
     raise ValueError(f"{name} must be {what}, got {name}={shown(x)}")
 
 # %% ../nbs/check.ipynb #message
@@ -50,7 +56,19 @@ def number(
     below: float | None = None, # exclusive upper bound
     most: float | None = None, # inclusive upper bound
 ) -> float: # an int where `x` is whole, so that it is shown as it was given
-    "`x` as a plain finite number within its bounds"
+    """`x` as a plain finite number within its bounds
+
+    Args:
+        name: of the parameter
+        x: what was given
+        above: exclusive lower bound
+        least: inclusive lower bound
+        below: exclusive upper bound
+        most: inclusive upper bound
+
+    Returns:
+        an int where `x` is whole, so that it is shown as it was given
+    """
     bounds = above, least, below, most
     fine = isinstance(x, numbers.Real) and not isinstance(x, bool)
     try: fine = fine and math.isfinite(x) and not _outside(x, *bounds)
@@ -95,7 +113,13 @@ def function(
     x: Any, # what was given
     what: str = 'a schedule or a function of progress', # what would be right
 ) -> Callable:
-    "`x` itself, a function and no class"
+    """`x` itself, a function and no class
+
+    Args:
+        name: of the parameter
+        x: what was given
+        what: what would be right
+    """
     if isinstance(x, type): refuse(name, x, f'{what}, {x.__name__}() perhaps')
     if not callable(x): refuse(name, x, what)
     return x

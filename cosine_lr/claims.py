@@ -37,7 +37,11 @@ def _meant(name, events):
 
 # %% ../nbs/claims.ipynb #listed
 def listed(cbs: Any, kind: type) -> list:
-    "One callback, several or None as a list"
+    """One callback, several or None as a list
+
+    Args:
+        cbs: callbacks, for this fit or for all
+    """
     if cbs is None: return []
     found = list(cbs) if isinstance(cbs, Iterable) and not isinstance(cbs, kind) else [cbs]
     for cb in found:

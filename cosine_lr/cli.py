@@ -265,7 +265,14 @@ def _train_each(opts, runs):
 def main(
     argv: Sequence[str] | None = None, # arguments of the command line; those of the process if None
 ) -> int: # exit status
-    "The console command `cosine_lr`"
+    """The console command `cosine_lr`
+
+    Args:
+        argv: arguments of the command line; those of the process if None
+
+    Returns:
+        exit status
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv and argv[0] in _COMMANDS: return _COMMANDS[argv[0]](argv[1:])
     parser, runs = _parser(), []

@@ -35,7 +35,16 @@ def tensor_loader(
     bs: int = 64, # rows in a batch; the last batch may have fewer
     seed: int | None = None, # sets the orders of the epochs, each a new one; None keeps the order of the rows
 ) -> DataLoader: # yields a list of tensors [bs, …]
-    "A loader over tensors in memory, which fetches a batch in one indexing"
+    """A loader over tensors in memory, which fetches a batch in one indexing
+
+    Args:
+        *tensors: of equal length n, the batch dimension first
+        bs: rows in a batch; the last batch may have fewer
+        seed: sets the orders of the epochs, each a new one; None keeps the order of the rows
+
+    Returns:
+        yields a list of tensors [bs, …]
+    """
     bs = whole('bs', bs, least=1)
     if seed is not None: seed = whole('seed', seed, least=0, most=2**63 - 1)
     for t in tensors:
@@ -51,14 +60,24 @@ def tensor_loader(
 # %% ../nbs/02_data.ipynb #dataloaders
 @dataclass
 class DataLoaders:
-    "The loaders of one problem"
-    train: Any
-    valid: Any
-    test: Any = None
+    """The loaders of one problem
+
+    Args:
+        train: what a loop iterates over, once an epoch
+        valid: the same for validation
+        test: the same for a test at the end
+    """
+    train: Any # what a loop iterates over, once an epoch
+    valid: Any # the same for validation
+    test: Any = None # the same for a test at the end
 
 # %% ../nbs/02_data.ipynb #array-dls
 def array_dls(train: tuple, valid: tuple, test: tuple, bs: int, seed: int | None) -> DataLoaders:
-    "Loaders over pairs (x, y) of NumPy arrays; those that only score have larger batches, in order"
+    """Loaders over pairs (x, y) of NumPy arrays; those that only score have larger batches, in order
+
+    Args:
+        seed: the same seed gives the same numbers
+    """
     first, *others = ([torch.from_numpy(a) for a in part] for part in (train, valid, test))
     dl = tensor_loader(*first, bs=bs, seed=seed)
     return DataLoaders(dl, *(tensor_loader(*part, bs=max(bs, 256)) for part in others))
@@ -68,7 +87,15 @@ def digits_dls(
     bs: int = 64, # rows in a batch of the training set
     seed: int | None = 0, # sets the order of the training batches; the split is always the same
 ) -> DataLoaders: # of batches [x, y]: x float32 [bs, 64] in [0, 1], y int64 [bs] from 0 to 9
-    "Scikit-learn's bundled digits, in loaders `train` (1078 rows), `valid` (359) and `test` (360)"
+    """Scikit-learn's bundled digits, in loaders `train` (1078 rows), `valid` (359) and `test` (360)
+
+    Args:
+        bs: rows in a batch of the training set
+        seed: sets the order of the training batches; the split is always the same
+
+    Returns:
+        of batches [x, y]: x float32 [bs, 64] in [0, 1], y int64 [bs] from 0 to 9
+    """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
     x, y = load_digits(return_X_y=True)

@@ -25,7 +25,14 @@ class CancelFitException(Cancel): "Raised by a callback: leave `fit`"
 
 # %% ../nbs/04_learner.ipynb #callback
 class Callback:
-    "Something that watches or changes training; override the events it needs. Lower `order` runs first"
+    """Something that watches or changes training; override the events it needs. Lower `order` runs first
+
+    Attributes:
+        sets: what it decides, e.g. 'lr'; two callbacks that set one thing are refused
+        scales: what it changes after the callback that sets it
+        saved: names of attributes that belong in a checkpoint
+        for_real: True: writes files or ends fits; a range test leaves it out
+    """
     order: float = 0
     sets: Sequence[str] = () # what it decides, e.g. 'lr'; two callbacks that set one thing are refused
     scales: Sequence[str] = () # what it changes after the callback that sets it
@@ -68,7 +75,11 @@ def _tensors(x):
     return [t for part in _parts(x) for t in _tensors(part)]
 
 class TrainCB(Callback):
-    "The five steps of ordinary training, and what of a batch are inputs, targets and rows"
+    """The five steps of ordinary training, and what of a batch are inputs, targets and rows
+
+    Args:
+        n_inp: how many parts of a batch go to the model; the others go to the loss
+    """
     order = -100 # anyone else who defines a step does it instead
     sets = ('inputs and targets',)
     def __init__(self, n_inp: int = 1): # how many parts of a batch go to the model; the others go to the loss
@@ -128,7 +139,22 @@ MakeOptimizer = Callable[..., Any] # (parameters, lr=…) -> optimizer
 
 # %% ../nbs/04_learner.ipynb #learner
 class Learner:
-    "A model, its data, its loss and its optimizer, trained by `fit` under the eyes of callbacks"
+    """A model, its data, its loss and its optimizer, trained by `fit` under the eyes of callbacks
+
+    Args:
+        model: a torch module
+        dls: anything with loaders `train` and `valid`
+        loss_func: (preds, *targets) -> 0-d tensor
+        lr: learning rate of a new optimizer; None: the optimizer's own
+        cbs: callbacks of every `fit`
+        opt_func: (parameters, lr=…) -> optimizer, called by every `fit`
+
+    Attributes:
+        opt: new in each fit
+        training: or validation?
+        epoch: a number from 0; None before the first
+        iter: the number of the batch in its pass, from 0; None before the first
+    """
     opt: torch.optim.Optimizer # new in each fit
     training: bool # or validation?
     epoch: Any # a number from 0; None before the first
@@ -154,7 +180,12 @@ class Learner:
 
     def fit(self, n_epochs: int = 1, train: bool = True, valid: bool = True, cbs: Callbacks = (),
             lr: Rate = None) -> None: # `cbs` and `lr`: for this fit alone
-        "Train for `n_epochs` and validate after each, with a new optimizer"
+        """Train for `n_epochs` and validate after each, with a new optimizer
+
+        Args:
+            cbs: callbacks, for this fit or for all
+            lr: `cbs` and `lr`: for this fit alone
+        """
         self.n_epochs, self.training = whole('n_epochs', n_epochs, least=1), flag('train', train)
         self.epochs, self.epoch, self.iter = range(self.n_epochs), None, None
         self.steps, self.total = 0, self.n_epochs*check_loader('dls.train', self.dls.train) if train else 0

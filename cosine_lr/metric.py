@@ -12,17 +12,30 @@ from .check import refuse
 
 # %% ../nbs/03_metric.ipynb #kept
 def kept(x: Any) -> Any: # a 0-d tensor or a number
-    "What to keep of a batch's value: a number, or, where reading that would stall a device, a tensor"
+    """What to keep of a batch's value: a number, or, where reading that would stall a device, a tensor
+
+    Args:
+        x: a 0-d tensor or a number
+    """
     if not isinstance(x, torch.Tensor): return x
     return x.item() if x.is_cpu else x.detach()
 
 def fetched(xs: list) -> list[float]: # what `kept` gave
-    "The numbers, in one transfer"
+    """The numbers, in one transfer
+
+    Args:
+        xs: what `kept` gave
+    """
     return torch.stack(xs).tolist() if xs and isinstance(xs[0], torch.Tensor) else list(xs)
 
 # %% ../nbs/03_metric.ipynb #metric
 class Metric:
-    "A mean over rows, collected batch by batch; a subclass defines `calc`"
+    """A mean over rows, collected batch by batch; a subclass defines `calc`
+
+    Attributes:
+        wants_scores: True: a loop passes the model's raw output, not the predicted classes
+        last: the value of the newest batch
+    """
     wants_scores: bool = False # True: a loop passes the model's raw output, not the predicted classes
     last: Any # the value of the newest batch
     def __init__(self) -> None: self.reset()
@@ -37,7 +50,13 @@ class Metric:
         targ: Any = None, # targets [n, …]
         n: float = 1, # rows in the batch, the weight of its value
     ) -> None:
-        "Take in one batch"
+        """Take in one batch
+
+        Args:
+            inp: predictions [n, …], or a value that is already the batch's mean
+            targ: targets [n, …]
+            n: rows in the batch, the weight of its value
+        """
         if targ is not None and len(inp) != len(targ):
             raise ValueError(f"inp and targ must have the same length, got {len(inp)} and {len(targ)}")
         if not n > 0: refuse('n', n, 'the number of rows, above 0')
@@ -65,7 +84,15 @@ def classes(
     preds: Any, # scores [n, classes, …] or predicted classes [n, …]
     targs: Any, # true classes [n, …], whole numbers
 ) -> Any: # predicted classes [n, …], or `preds` itself where there is no class dimension to remove
-    "The class with the highest score, for each target"
+    """The class with the highest score, for each target
+
+    Args:
+        preds: scores [n, classes, …] or predicted classes [n, …]
+        targs: true classes [n, …], whole numbers
+
+    Returns:
+        predicted classes [n, …], or `preds` itself where there is no class dimension to remove
+    """
     if not isinstance(targs, torch.Tensor) or targs.is_floating_point(): return preds
     if not isinstance(preds, torch.Tensor):
         raise TypeError(f"preds must be a tensor [n, …], got {type(preds).__name__}; "

@@ -27,7 +27,17 @@ def position(
     end: str = 'open', # "open": the last step is at (total-1)/total; "closed": at 1
     after: str = 'hold', # past the end: "hold" it, "repeat" from the start, "raise" if `step` > `total`
 ) -> Any: # progress in [0, 1]
-    "Progress after `step` of `total` steps, with both ends explicit"
+    """Progress after `step` of `total` steps, with both ends explicit
+
+    Args:
+        step: steps already taken: a number, or an array or tensor of them
+        total: steps in the whole run, at least 1
+        end: "open": the last step is at (total-1)/total; "closed": at 1
+        after: past the end: "hold" it, "repeat" from the start, "raise" if `step` > `total`
+
+    Returns:
+        progress in [0, 1]
+    """
     total, many = _check_clock(total, end, after), hasattr(step, 'clip')
     if not many: step = np.float64(number('step', step))
     if after == 'raise' and (step > total).any(): refuse('step', step, f'at most {total=}')
@@ -41,7 +51,13 @@ def write_field(
     field: str, # its entry, e.g. 'lr' or 'betas'
     value: Any, # the new value, of the entry's type
 ) -> None:
-    "Put `value` into `group[field]`; in place where the entry is a tensor or a tuple of tensors"
+    """Put `value` into `group[field]`; in place where the entry is a tensor or a tuple of tensors
+
+    Args:
+        group: one of an optimizer's `param_groups`
+        field: its entry, e.g. 'lr' or 'betas'
+        value: the new value, of the entry's type
+    """
     old = group[field]
     if hasattr(old, 'fill_'): old.fill_(value)
     elif isinstance(old, (tuple, list)): group[field] = type(old)(map(_written, old, value))
@@ -120,7 +136,15 @@ def _between(start, end, pos):
 
 # %% ../nbs/plan.ipynb #plan
 class Plan:
-    "Schedules for fields of an optimizer's param groups over a run of `total` steps"
+    """Schedules for fields of an optimizer's param groups over a run of `total` steps
+
+    Args:
+        opt: a torch optimizer, or another object with `param_groups`
+        total: steps in the whole run
+        end: where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
+        after: past the end: "hold" the end value, "repeat" from the start, or "raise"
+        **scheds: a schedule or function of progress for each field, or one for each group
+    """
     not_state = True # what is to be remembered is in `state_dict`
     def __init__(
         self,
@@ -221,7 +245,11 @@ class Plan:
         return dict(total=self.total, end=self.end, after=self.after, **texts)
 
     def state_dict(self, step: int) -> dict[str, Any]: # `step`: the number of steps taken
-        "Numbers, texts, lists and dictionaries of them: the step, the plan, and the values at that step"
+        """Numbers, texts, lists and dictionaries of them: the step, the plan, and the values at that step
+
+        Args:
+            step: `step`: the number of steps taken
+        """
         pos = self.progress(step)
         values = {field: _each(lambda f: plain(f(pos)), given) for field, given in self._functions.items()}
         return dict(step=step, pos=pos, since=self.since, done=self.done, plan=self.terms(),

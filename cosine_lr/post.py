@@ -18,7 +18,11 @@ from .learner import Callback, Callbacks, Learner, Loss, MakeOptimizer, Rate, Tr
 
 # %% ../nbs/07_post.ipynb #learners
 class MomentumCB(Callback):
-    "Momentum by shrinking the gradients instead of clearing them"
+    """Momentum by shrinking the gradients instead of clearing them
+
+    Args:
+        mom: share of the gradient that is left for the next step
+    """
     order = 1 # after any `TrainCB`, whose `zero_grad` it replaces
     def __init__(self, mom: float = 0.85): # share of the gradient that is left for the next step
         self.mom = number('mom', mom, least=0, most=1)
@@ -28,7 +32,13 @@ class MomentumCB(Callback):
             if p.grad is not None: p.grad.mul_(self.mom)
 
 class TrainLearner(Learner):
-    "A `Learner` with a `TrainCB(n_inp)`"
+    """A `Learner` with a `TrainCB(n_inp)`
+
+    Args:
+        model: a torch module
+        cbs: callbacks, for this fit or for all
+        n_inp: parts of a batch that go to the model; None: as `cbs` say, or 1
+    """
     def __init__(self, model: torch.nn.Module, dls: Any, loss_func: Loss = F.mse_loss, lr: Rate = 0.1,
                  cbs: Callbacks = (), opt_func: MakeOptimizer = torch.optim.SGD,
                  n_inp: int | None = None): # parts of a batch that go to the model; None: as `cbs` say, or 1
@@ -36,22 +46,38 @@ class TrainLearner(Learner):
         super().__init__(model, dls, loss_func, lr, [*feed, *listed(cbs, Callback)], opt_func)
 
 class MomentumLearner(TrainLearner):
-    "A `TrainLearner` with momentum kept in the gradients"
+    """A `TrainLearner` with momentum kept in the gradients
+
+    Args:
+        model: a torch module
+        cbs: callbacks, for this fit or for all
+        mom: as in `MomentumCB`
+        n_inp: as in `TrainLearner`
+    """
     def __init__(self, model: torch.nn.Module, dls: Any, loss_func: Loss = F.mse_loss, lr: Rate = 0.1,
-                 cbs: Callbacks = (), opt_func: MakeOptimizer = torch.optim.SGD, mom: float = 0.85,
-                 n_inp: int | None = None): # as in `MomentumCB` and `TrainLearner`
+                 cbs: Callbacks = (), opt_func: MakeOptimizer = torch.optim.SGD,
+                 mom: float = 0.85, # as in `MomentumCB`
+                 n_inp: int | None = None): # as in `TrainLearner`
         cbs = [MomentumCB(mom), *listed(cbs, Callback)]
         super().__init__(model, dls, loss_func, lr, cbs, opt_func, n_inp)
 
 # %% ../nbs/07_post.ipynb #callback-list
 class CallbackList:
-    "Callbacks and metrics in order of insertion; give it, filled, to a `Learner` as `cbs`"
+    """Callbacks and metrics in order of insertion; give it, filled, to a `Learner` as `cbs`
+
+    Args:
+        cbs: callbacks, for this fit or for all
+    """
     def __init__(self, cbs: Iterable = ()):
         self.cbs: list[Callback] = []
         for cb in cbs: self.insert(cb)
 
     def insert(self, cb: Any) -> None: # a callback, or a metric (anything with `reset`, `add` and `value`)
-        "Add a callback, or a metric to the list's `MetricsCB`"
+        """Add a callback, or a metric to the list's `MetricsCB`
+
+        Args:
+            cb: a callback, or a metric (anything with `reset`, `add` and `value`)
+        """
         scores = [c for c in self.cbs if isinstance(c, MetricsCB)]
         if isinstance(cb, Callback): self.cbs.append(cb)
         elif scores: scores[0].add(cb)
@@ -65,13 +91,27 @@ class CallbackList:
 def printed_factor(
     t: Any, # progress, a float or array from 0 to 1
 ) -> Any: # the factor, from 0 to 1
-    "The factor that the post prints, `max(cos(pi*(1-t)), 0)`: zero for half the run, then rising"
+    """The factor that the post prints, `max(cos(pi*(1-t)), 0)`: zero for half the run, then rising
+
+    Args:
+        t: progress, a float or array from 0 to 1
+
+    Returns:
+        the factor, from 0 to 1
+    """
     return np.maximum(np.cos(np.pi*(1-t)), 0.)
 
 def coded_factor(
     t: Any, # progress, a float or array from 0 to 1
 ) -> Any: # the factor, 1
-    "The factor that the post codes, `max(cos(1 - 4*pi*t), 1)`: always exactly 1"
+    """The factor that the post codes, `max(cos(1 - 4*pi*t), 1)`: always exactly 1
+
+    Args:
+        t: progress, a float or array from 0 to 1
+
+    Returns:
+        the factor, 1
+    """
     return np.maximum(np.cos(1 - 4.*np.pi*t), 1.)
 
 # %% ../nbs/07_post.ipynb #four-figures
@@ -80,7 +120,16 @@ def four_figures(
     annealed: dict[str, tuple], # the same for the runs with annealing
     axes: Sequence = (None,)*4, # axes to draw on; new figures if None
 ) -> list: # four matplotlib `Axes`
-    "The post's four figures: learning rate and loss against the batch, without and with annealing"
+    """The post's four figures: learning rate and loss against the batch, without and with annealing
+
+    Args:
+        constant: {name: (learning rates, losses)}, an entry a batch, without annealing
+        annealed: the same for the runs with annealing
+        axes: axes to draw on; new figures if None
+
+    Returns:
+        four matplotlib `Axes`
+    """
     from cosine_lr.view.plot import label_lines, new_axes
     for name, runs in dict(constant=constant, annealed=annealed).items():
         what = f"{name} must be a dictionary {{name: (learning rates, losses)}}"

@@ -18,7 +18,16 @@ def warmup(
     warm: float = 0.05, # where the warm-up ends and `sched` begins, a fraction of training
     start: float = 0, # first value, as a fraction of `sched`'s first
 ) -> Schedule: # a schedule with the peak of `sched`
-    "A straight climb to where `sched` begins, then `sched` (Goyal et al. 2017, §2.2)"
+    """A straight climb to where `sched` begins, then `sched` (Goyal et al. 2017, §2.2)
+
+    Args:
+        sched: the schedule that follows
+        warm: where the warm-up ends and `sched` begins, a fraction of training
+        start: first value, as a fraction of `sched`'s first
+
+    Returns:
+        a schedule with the peak of `sched`
+    """
     first = _schedule('sched', sched)(0.)
     return join([first*linear(start, 1), sched], at=[share('warm', warm)])
 
@@ -31,7 +40,16 @@ def warmup_cosine(
     start: float = 0, # first value, as a fraction of the peak
     end: float = 0, # last value, as a fraction of the peak
 ) -> Schedule: # a schedule with peak 1
-    "A straight climb to 1, then half a cosine down (Goyal et al. 2017, §2.2; SGDR, eq. 5)"
+    """A straight climb to 1, then half a cosine down (Goyal et al. 2017, §2.2; SGDR, eq. 5)
+
+    Args:
+        warm: where the warm-up ends and the decay begins, a fraction of training
+        start: first value, as a fraction of the peak
+        end: last value, as a fraction of the peak
+
+    Returns:
+        a schedule with peak 1
+    """
     return join([linear(start, 1), cosine(1, end)], at=[share('warm', warm)])
 
 # %% ../nbs/01_recipes.ipynb #wsd
@@ -40,14 +58,30 @@ def wsd(
     cool: float = 0.8, # where the decay begins, a fraction of training
     decay: Schedule = linear(), # the shape of the decay, from 1
 ) -> Schedule: # a schedule with peak 1
-    "Warmup-stable-decay, the trapezoid: climb, hold, cool (MiniCPM, arXiv 2404.06395, §4)"
+    """Warmup-stable-decay, the trapezoid: climb, hold, cool (MiniCPM, arXiv 2404.06395, §4)
+
+    Args:
+        warm: where the warm-up ends, a fraction of training
+        cool: where the decay begins, a fraction of training
+        decay: the shape of the decay, from 1
+
+    Returns:
+        a schedule with peak 1
+    """
     if share('warm', warm) >= share('cool', cool): refuse('cool', cool, f'after {warm=}')
     return join([linear(0, 1), constant(), _schedule('decay', decay)], at=[warm, cool])
 
 def flat_cos(
     cool: float = 0.75, # where the cosine begins, a fraction of training
 ) -> Schedule: # a schedule with peak 1
-    "Hold the peak, then half a cosine to 0"
+    """Hold the peak, then half a cosine to 0
+
+    Args:
+        cool: where the cosine begins, a fraction of training
+
+    Returns:
+        a schedule with peak 1
+    """
     return join([constant(), cosine()], at=[share('cool', cool)])
 
 # %% ../nbs/01_recipes.ipynb #one-cycle
@@ -56,7 +90,16 @@ def one_cycle(
     start: float = 1/25, # first value, as a fraction of the peak
     end: float = 1/25e4, # last value, as a fraction of the peak
 ) -> Schedule: # a schedule with peak 1
-    "Half a cosine up, half a cosine down (Smith and Topin 2018, arXiv 1708.07120, §3)"
+    """Half a cosine up, half a cosine down (Smith and Topin 2018, arXiv 1708.07120, §3)
+
+    Args:
+        warm: where the peak is, a fraction of training
+        start: first value, as a fraction of the peak
+        end: last value, as a fraction of the peak
+
+    Returns:
+        a schedule with peak 1
+    """
     return join([cosine(start, 1), cosine(1, end)], at=[share('warm', warm)])
 
 # %% ../nbs/01_recipes.ipynb #restarts
@@ -66,7 +109,17 @@ def restarts(
     decay: float = 1, # each cycle's peak, as a multiple of the one before
     shape: Schedule = cosine(), # one cycle
 ) -> Schedule: # a schedule whose first peak is 1
-    "`shape` again and again: warm restarts (SGDR, arXiv 1608.03983, §3)"
+    """`shape` again and again: warm restarts (SGDR, arXiv 1608.03983, §3)
+
+    Args:
+        cycles: how many cycles, at least 1
+        growth: each cycle's length, as a multiple of the one before
+        decay: each cycle's peak, as a multiple of the one before
+        shape: one cycle
+
+    Returns:
+        a schedule whose first peak is 1
+    """
     cycles = whole('cycles', cycles, least=1, most=10_000)
     ratio = Fraction(number('growth', growth, least=1e-3, most=1e3))
     peaks = _powers('decay', number('decay', decay, least=1e-3, most=1e3), cycles)
@@ -87,7 +140,16 @@ def triangular(
     low: float = 0.1, # value between them, as a fraction of the peak
     decay: float = 1, # each peak, as a multiple of the one before
 ) -> Schedule: # a schedule with peak 1
-    "Straight up and down, again and again (Smith 2017, arXiv 1506.01186, §3)"
+    """Straight up and down, again and again (Smith 2017, arXiv 1506.01186, §3)
+
+    Args:
+        cycles: how many triangles, at least 1
+        low: value between them, as a fraction of the peak
+        decay: each peak, as a multiple of the one before
+
+    Returns:
+        a schedule with peak 1
+    """
     triangle = join([linear(number('low', low), 1), linear(1, low)], at=[.5])
     return restarts(cycles, decay=decay, shape=triangle)
 
@@ -95,7 +157,15 @@ def multistep(
     at: Sequence[float] = (0.5, 0.75), # where the value drops, fractions of training
     factor: float = 0.1, # each value, as a multiple of the one before
 ) -> Schedule: # a schedule that starts at 1
-    "Stairs: multiply by `factor` at each fraction in `at` (He et al. 2016, arXiv 1512.03385, §4.2)"
+    """Stairs: multiply by `factor` at each fraction in `at` (He et al. 2016, arXiv 1512.03385, §4.2)
+
+    Args:
+        at: where the value drops, fractions of training
+        factor: each value, as a multiple of the one before
+
+    Returns:
+        a schedule that starts at 1
+    """
     if not isinstance(at, (list, tuple)): refuse('at', at, 'a list of fractions')
     levels = _powers('factor', number('factor', factor, least=0, most=1e3), len(at) + 1)
     return join([constant(level) for level in levels], at=at)

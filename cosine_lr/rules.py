@@ -23,7 +23,16 @@ def steepest(
     losses: np.ndarray, # its smoothed losses [n], at least 2
     diverged: bool = True, # did the sweep end because the loss diverged?
 ) -> float: # a learning rate
-    "Where the loss falls fastest on the way to its minimum, per decade of the learning rate"
+    """Where the loss falls fastest on the way to its minimum, per decade of the learning rate
+
+    Args:
+        lrs: learning rates of a sweep, rising [n]
+        losses: its smoothed losses [n], at least 2
+        diverged: did the sweep end because the loss diverged?
+
+    Returns:
+        a learning rate
+    """
     way = slice(max(int(np.argmin(losses)), 1) + 1)
     x, y = np.log10(lrs[way]), losses[way]
     low, high = np.maximum(x - 1/3, x[0]), np.minimum(x + 1/3, x[-1])
@@ -66,7 +75,11 @@ _MAX_SPAN = 30. # rules further apart than that agree on nothing
 
 # %% ../nbs/rules.ipynb #advice
 class Advice(NamedTuple):
-    "A rate with its interval, or None with the reason"
+    """A rate with its interval, or None with the reason
+
+    Args:
+        value: None if the curves do not tell
+    """
     value: float | None # None if the curves do not tell
     low: float | None
     high: float | None
@@ -97,7 +110,11 @@ class Advised:
 def agree(
     estimates: Mapping[str, Any], # {rule: its rate for each sweep [sweeps]; NaN for none}
 ) -> Advice:
-    "The median of the corrected rules, the lower one of an even number, or None where they disagree"
+    """The median of the corrected rules, the lower one of an even number, or None where they disagree
+
+    Args:
+        estimates: {rule: its rate for each sweep [sweeps]; NaN for none}
+    """
     unknown = sorted(set(estimates) - set(FACTORS))
     if unknown: refuse('estimates', unknown, f"those of {', '.join(FACTORS)}")
     given = {rule: np.asarray(rates)[np.isfinite(rates)] for rule, rates in estimates.items()}
@@ -121,7 +138,16 @@ def refusal(
     smooth: np.ndarray, # the same, smoothed
     diverged: np.ndarray, # did the sweep diverge? [sweeps]
 ) -> str | None: # a reason, or None
-    "Why these sweeps cannot be read, if they cannot"
+    """Why these sweeps cannot be read, if they cannot
+
+    Args:
+        losses: of each batch [sweeps, n]; NaN after a sweep's end
+        smooth: the same, smoothed
+        diverged: did the sweep diverge? [sweeps]
+
+    Returns:
+        a reason, or None
+    """
     lengths = np.isfinite(smooth).sum(1)
     if not np.median(lengths): return "the first loss is not finite: no rate is to blame"
     losses, smooth, diverged, lengths = (a[lengths > 0] for a in (losses, smooth, diverged, lengths))
@@ -140,7 +166,15 @@ _FEW_PASSES = 10 # with more passes over the data, a falling loss may be learnin
 
 @dataclass(eq=False, repr=False)
 class LRFind(Advised):
-    "What the sweeps saw, and what follows: `suggestion` between `low` and `high`, or None, and the `reason`"
+    """What the sweeps saw, and what follows: `suggestion` between `low` and `high`, or None, and the `reason`
+
+    Args:
+        lrs: learning rate of each update, that of the fastest param group [n]
+        losses: its loss [sweeps, n], NaN after a sweep's end
+        smooth: the moving average of the losses [sweeps, n]
+        ends: how each sweep ended: 'climbed' to the top, 'diverged' or 'not finite'
+        passes: how often a whole ladder goes through the training data
+    """
     lrs: np.ndarray # learning rate of each update, that of the fastest param group [n]
     losses: np.ndarray # its loss [sweeps, n], NaN after a sweep's end
     smooth: np.ndarray # the moving average of the losses [sweeps, n]
@@ -181,7 +215,12 @@ class LRFind(Advised):
             csv.writer(file).writerows([names, *np.vstack([self.lrs, self.band, self.losses]).T.tolist()])
 
     def plot(self, ax: Any = None, title: str | None = None) -> Any:
-        "Draw the median curve in its band, each rule with its spread, and where they agree; returns the axes"
+        """Draw the median curve in its band, each rule with its spread, and where they agree; returns the axes
+
+        Args:
+            ax: axes to draw on; a new figure if None
+            title: of the figure
+        """
         from cosine_lr.view.sweep import draw_sweeps
         value, low, high, reason = self.advice
         answer = f'{value:.2g}, between {low:.2g} and {high:.2g}' if value else f'no suggestion: {reason}'

@@ -77,7 +77,12 @@ class Schedule(ABC):
         return 1/divisor * self
 
     def plot(self, ax: 'Axes | None' = None, title: str | None = None, **line: Any) -> 'Axes':
-        "Draw the value against progress, on a new figure if `ax` is None; `line` goes to matplotlib's `plot`"
+        """Draw the value against progress, on a new figure if `ax` is None; `line` goes to matplotlib's `plot`
+
+        Args:
+            ax: axes to draw on; a new figure if None
+            title: of the figure
+        """
         from cosine_lr.view.plot import new_axes
         ax = new_axes('progress (fraction of training)', 'value', title, ax)
         pos = np.linspace(0, 1, 1001)
@@ -106,7 +111,11 @@ class Schedule(ABC):
 
     @staticmethod
     def from_json(text: str) -> 'Schedule': # what `to_json` gave; other text is refused, and never run
-        "The schedule stored in `text`"
+        """The schedule stored in `text`
+
+        Args:
+            text: what `to_json` gave; other text is refused, and never run
+        """
         from cosine_lr.view.stored import from_json
         return from_json(text, Schedule)
 
@@ -199,8 +208,12 @@ class constant(Schedule):
 # %% ../nbs/00_schedule.ipynb #join
 @dataclass(frozen=True, repr=False)
 class join(Schedule):
-    "Schedules one after the other; piece `i` hands over to the next `at[i]`, a fraction of training"
-    scheds: Sequence[Schedule]
+    """Schedules one after the other; piece `i` hands over to the next `at[i]`, a fraction of training
+
+    Args:
+        scheds: the pieces
+    """
+    scheds: Sequence[Schedule] # the pieces
     at: Sequence[float]
 
     def __post_init__(self):

@@ -46,7 +46,14 @@ class inverse_sqrt(Schedule):
 def noam(
     warm: float = 0.01, # where the warm-up ends, a fraction of training above 0
 ) -> Schedule: # a schedule with peak 1
-    "A straight climb, then `1/sqrt(steps)`: the schedule of the first transformers (arXiv 1706.03762, eq. 3)"
+    """A straight climb, then `1/sqrt(steps)`: the schedule of the first transformers (arXiv 1706.03762, eq. 3)
+
+    Args:
+        warm: where the warm-up ends, a fraction of training above 0
+
+    Returns:
+        a schedule with peak 1
+    """
     warm = share('warm', warm)
     return join([linear(0, 1), inverse_sqrt((1 - warm)/warm)], at=[warm])
 
@@ -56,7 +63,16 @@ def three_phase(
     start: float = 1/25, # first value, as a fraction of the peak, reached again at `2*warm`
     end: float = 1/25e4, # last value, as a fraction of the peak
 ) -> Schedule: # a schedule with peak 1
-    "Half a cosine up, down again, and further down (Smith and Topin 2018, arXiv 1708.07120, §3)"
+    """Half a cosine up, down again, and further down (Smith and Topin 2018, arXiv 1708.07120, §3)
+
+    Args:
+        warm: where the peak is, a fraction of training below a half
+        start: first value, as a fraction of the peak, reached again at `2*warm`
+        end: last value, as a fraction of the peak
+
+    Returns:
+        a schedule with peak 1
+    """
     warm = number('warm', warm, above=0, below=.5)
     return join([cosine(start, 1), cosine(1, start), cosine(start, end)], at=[warm, 2*warm])
 
@@ -67,7 +83,17 @@ def noisy(
     knots: int = 50, # points with independent noise; straight lines between them
     seed: int = 0, # the same seed gives the same noise
 ) -> Schedule: # `sched` times the noise, never below 0
-    "`sched` with seeded, piecewise linear Gaussian noise"
+    """`sched` with seeded, piecewise linear Gaussian noise
+
+    Args:
+        sched: any schedule
+        sd: standard deviation of the noise, as a fraction of the value
+        knots: points with independent noise; straight lines between them
+        seed: the same seed gives the same noise
+
+    Returns:
+        `sched` times the noise, never below 0
+    """
     if not isinstance(sched, Schedule): refuse('sched', sched, 'a schedule')
     knots, sd = whole('knots', knots, least=2, most=10_000), number('sd', sd, least=0)
     rng = random.Random(repr(seed))

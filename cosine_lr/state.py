@@ -55,7 +55,16 @@ def _kind(x):
 
 # %% ../nbs/state.ipynb #cell
 class Cell(NamedTuple):
-    "A place where something is remembered"
+    """A place where something is remembered
+
+    Args:
+        path: e.g. 'model.0.weight'
+        x: what stands there
+        box: the collection that holds it, and
+        key: its place in there
+        data: does it belong to a loader, a sampler or a data set?
+        whole: met as a whole, rather than part by part?
+    """
     path: str # e.g. 'model.0.weight'
     x: Any # what stands there
     box: Any = None # the collection that holds it, and
@@ -71,7 +80,11 @@ def _not_state(x): # True, or names of attributes
     return (names,) if isinstance(names, str) else names
 
 def unwrapped(model: Any) -> Any: # None where there is no wrapper
-    "The model inside what torch wraps around it"
+    """The model inside what torch wraps around it
+
+    Args:
+        model: None where there is no wrapper
+    """
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)): return model.module
     inner = uncompiled(model)
     return None if inner is model else inner
@@ -120,7 +133,13 @@ def walk(
     seen: dict, # {id: (path, object)}: what is not met; what is met is added
     whole: Callable | None = None, # (cell, seen) -> is it met as a whole, rather than part by part?
 ) -> Iterator[Cell]:
-    "Every place where something is remembered, each once; numbers and texts only if met as a whole"
+    """Every place where something is remembered, each once; numbers and texts only if met as a whole
+
+    Args:
+        cells: where to start, e.g. `[Cell('model', model)]`
+        seen: {id: (path, object)}: what is not met; what is met is added
+        whole: (cell, seen) -> is it met as a whole, rather than part by part?
+    """
     todo = [*cells][::-1]
     while todo:
         cell = todo.pop()
@@ -159,7 +178,13 @@ def refill(
     old: Any, # its old entries: a dictionary for a dictionary, else a list
     apart: tuple = (), # keys whose entries stay as they are
 ) -> None:
-    "Give a collection its old entries, in their order"
+    """Give a collection its old entries, in their order
+
+    Args:
+        box: a dictionary, list, set or deque
+        old: its old entries: a dictionary for a dictionary, else a list
+        apart: keys whose entries stay as they are
+    """
     if isinstance(box, dict): old = old | {key: box[key] for key in apart if key in box}
     if list(map(id, box)) != list(map(id, old)):
         box.clear()
@@ -210,7 +235,12 @@ def undisturbed() -> Iterator[None]:
 
 # %% ../nbs/state.ipynb #state
 class State:
-    "What is remembered below some roots, and by the random streams that all code shares"
+    """What is remembered below some roots, and by the random streams that all code shares
+
+    Args:
+        apart: objects to leave alone
+        **roots: e.g. `model=learn.model`; the names begin the paths; one called `dls` is data
+    """
     def __init__(
         self,
         apart: Iterable[Any] = (), # objects to leave alone
@@ -248,7 +278,11 @@ class State:
         self,
         draws: bool = True, # random streams and data too? If not, the next batches are others
     ) -> None:
-        "Make everything what it was when it was noted"
+        """Make everything what it was when it was noted
+
+        Args:
+            draws: random streams and data too? If not, the next batches are others
+        """
         failed = {}
         with undisturbed():
             for path, drawn_from, put in self._kept:

@@ -19,7 +19,12 @@ def record(
     step: Callable, # a function of tensors that only calls torch
     args: Sequence, # for these shapes
 ) -> Callable:
-    "What `step` does with `args`, as plain calls of torch; `step` itself where this torch cannot record it"
+    """What `step` does with `args`, as plain calls of torch; `step` itself where this torch cannot record it
+
+    Args:
+        step: a function of tensors that only calls torch
+        args: for these shapes
+    """
     try:
         from torch.fx.experimental.proxy_tensor import make_fx
         recorder = make_fx(step, tracing_mode='fake', _allow_non_fake_inputs=True)
@@ -65,7 +70,12 @@ def compile_pinned(
     step: Callable, # a function of tensors
     cpp: bool, # write its own calls in C++ too, for a CPU
 ) -> Callable:
-    "`step`, compiled for each combination of shapes, with results that are read transposed in torch's layout"
+    """`step`, compiled for each combination of shapes, with results that are read transposed in torch's layout
+
+    Args:
+        step: a function of tensors
+        cpp: write its own calls in C++ too, for a CPU
+    """
     options = _known({'post_grad_custom_post_pass': _pinning(), 'cpp_wrapper': cpp})
     return torch.compile(step, dynamic=False, fullgraph=True, options=options or None)
 
@@ -73,7 +83,12 @@ def compile_unchecked(
     step: Callable, # a function of tensors, or lists and dictionaries of them
     args: Sequence, # it will only be called with arguments of these types and shapes
 ) -> Callable:
-    "`step`, compiled for `args`, that checks nothing when it is called; where that cannot be had, it checks"
+    """`step`, compiled for `args`, that checks nothing when it is called; where that cannot be had, it checks
+
+    Args:
+        step: a function of tensors, or lists and dictionaries of them
+        args: it will only be called with arguments of these types and shapes
+    """
     options = _known({'size_asserts': False})
     if hasattr(torch.compiler, 'skip_all_guards_unsafe'):
         options['guard_filter_fn'] = torch.compiler.skip_all_guards_unsafe
@@ -105,14 +120,22 @@ def bare_step(opt: torch.optim.Optimizer) -> Callable:
     return step
 
 def uncompiled(model: torch.nn.Module) -> torch.nn.Module:
-    "The model inside what `torch.compile` made of it, or `model` itself"
+    """The model inside what `torch.compile` made of it, or `model` itself
+
+    Args:
+        model: a torch module
+    """
     return getattr(model, '_orig_mod', model)
 
 def swap_workers(
     loader: DataLoader,
     workers: Iterator | None, # to put in their place; None for new ones at the next epoch
 ) -> Iterator | None:
-    "The workers that wait for the loader's next epoch, with others put in their place"
+    """The workers that wait for the loader's next epoch, with others put in their place
+
+    Args:
+        workers: to put in their place; None for new ones at the next epoch
+    """
     waiting = getattr(loader, '_iterator', None)
     if hasattr(loader, '_iterator'): loader._iterator = workers
     return waiting
@@ -133,12 +156,20 @@ class BareScheduler(LRScheduler):
     def go_to(self, step: int | None = None) -> None: raise NotImplementedError
 
     def step(self, epoch: int | None = None) -> None: # the step to jump to; the next one, if None
-        "Go to the next step and write its values"
+        """Go to the next step and write its values
+
+        Args:
+            epoch: the step to jump to; the next one, if None
+        """
         self.go_to(epoch)
         self.mark_steps(self._step_count + 1)
 
     def mark_steps(self, count: int) -> None: # calls of `step`, the constructor's among them
-        "Set torch's own count of calls"
+        """Set torch's own count of calls
+
+        Args:
+            count: calls of `step`, the constructor's among them
+        """
         self._step_count = count
 
     def _update_lr(self, epoch=None): self.go_to(epoch)

@@ -1,4 +1,7 @@
 """The package as its users import it."""
+import inspect
+import pydoc
+import re
 import subprocess
 import sys
 
@@ -36,3 +39,21 @@ def test_its_names_import_torch_and_numpy_and_little_more():
 
 def test_import_needs_no_extra():
     assert not imported('import cosine_lr.cli') & {'optuna', 'sqlalchemy', 'scipy'}
+
+
+def unexplained(name):
+    "Parameters of which `help` says nothing: neither behind their names nor in the text."
+    thing = getattr(cosine_lr, name)
+    try: given = inspect.signature(thing).parameters
+    except ValueError: return []  # Python's own, of an exception
+    kinds = [kind for kind in getattr(thing, '__mro__', [thing]) if kind.__module__.startswith('cosine_lr')]
+    told = '\n'.join(inspect.getdoc(kind) or '' for kind in kinds)
+    def explained(each): return re.search(rf'^ +\**{each}: \S|`{each}\b', told, re.MULTILINE)
+    return [f'{name}: {each}' for each in given if not explained(each)]
+
+
+def test_help_explains_every_parameter():
+    assert [fault for name in cosine_lr.__all__ for fault in unexplained(name)] == []
+    told = pydoc.plain(pydoc.render_doc(cosine_lr.lr_find))
+    assert 'sweeps: how many, each with other batches' in told
+    assert 'Returns:\n        a schedule with peak 1' in pydoc.plain(pydoc.render_doc(cosine_lr.wsd))

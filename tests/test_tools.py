@@ -1,4 +1,5 @@
 """The checks of tools/ can fail: each is shown a small repository with one thing wrong."""
+import ast
 import importlib.util
 import json
 import re
@@ -190,6 +191,71 @@ def test_an_export_that_nbdev_would_skip_in_silence(repo, monkeypatch):
     monkeypatch.setenv('IN_TEST', '1')
     edit(repo/'cosine_lr/view/plot.py', 'return 1', 'return 2')
     assert len(checks.export(repo)) == 1
+
+
+COMMENTED = '''
+class Thing:
+    "A thing"
+    size: int = 1
+    # how heavy,
+    # in grams
+    mass: float = 2.
+
+    def __init__(
+        self,
+        name: str = '#', # a word
+        *parts, # things
+        seed=0,
+    ):
+        "Make it"
+
+def made(a, b): # not of a parameter
+    "One line"
+
+def found(
+    path: str, # where
+    *,
+    deep: bool = True, # a "#" is no comment
+) -> list: # names
+    'Names with """ and \\\\ in them'
+
+def same(path: str) -> str: # where
+    "A name"
+    return path
+
+def _private(
+    path: str, # where
+): "A name"
+'''
+
+
+def test_comments_on_parameters_go_into_docstrings():
+    explained = load('explain').explained
+    text = explained(COMMENTED)
+    thing, made, found, same, private = (ast.get_docstring(node) for node in ast.parse(text).body)
+    assert thing == ('A thing\n\nArgs:\n    name: a word\n    *parts: things\n'
+                     '    seed: the same seed gives the same numbers\n\n'
+                     'Attributes:\n    mass: how heavy, in grams')
+    assert (made, private) == ('One line', 'A name') and same == 'A name\n\nArgs:\n    path: where'
+    assert found == ('Names with """ and \\ in them\n\nArgs:\n    path: where\n'
+                     '    deep: a "#" is no comment\n\nReturns:\n    names')
+    assert explained(text) == text
+    assert 'path: a folder\n' in explained(text.replace('# where', '# a folder'))
+    assert without_docstrings(text) == without_docstrings(COMMENTED)
+
+
+def without_docstrings(text):
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)): node.body[0] = ast.Pass()
+    return ast.dump(tree)
+
+
+def test_docstrings_out_of_step(repo):
+    for name in (PLOT, 'cosine_lr/view/plot.py'): edit(repo/name, 'def one():', 'def one(x=1): # how many')
+    assert [line.split(':')[0] for line in checks.export(repo)] == ['cosine_lr/view/plot.py']
+    load('explain').explain(repo, 'cosine_lr')
+    assert checks.export(repo) == [] and 'x: how many' in read(repo/'cosine_lr/view/plot.py')
 
 
 def test_a_facade_out_of_step(tmp_path):

@@ -21,6 +21,7 @@ import yaml
 from fastcore.docments import docments
 
 from cosine_lr.view.lint import FINDINGS
+from explain import SECTIONS
 from tutorial import PACKAGE, ROOT, load, notebooks, settings, source
 
 REPOSITORY = '{git_url}/blob/{branch}'.format_map(settings(ROOT))
@@ -205,7 +206,7 @@ def entry(thing, level):
     if isinstance(thing, dict): return f"A dictionary with {', '.join(f'`{key!r}`' for key in thing)}.\n\n"
     if not callable(thing): return f'`{thing!r}`\n\n'
     if not thing.__doc__: raise ValueError(f'{thing.__name__} has no docstring')
-    parts = [f'```python\n{signature(thing)}\n```', f'*{inspect.getdoc(thing)}*']
+    parts = [f'```python\n{signature(thing)}\n```', f"*{SECTIONS.sub('', inspect.getdoc(thing))}*"]
     if what := returned(thing): parts.append(f'Returns {what}')
     errors = dict.fromkeys(raised(thing))
     if errors: parts.append('Raises\n' + ''.join(f'\n- `{kind}`: {what}' for kind, what in errors))

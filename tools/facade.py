@@ -1,7 +1,8 @@
 """Write the façade, from the modules' own `__all__`: `__init__.py` and `.pyi` of the package and its wings.
 
 The package shows the names that README and the numbered notebooks put into a reader's hands; each wing shows
-all names of its modules. Names are imported when they are first used. With --check, nothing is written.
+all names of its modules. Names are imported when they are first used. Docstrings of exported modules get what
+stands in comments on parameters (tools/explain.py). With --check, nothing is written.
 """
 import argparse
 import ast
@@ -9,6 +10,8 @@ import re
 import sys
 import textwrap
 from pathlib import Path
+
+from explain import explain
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = 'cosine_lr'
@@ -123,6 +126,7 @@ def main():
     parser.add_argument('--check', action='store_true', help='write nothing; fail where a file differs')
     if parser.parse_args().check: sys.exit('\n'.join(faults(ROOT)) or 0)
     for name, text in files(ROOT).items(): (ROOT/name).write_text(text, encoding='utf-8')
+    explain(ROOT, PACKAGE)
 
 
 if __name__ == '__main__': main()

@@ -18,6 +18,7 @@ from pathlib import Path
 import facade
 import readme
 import typed
+from explain import explain
 from tutorial import MAX_KB, PACKAGE, ROOT, load, not_ready, notebooks, run_notebooks, same_names, tool
 
 ANY = object()
@@ -132,10 +133,11 @@ def export(root, command='nbdev_export'):
             if path.name not in ('__init__.py', '__main__.py'): path.unlink()  # made by tools/facade.py
         _, faults = output_of(command, root=copy)
         if faults: return faults
+        explain(copy, PACKAGE)
         there, fresh = python_of(root), python_of(copy)
     faults += [f'{name}: no notebook exports it' for name in sorted(there.keys() - fresh)]
     faults += [f'{name}: missing; run nbdev_export' for name in sorted(fresh.keys() - there)]
-    return faults + [f'{name}: differs from its notebook; run nbdev_export'
+    return faults + [f'{name}: differs from its notebook; run nbdev_export, then tools/facade.py'
                      for name in sorted(there.keys() & fresh) if there[name] != fresh[name]]
 
 

@@ -24,7 +24,12 @@ def metropolis(
     temperature: float, # at least 0, in units of energy
     rng: random.Random,
 ) -> bool:
-    "Accept the change? Always downhill; uphill with probability `exp(-delta/T)` (Metropolis et al. 1953)"
+    """Accept the change? Always downhill; uphill with probability `exp(-delta/T)` (Metropolis et al. 1953)
+
+    Args:
+        delta: change of the energy
+        temperature: at least 0, in units of energy
+    """
     if delta <= 0: return True
     return temperature > 0 and rng.random() < math.exp(-delta/temperature)
 
@@ -33,7 +38,15 @@ def temperature_for(
     rises: Sequence[float] | np.ndarray, # changes of the energy, above 0
     accept: float, # share of them to accept, between 0 and 1
 ) -> float: # in units of energy
-    "The temperature at which `metropolis` accepts the share `accept` of such `rises` on average"
+    """The temperature at which `metropolis` accepts the share `accept` of such `rises` on average
+
+    Args:
+        rises: changes of the energy, above 0
+        accept: share of them to accept, between 0 and 1
+
+    Returns:
+        in units of energy
+    """
     accept, rises = share('accept', accept), np.asarray(rises, float)
     if not rises.size or not (np.isfinite(rises) & (rises > 0)).all():
         refuse('rises', rises, 'finite numbers above 0, at least one')
@@ -113,7 +126,11 @@ class _Thermostat:
 def check_temperature(
     temperature: Callable, # a schedule
 ) -> None:
-    "Refuse what is no function of progress, or no temperature somewhere on the way"
+    """Refuse what is no function of progress, or no temperature somewhere on the way
+
+    Args:
+        temperature: a schedule
+    """
     function('temperature', temperature, 'a schedule, a function of pos; a fixed one is constant(…)')
     for pos in np.linspace(0, 1, 101).tolist():
         heat = temperature(pos)
@@ -136,7 +153,12 @@ def _as_energies(energies, n):
 # %% ../../nbs/lab/annealing.ipynb #annealed
 @dataclass(eq=False)
 class Annealed:
-    "The best state of a search, its energy, and how it got there"
+    """The best state of a search, its energy, and how it got there
+
+    Args:
+        state: None if no energy was finite
+        history: arrays: `temperature` (0 while it is measured) and `best` [rounds]; `proposed`, `energy` and `accepted` [rounds, chains]; and `state`, a list of states a round
+    """
     state: Any # None if no energy was finite
     energy: float
     # arrays: `temperature` (0 while it is measured) and `best` [rounds]; `proposed`, `energy` and `accepted`
@@ -145,7 +167,12 @@ class Annealed:
     evaluations: int
 
     def plot(self, ax: Any = None, title: str | None = None) -> Any:
-        "Draw every energy proposed, where the chains were, and the best so far; returns the axes"
+        """Draw every energy proposed, where the chains were, and the best so far; returns the axes
+
+        Args:
+            ax: axes to draw on; a new figure if None
+            title: of the figure
+        """
         title = title or f'Best of {self.evaluations} evaluations: {self.energy:.4g}'
         ax = new_axes('round', 'energy', title, ax)
         proposed = self.history['proposed']
@@ -163,7 +190,17 @@ class Annealed:
 
 # %% ../../nbs/lab/annealing.ipynb #annealer
 class Annealer:
-    "A population of annealing chains: `ask` for proposals, `tell` their energies"
+    """A population of annealing chains: `ask` for proposals, `tell` their energies
+
+    Args:
+        starts: states, one a chain
+        neighbour: (state, rng) -> another state near it
+        temperature: a schedule, or any function of progress
+        steps: rounds after the start: proposals of each chain
+        seed: the same seed gives the same numbers
+        accept: share of the first rises that T = 1 accepts; None: T in units of energy
+        ladder: chain k is ladder**k times as hot; above 1, neighbouring chains may swap states
+    """
     def __init__(
         self,
         starts: Sequence[Any], # states, one a chain
@@ -200,7 +237,11 @@ class Annealer:
         return list(self.proposals)
 
     def tell(self, energies: Iterable[float]) -> None: # one a chain
-        "The energies of what was asked for: each chain moves, or stays"
+        """The energies of what was asked for: each chain moves, or stays
+
+        Args:
+            energies: one a chain
+        """
         proposals = self.proposals
         if proposals is None: raise ValueError("tell must follow an ask: there is no proposal yet")
         energies = _as_energies(energies, len(proposals))
@@ -232,7 +273,19 @@ def anneal(
     patience: int | None = None, # stop after so many proposals without a new best
     quiet: bool = False, # no progress bar
 ) -> Annealed:
-    "Minimise `energy` by simulated annealing (Kirkpatrick et al. 1983)"
+    """Minimise `energy` by simulated annealing (Kirkpatrick et al. 1983)
+
+    Args:
+        energy: state -> a number to make small
+        start: a state: anything
+        neighbour: (state, rng) -> another state near it
+        temperature: a schedule, or any function of progress
+        steps: proposals
+        seed: the same seed gives the same numbers
+        accept: share of the first rises that T = 1 accepts; None: T in units of energy
+        patience: stop after so many proposals without a new best
+        quiet: no progress bar
+    """
     from tqdm.auto import tqdm
     function('energy', energy, 'a function of a state')
     if patience is not None: whole('patience', patience, least=1)
@@ -253,7 +306,15 @@ def nearby(
     rng: random.Random,
     finest: float = 1e-6, # scale of the shortest steps; that of the longest is 1
 ) -> float: # from 0 to 1
-    "A number near `u`, by a normal step whose scale is drawn anew from `finest` to 1; reflected at both ends"
+    """A number near `u`, by a normal step whose scale is drawn anew from `finest` to 1; reflected at both ends
+
+    Args:
+        u: from 0 to 1
+        finest: scale of the shortest steps; that of the longest is 1
+
+    Returns:
+        from 0 to 1
+    """
     number('finest', finest, above=0, most=1)
     v = abs(u + finest**rng.random()*rng.gauss(0, 1)) % 2
     return min(v, 2 - v)

@@ -15,7 +15,16 @@ def fashion_dls(
     seed: int | None = 0, # sets the order of the training batches; the split is always the same
     source: str = 'zalando-datasets/fashion_mnist', # a data set on the hub, or a folder of Parquet files
 ) -> DataLoaders: # of batches [x, y]: x float32 [bs, pixels] in [0, 1], y int64 [bs]
-    "FashionMNIST in loaders `train` (5/6 of its training pictures), `valid` (1/6) and `test`"
+    """FashionMNIST in loaders `train` (5/6 of its training pictures), `valid` (1/6) and `test`
+
+    Args:
+        bs: rows in a batch of the training set
+        seed: sets the order of the training batches; the split is always the same
+        source: a data set on the hub, or a folder of Parquet files
+
+    Returns:
+        of batches [x, y]: x float32 [bs, pixels] in [0, 1], y int64 [bs]
+    """
     try: import datasets
     except ImportError as e:
         raise ImportError("fashion_dls needs the package `datasets`: pip install 'cosine_lr[fashion]'") from e

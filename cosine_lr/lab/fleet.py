@@ -462,7 +462,23 @@ def run_fleet(
     quiet: bool = False, # no progress bar
     **hyper: Any, # schedules or numbers for other fields of the optimizer, e.g. momentum=cosine(.95, .85)
 ) -> Runs:
-    "Train every schedule with every seed at once; each run equals that of a `Learner`, but for rounding"
+    """Train every schedule with every seed at once; each run equals that of a `Learner`, but for rounding
+
+    Args:
+        make_model: called after `torch.manual_seed(seed)`; must not set a seed
+        dls: `train`: a shuffling `DataLoader` over a `TensorDataset`, as of `digits_dls`; `valid`: any
+        lr: a schedule, a list of them (each is called by its repr), or a dictionary {name: schedule}
+        seeds: how many, from 0; or a list of seeds
+        epochs: passes over the training data
+        loss_func: (preds, *targets) -> 0-d tensor
+        opt_func: (parameters, lr=…) -> SGD, Adam or AdamW, as for a `Learner`
+        device: where to train
+        compile: let `torch.compile` fuse the step: slow to start, then faster
+        max_bytes: to use; None for half of what is free. A larger fleet trains in parts
+        end: where the last step stands, see `position`
+        quiet: no progress bar
+        **hyper: schedules or numbers for other fields of the optimizer, e.g. momentum=cosine(.95, .85)
+    """
     scheds, seeds, device = _named(lr), _seeds(seeds), _device(device)
     epochs, compile = whole('epochs', epochs, least=1), flag('compile', compile)
     if max_bytes is not None: max_bytes = number('max_bytes', max_bytes, above=0)

@@ -19,7 +19,15 @@ def mean_interval(
     differences: np.ndarray, # paired differences, or any numbers [..., n]
     level: float = .95, # confidence of the interval
 ) -> Any: # (low, high), each [...]
-    "Bootstrap interval of a mean: percentiles, widened as Student's t is (Hesterberg 2015, arXiv 1411.5279)"
+    """Bootstrap interval of a mean: percentiles, widened as Student's t is (Hesterberg 2015, arXiv 1411.5279)
+
+    Args:
+        differences: paired differences, or any numbers [..., n]
+        level: confidence of the interval
+
+    Returns:
+        (low, high), each [...]
+    """
     from scipy import stats
     n = differences.shape[-1]
     student = math.sqrt(n/(n-1)) * stats.t.ppf((1+level)/2, n-1)
@@ -30,7 +38,14 @@ def mean_interval(
 def sign_flip(
     differences: np.ndarray, # [..., n]
 ) -> Any: # p [...]
-    "Two-sided p: how often random signs take the mean as far from 0 as it is"
+    """Two-sided p: how often random signs take the mean as far from 0 as it is
+
+    Args:
+        differences: [..., n]
+
+    Returns:
+        p [...]
+    """
     signs = np.random.default_rng(0).choice([-1., 1.], (differences.shape[-1], 9999))
     as_far = np.abs(differences @ signs) >= np.abs(differences.sum(-1, keepdims=True))*(1 - 1e-12)
     return (1 + as_far.sum(-1)) / 10_000
@@ -38,7 +53,15 @@ def sign_flip(
 # %% ../../nbs/lab/paired.ipynb #comparison
 @dataclass(frozen=True)
 class Comparison:
-    "What paired runs say about two rivals"
+    """What paired runs say about two rivals
+
+    Args:
+        n: pairs
+        difference: mean of a minus mean of b
+        interval: (low, high) of the difference
+        p: two-sided, of no difference
+        level: confidence of the interval
+    """
     a: str
     b: str
     metric: str
@@ -74,7 +97,16 @@ def scores_of(
     metric: str,
     epoch: int, # of `Runs`
 ) -> Mapping[Any, float]: # {seed: score}
-    "The scores of one schedule"
+    """The scores of one schedule
+
+    Args:
+        runs: as for `compare`
+        name: of a schedule
+        epoch: of `Runs`
+
+    Returns:
+        {seed: score}
+    """
     if not isinstance(runs, (Runs, dict)):
         raise TypeError(f"runs must be Runs, or a dictionary {{name: {{seed: score}}}}, got {runs!r:.60}")
     names = list(runs.schedules if isinstance(runs, Runs) else runs)
@@ -113,7 +145,16 @@ def compare(
     epoch: int = -1, # the epoch of `Runs` to look at
     level: float = .95, # confidence of the interval
 ) -> Comparison:
-    "Is `a` different from `b`? The mean difference of runs paired by seed, its interval, and p by sign flips"
+    """Is `a` different from `b`? The mean difference of runs paired by seed, its interval, and p by sign flips
+
+    Args:
+        runs: {name: {seed: score}} of runs made elsewhere
+        a: name of a schedule
+        b: name of its rival
+        metric: what to compare; of runs made elsewhere, what their scores are called
+        epoch: the epoch of `Runs` to look at
+        level: confidence of the interval
+    """
     level = share('level', level)
     one, other = (scores_of(runs, name, metric, epoch) for name in (a, b))
     x, y = _in_pairs(a, b, one, other, metric)
@@ -127,7 +168,14 @@ def compare(
 def holm(
     ps: Sequence[float] | np.ndarray, # p values of one family of comparisons
 ) -> np.ndarray: # adjusted p values, in the same order
-    "Holm's correction: the smallest of m times m, the next times m-1, …, never falling (Holm 1979)"
+    """Holm's correction: the smallest of m times m, the next times m-1, …, never falling (Holm 1979)
+
+    Args:
+        ps: p values of one family of comparisons
+
+    Returns:
+        adjusted p values, in the same order
+    """
     try: values = np.asarray(ps, float)
     except (TypeError, ValueError): refuse('ps', ps, 'a list of numbers from 0 to 1')
     if values.ndim != 1 or not ((0 <= values) & (values <= 1)).all():

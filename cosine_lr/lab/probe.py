@@ -47,7 +47,13 @@ def _best_rate(lrs, losses): # rates [K], rising, and their losses [K, S]
 # %% ../../nbs/lab/probe.ipynb #probe
 @dataclass(eq=False, repr=False)
 class LRProbe(Advised):
-    "The loss reached at each rate: `suggestion` between `low` and `high`, or None, and the `reason`"
+    """The loss reached at each rate: `suggestion` between `low` and `high`, or None, and the `reason`
+
+    Args:
+        lrs: constant learning rates, rising [K]
+        losses: validation loss after `steps` [K, S]; NaN for a run that diverged
+        steps: the horizon: how many batches each run has seen
+    """
     lrs: np.ndarray # constant learning rates, rising [K]
     losses: np.ndarray # validation loss after `steps` [K, S]; NaN for a run that diverged
     steps: int # the horizon: how many batches each run has seen
@@ -72,7 +78,16 @@ class LRProbe(Advised):
         title: str | None = None, # the figure's one-line message
         **line: Any, # passed to matplotlib's `errorbar`
     ) -> Any: # the axes
-        "Draw the loss reached against the rate, mean ± sd over the seeds left"
+        """Draw the loss reached against the rate, mean ± sd over the seeds left
+
+        Args:
+            ax: axes to draw on; a new figure if None
+            title: the figure's one-line message
+            **line: passed to matplotlib's `errorbar`
+
+        Returns:
+            the axes
+        """
         seeds = self.losses.shape[1]
         answer = f'{self.suggestion:.2g} is best' if self.suggestion else f'no suggestion: {self.reason}'
         title = title or f'After {self.steps} steps, {answer} ({seeds} seeds)'
@@ -97,7 +112,18 @@ def lr_probe(
     shape: Callable = constant(1), # a schedule that each rate is multiplied with, e.g. a warm-up
     **fleet: Any, # other parameters of `run_fleet`, e.g. `device`, `quiet`
 ) -> LRProbe:
-    "Train at every rate with every seed, all at once, and rank the rates by the validation loss they reach"
+    """Train at every rate with every seed, all at once, and rank the rates by the validation loss they reach
+
+    Args:
+        make_model: as for `run_fleet`
+        dls: as for `run_fleet`
+        lrs: rates to try; three per decade from 1e-4 to 10, if None
+        steps: the horizon in batches, rounded up to whole epochs
+        seeds: runs for each rate: how many, or a list of seeds
+        loss_func: as for `run_fleet`, and so is
+        shape: a schedule that each rate is multiplied with, e.g. a warm-up
+        **fleet: other parameters of `run_fleet`, e.g. `device`, `quiet`
+    """
     lrs = _check_lrs(np.geomspace(1e-4, 10, 16) if lrs is None else lrs)
     steps = whole('steps', steps, least=1)
     function('shape', shape)

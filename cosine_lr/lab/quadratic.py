@@ -23,7 +23,11 @@ def _squares(rates, curvature, noise, squares): # rates: an iterable of numbers,
 
 @dataclass(frozen=True)
 class NoisyQuadratic:
-    "SGD on a bowl with curvatures 1, 1/2, 1/3, …, from a start where every coordinate is 1"
+    """SGD on a bowl with curvatures 1, 1/2, 1/3, …, from a start where every coordinate is 1
+
+    Args:
+        noise: variance of a gradient's noise, per curvature
+    """
     dims: int = 50
     steps: int = 200
     noise: float = .05 # variance of a gradient's noise, per curvature
@@ -43,12 +47,20 @@ class NoisyQuadratic:
         return function('sched', sched)(position(np.arange(self.steps), self.steps))
 
     def losses(self, rates: Any) -> np.ndarray: # rates: [steps], or [n, steps]
-        "The expected loss after each step: [steps], or [n, steps]"
+        """The expected loss after each step: [steps], or [n, steps]
+
+        Args:
+            rates: rates: [steps], or [n, steps]
+        """
         with np.errstate(over='ignore', invalid='ignore'):
             return np.stack([squares @ self.curvature/2 for squares in self._mean_squares(rates)], -1)
 
     def final_loss(self, rates: Any) -> Any: # rates: [steps], or [n, steps]
-        "The expected loss after the last step: a number, or [n]"
+        """The expected loss after the last step: a number, or [n]
+
+        Args:
+            rates: rates: [steps], or [n, steps]
+        """
         with np.errstate(over='ignore', invalid='ignore'):
             for squares in self._mean_squares(rates): pass
             return squares @ self.curvature/2
@@ -63,7 +75,13 @@ class NoisyQuadratic:
         most: int = 2, # axes that are allowed: 1 for [steps], 2 for [n, steps] too
         name: str = 'rates', # of the parameter
     ) -> np.ndarray:
-        "Learning rates as an array; another shape and negative numbers are refused"
+        """Learning rates as an array; another shape and negative numbers are refused
+
+        Args:
+            rates: learning rates
+            most: axes that are allowed: 1 for [steps], 2 for [n, steps] too
+            name: of the parameter
+        """
         rates = np.asarray(rates, float)
         if not 1 <= rates.ndim <= most or rates.shape[-1] != self.steps:
             shapes = ' or '.join((f'[{self.steps}]', f'[n, {self.steps}]')[:most])
@@ -78,7 +96,17 @@ def simulate(
     runs: int = 1000, # how many times
     seed: int = 0,
 ) -> np.ndarray: # losses after each step [runs, steps]
-    "SGD on the bowl, with noise drawn from a normal distribution"
+    """SGD on the bowl, with noise drawn from a normal distribution
+
+    Args:
+        model: a torch module
+        rates: learning rates [steps]
+        runs: how many times
+        seed: the same seed gives the same numbers
+
+    Returns:
+        losses after each step [runs, steps]
+    """
     rng, h, losses = np.random.default_rng(whole('seed', seed, least=0)), model.curvature, []
     theta = np.ones((whole('runs', runs, least=1), model.dims))
     for rate in model.checked_rates(rates, most=1):
@@ -91,7 +119,15 @@ def best_rates(
     model: NoisyQuadratic,
     start: Any = None, # learning rates to begin at [steps], above 0; a straight line down, if None
 ) -> np.ndarray: # learning rates [steps]
-    "The rates with the lowest expected loss after the last step, by L-BFGS through the recursion"
+    """The rates with the lowest expected loss after the last step, by L-BFGS through the recursion
+
+    Args:
+        model: a torch module
+        start: learning rates to begin at [steps], above 0; a straight line down, if None
+
+    Returns:
+        learning rates [steps]
+    """
     if start is None: start = np.linspace(1, 1/model.steps, model.steps)
     start = model.checked_rates(start, most=1, name='start')
     if not (start > 0).all(): raise ValueError(f"start must be learning rates above 0, got {start.min()}")
@@ -114,7 +150,16 @@ def best_peak(
     shape: Callable, # a schedule with peak 1
     peaks: Any = np.geomspace(.01, 100, 190), # to try, in steps of 5 %
 ) -> tuple[float, float]: # (peak, expected loss)
-    "The peak at which `peak*shape` has the lowest expected loss"
+    """The peak at which `peak*shape` has the lowest expected loss
+
+    Args:
+        model: a torch module
+        shape: a schedule with peak 1
+        peaks: to try, in steps of 5 %
+
+    Returns:
+        (peak, expected loss)
+    """
     if np.ndim(peaks) != 1 or len(peaks) < 3: refuse('peaks', peaks, 'a list of rates, at least three')
     losses = model.final_loss(np.multiply.outer(peaks, model.rates(shape)))
     at = np.nanargmin(losses)

@@ -27,7 +27,13 @@ def _short(x): return float(f'{x:.4g}') # four digits
 
 @dataclass(frozen=True)
 class KnotSpace:
-    "Schedules through knots, straight in log-lr between; a point is (peak, a value a knot, a length a piece)"
+    """Schedules through knots, straight in log-lr between; a point is (peak, a value a knot, a length a piece)
+
+    Args:
+        peak: lowest and highest
+        floor: lowest value of a knot, as a share of the peak
+        shortest: shortest piece, as a share of the longest
+    """
     knots: int = 4
     peak: tuple[float, float] = (1e-3, 10.) # lowest and highest
     floor: float = 1e-3 # lowest value of a knot, as a share of the peak
@@ -83,7 +89,11 @@ def near_point(
     point: Sequence[float], # of that space
     rng: random.Random,
 ) -> tuple[float, ...]:
-    "The point with each of its numbers moved or not, at even odds"
+    """The point with each of its numbers moved or not, at even odds
+
+    Args:
+        point: of that space
+    """
     def moved(bounds, x):
         if rng.random() >= .5: return x
         return _number_at(bounds, nearby(_unit(bounds, x), rng, finest=.01))
@@ -93,7 +103,11 @@ def point_of(
     space: KnotSpace,
     sched: Callable[[float], float], # a schedule
 ) -> tuple[float, ...]:
-    "The point with knots on `sched`, at equal distances"
+    """The point with knots on `sched`, at equal distances
+
+    Args:
+        sched: a schedule
+    """
     positions = np.linspace(0, .98, space.knots).tolist() # not quite to the end, where many are 0
     values = np.array([sched(pos) for pos in positions])
     peak, (low, high) = values.max(), space.peak
@@ -139,7 +153,18 @@ def searcher(
     chains: int = 1, # points at a time
     seed: int = 0,
 ) -> Any: # with methods `ask()` -> points, and `tell(energies)`
-    "One of three ways to search a space; the first round is always the start and neighbours of it"
+    """One of three ways to search a space; the first round is always the start and neighbours of it
+
+    Args:
+        method: 'annealing', 'random' or 'tpe'
+        start: a point of it
+        rounds: how often it will be asked
+        chains: points at a time
+        seed: the same seed gives the same numbers
+
+    Returns:
+        with methods `ask()` -> points, and `tell(energies)`
+    """
     choice('method', method, ['annealing', 'random', 'tpe'])
     others, rng = whole('chains', chains, least=1) - 1, random.Random(f'{seed}/starts')
     starts = [start, *(near_point(space, start, rng) for _ in range(others))]
@@ -179,7 +204,15 @@ def _tune(task, shape, peaks, seeds):
 # %% ../../nbs/10_search.ipynb #report
 @dataclass(eq=False, repr=False)
 class ScheduleSearch:
-    "What each method found, beside the cosine at its own best peak"
+    """What each method found, beside the cosine at its own best peak
+
+    Args:
+        schedules: {method: schedule}; the methods are 'cosine', 'annealing' and its rivals
+        evaluations: {method: how many schedules it trained}
+        seen: {method: mean validation loss on the seeds of the search}
+        fresh: {method: validation loss on fresh seeds [n]}
+        test: {method: test loss on other fresh seeds [n]}
+    """
     schedules: dict[str, Schedule] # {method: schedule}; the methods are 'cosine', 'annealing' and its rivals
     evaluations: dict[str, int] # {method: how many schedules it trained}
     seen: dict[str, float] # {method: mean validation loss on the seeds of the search}
@@ -196,7 +229,11 @@ class ScheduleSearch:
         method: str,
         rival: str = 'cosine',
     ) -> tuple[float, tuple[float, float]]: # mean, and its 95 % interval
-        "How much lower the test loss is than `rival`'s, paired by seed; unsure where a run diverged"
+        """How much lower the test loss is than `rival`'s, paired by seed; unsure where a run diverged
+
+        Returns:
+            mean, and its 95 % interval
+        """
         with np.errstate(invalid='ignore'): differences = self.test[rival] - self.test[method]
         mean = float(differences.mean())
         if not np.isfinite(differences).all(): return mean, (-math.inf, math.inf)
@@ -204,7 +241,11 @@ class ScheduleSearch:
         return mean, (float(low), float(high))
 
     def gains(self, method: str) -> tuple[float, float]: # (on the seeds of the search, on fresh ones)
-        "How much lower the validation loss is than the cosine's: what the search saw, and what is left of it"
+        """How much lower the validation loss is than the cosine's: what the search saw, and what is left of it
+
+        Args:
+            method: (on the seeds of the search, on fresh ones)
+        """
         seen = self.seen['cosine'] - self.seen[method]
         return float(seen), float((self.fresh['cosine'] - self.fresh[method]).mean())
 
@@ -226,7 +267,12 @@ class ScheduleSearch:
     def _repr_markdown_(self): return repr(self)
 
     def plot(self, ax: Any = None, title: str | None = None) -> Any:
-        "Draw the schedules found; returns the axes"
+        """Draw the schedules found; returns the axes
+
+        Args:
+            ax: axes to draw on; a new figure if None
+            title: of the figure
+        """
         labels = 'progress (fraction of training)', 'learning rate (log scale)'
         ax, pos = new_axes(*labels, title or 'What each method found', ax, (6, 3)), np.linspace(0, .99, 300)
         for method, sched in self.schedules.items(): ax.plot(pos, sched(pos), label=method)
@@ -341,7 +387,25 @@ def search_schedule(
     quiet: bool = False, # no progress bar
     **fleet: Any, # further arguments of `run_fleet`
 ) -> ScheduleSearch:
-    "Search a schedule by simulated annealing, and judge it beside its rivals and the cosine at its best peak"
+    """Search a schedule by simulated annealing, and judge it beside its rivals and the cosine at its best peak
+
+    Args:
+        make_model: () -> `nn.Module`, as for `run_fleet`
+        dls: loaders `train`, `valid` and `test`, as for `run_fleet`
+        epochs: passes over the training data
+        space: the schedules to search
+        budget: schedules that each method may train
+        chains: that are trained at once; with `storage`, each process trains one
+        seeds: training runs of each schedule: all get the same seeds
+        fresh: runs of each finalist on fresh seeds, and of each winner on the test split
+        finalists: of each method
+        rivals: 'tpe' needs optuna
+        seed: the same seed gives the same numbers
+        storage: an SQLite file or a database URL: to resume, or to share by processes
+        name: of the search, in that database
+        quiet: no progress bar
+        **fleet: further arguments of `run_fleet`
+    """
     from tqdm.auto import tqdm
     _check_spending(budget, chains, seeds, fresh, finalists, seed)
     _check_search(dls, space, rivals, storage, name)

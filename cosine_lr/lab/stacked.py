@@ -18,7 +18,16 @@ def stack_models(
     which: torch.Tensor, # for each member the index of the model it starts as [members]
     device: torch.device | str = 'cpu', # where the stacks are
 ) -> tuple[dict, dict]: # trained tensors and the others, {name: tensor [members, …]} each
-    "The tensors of all members, stacked"
+    """The tensors of all members, stacked
+
+    Args:
+        models: of one architecture
+        which: for each member the index of the model it starts as [members]
+        device: where the stacks are
+
+    Returns:
+        trained tensors and the others, {name: tensor [members, …]} each
+    """
     params, others = {}, {}
     named = [dict([*model.named_parameters(), *model.named_buffers()]) for model in models]
     if odd := set().union(*named) - set.intersection(*map(set, named)):
@@ -34,7 +43,12 @@ def stack_models(
 
 # %% ../../nbs/lab/stacked.ipynb #sgd
 class StackedSGD:
-    "`torch.optim.SGD` for stacked parameters"
+    """`torch.optim.SGD` for stacked parameters
+
+    Args:
+        group: the param group of a `torch.optim.SGD`
+        values: {field: values [steps, schedules]}
+    """
     fields = 'lr', 'momentum', 'weight_decay'
     off = 'dampening', 'maximize' # options that a stack has no counterpart for
 
@@ -58,7 +72,13 @@ class StackedSGD:
         slots: Sequence[torch.Tensor], # as many as `self.slots` [members, …]
         lr: torch.Tensor, momentum: torch.Tensor, decay: torch.Tensor, # this step's columns [members, 1, …]
     ) -> None:
-        "Change `p` and `slots` in place"
+        """Change `p` and `slots` in place
+
+        Args:
+            p: a parameter [members, …]
+            g: its gradient [members, …]
+            slots: as many as `self.slots` [members, …]
+        """
         if self.decays: g = torch.addcmul(g, p, decay)
         for buf in slots:
             torch.addcmul(g, buf, momentum, out=buf)
@@ -67,7 +87,12 @@ class StackedSGD:
 
 # %% ../../nbs/lab/stacked.ipynb #adam
 class StackedAdam:
-    "`torch.optim.Adam`, or `AdamW` where the group says so, for stacked parameters"
+    """`torch.optim.Adam`, or `AdamW` where the group says so, for stacked parameters
+
+    Args:
+        group: the param group of a `torch.optim.Adam`
+        values: {field: values [steps, schedules]}, a pair of them for `betas`
+    """
     fields = 'lr', 'betas', 'weight_decay'
     off = 'amsgrad', 'maximize' # options that a stack has no counterpart for
     slots: int = 2
@@ -92,7 +117,13 @@ class StackedAdam:
         decay: torch.Tensor, one: torch.Tensor, two: torch.Tensor, # this step's columns [members, 1, …]
         root: torch.Tensor, step: torch.Tensor, # and these, too
     ) -> None:
-        "Change `p` and `slots` in place"
+        """Change `p` and `slots` in place
+
+        Args:
+            p: a parameter [members, …]
+            g: its gradient [members, …]
+            slots: the means of the gradient and of its square [members, …]
+        """
         if self.decays and self.decoupled: p.mul_(decay)
         elif self.decays: g = torch.addcmul(g, p, decay)
         mean, square = slots
@@ -158,7 +189,18 @@ def stacked_optimizer(
     hyper: Mapping[str, Any], # schedules or numbers for other fields
     pos: np.ndarray, # progress at each step [steps]
 ) -> tuple[StackedSGD | StackedAdam, np.ndarray]: # and the learning rates [steps, schedules]
-    "The stacked counterpart of what `opt_func` makes"
+    """The stacked counterpart of what `opt_func` makes
+
+    Args:
+        opt_func: (parameters, lr=…) -> SGD, Adam or AdamW of `torch.optim`
+        model: one model, for its parameters
+        scheds: the learning rates
+        hyper: schedules or numbers for other fields
+        pos: progress at each step [steps]
+
+    Returns:
+        and the learning rates [steps, schedules]
+    """
     kind, group = _counterpart(opt_func(model.parameters(), lr=0.1), model)
     others = kind.fields[1:]
     if unknown := hyper.keys() - set(others):
@@ -176,7 +218,15 @@ def member_columns(
     which: Sequence[int], # for each member the index of its schedule [members]
     like: torch.Tensor, # with the dtype and the device to have
 ) -> torch.Tensor: # [steps, columns, members]
-    "The optimizer's columns for the schedule of each member"
+    """The optimizer's columns for the schedule of each member
+
+    Args:
+        which: for each member the index of its schedule [members]
+        like: with the dtype and the device to have
+
+    Returns:
+        [steps, columns, members]
+    """
     columns = np.stack(np.broadcast_arrays(*opt.columns.values()), 1) # [steps, columns, schedules]
     of_members = np.ascontiguousarray(columns[:, :, list(which)])
     return torch.as_tensor(of_members, dtype=like.dtype, device=like.device)

@@ -98,7 +98,14 @@ def _check_one_objective(study):
 def _complete(study): return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 class SimulatedAnnealingSampler(_ByNumber):
-    "Simulated annealing in Optuna: one chain, read from the finished trials, so that all workers share it"
+    """Simulated annealing in Optuna: one chain, read from the finished trials, so that all workers share it
+
+    Args:
+        n_trials: trials the study is to have: the temperature reaches its end there
+        temperature: a schedule, or any function of progress
+        accept: share of rises that temperature 1 accepts, measured on the first trials
+        seed: the same seed gives the same numbers
+    """
     def __init__(
         self,
         n_trials: int, # trials the study is to have: the temperature reaches its end there
@@ -188,7 +195,13 @@ def make_sampler(
     n_trials: int, # trials the study is to have
     seed: int,
 ) -> BaseSampler:
-    "The Optuna sampler of a method"
+    """The Optuna sampler of a method
+
+    Args:
+        method: 'annealing', 'random' or 'tpe'
+        n_trials: trials the study is to have
+        seed: the same seed gives the same numbers
+    """
     return _SAMPLERS[choice('method', method, list(_SAMPLERS))](n_trials, seed)
 
 def _check_settings(study, settings, place):
@@ -209,7 +222,15 @@ def new_study(
     settings: Mapping[str, Any] | None = None, # what results depend on; a study made with others is refused
     start: Mapping[str, Any] | None = None, # parameters of the first trial
 ) -> optuna.Study:
-    "The study of that name, made where there is none; every worker that opens it shares it"
+    """The study of that name, made where there is none; every worker that opens it shares it
+
+    Args:
+        storage: path of an SQLite file, or URL, postgresql://user@host/name; None: in memory
+        name: the study's
+        heartbeat: seconds between a trial's signs of life; without three it is queued again
+        settings: what results depend on; a study made with others is refused
+        start: parameters of the first trial
+    """
     if not isinstance(name, str) or not name: refuse('name', name, "the study's")
     if not isinstance(sampler, BaseSampler):
         refuse('sampler', sampler, "one of Optuna's, such as make_sampler gives")
@@ -225,7 +246,11 @@ def finished_trials(
     storage: str | Path, # as for `new_study`
     name: str,
 ) -> int:
-    "How many trials are finished in the studies called `name` or `name/…`"
+    """How many trials are finished in the studies called `name` or `name/…`
+
+    Args:
+        storage: as for `new_study`
+    """
     url = _url(storage)
     if url.get_backend_name() == 'sqlite':
         file = Path(url.database)
@@ -244,7 +269,17 @@ def work(
     budget: int, # finished trials the study is to have, by all workers together
     progress: Callable[[int], Any] = _unheard, # told the number of finished trials, first and after each
 ) -> list[Any]: # finished trials
-    "Work on a study until it has `budget` finished trials; any number of processes may do so at once"
+    """Work on a study until it has `budget` finished trials; any number of processes may do so at once
+
+    Args:
+        study: as `new_study` gives it
+        objective: (trial) -> a number, as for Optuna's `study.optimize`
+        budget: finished trials the study is to have, by all workers together
+        progress: told the number of finished trials, first and after each
+
+    Returns:
+        finished trials
+    """
     function('objective', objective, 'a function of a trial')
     whole('budget', budget, least=1)
     def after_trial(study, trial):

@@ -27,7 +27,12 @@ def traceable(
     model: torch.nn.Module,
     loss_func: Callable, # (preds, *targets) -> tensor
 ) -> bool:
-    "Whether both only call torch: layers of `torch.nn` as they are made, a loss of `torch.nn`"
+    """Whether both only call torch: layers of `torch.nn` as they are made, a loss of `torch.nn`
+
+    Args:
+        model: a torch module
+        loss_func: (preds, *targets) -> tensor
+    """
     if isinstance(loss_func, partial) and _calls_nothing(loss_func): loss_func = loss_func.func
     if not all(map(_as_made, model.modules())): return False
     if isinstance(loss_func, torch.nn.Module): return all(map(_as_made, loss_func.modules()))
@@ -40,7 +45,15 @@ def traced(
     step: Callable, # only calls torch, may change its tensors; the last has the batch: [groups, bs, …]
     often: Collection[int], # sizes bs that come often enough for a recording to pay
 ) -> Callable: # does the same
-    "`step`, recorded when a size of `often` first comes, and then replayed without Python's share"
+    """`step`, recorded when a size of `often` first comes, and then replayed without Python's share
+
+    Args:
+        step: only calls torch, may change its tensors; the last has the batch: [groups, bs, …]
+        often: sizes bs that come often enough for a recording to pay
+
+    Returns:
+        does the same
+    """
     records = {}
     def replay(*args):
         if args[-1].shape[1] not in often: return step(*args)
@@ -54,7 +67,15 @@ def compiled(
     step: Callable, # as for `traced`; from call to call, nothing but the numbers in its tensors may change
     device: torch.device, # of the tensors
 ) -> Callable: # does the same, but for rounding
-    "`step`, compiled for each combination of shapes that comes"
+    """`step`, compiled for each combination of shapes that comes
+
+    Args:
+        step: as for `traced`; from call to call, nothing but the numbers in its tensors may change
+        device: of the tensors
+
+    Returns:
+        does the same, but for rounding
+    """
     program, seen = compile_pinned(step, cpp=device.type == 'cpu'), set()
     def run(*args):
         shapes = _shapes(args)

@@ -45,7 +45,14 @@ _TRIED = [name for name in rivals() if name != 'coded'] # the coded factor has t
 # %% ../../nbs/09_trial.ipynb #regime
 @dataclass(frozen=True)
 class Regime:
-    "What is trained, on what, for how long"
+    """What is trained, on what, for how long
+
+    Args:
+        hidden: hidden units; 0 for the post's single layer
+        bs: rows in a batch
+        noise: share of training labels that are wrong, from 0 to 1
+        epochs: the horizon
+    """
     hidden: int = 32 # hidden units; 0 for the post's single layer
     bs: int = 32 # rows in a batch
     noise: float = 0. # share of training labels that are wrong, from 0 to 1
@@ -72,7 +79,11 @@ class Regime:
         return nn.Sequential(nn.Linear(64, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 10))
 
     def dls(self, split: str) -> DataLoaders: # split: 'train', 'valid' or 'test', on which to measure
-        "Digits with some wrong training labels, always the same; the split to measure on stands as `valid`"
+        """Digits with some wrong training labels, always the same; the split to measure on stands as `valid`
+
+        Args:
+            split: split: 'train', 'valid' or 'test', on which to measure
+        """
         choice('split', split, ['train', 'valid', 'test'])
         dls = digits_dls(self.bs)
         x, y = dls.train.dataset.tensors
@@ -109,7 +120,16 @@ def run_regime(
     seeds: int | Sequence[int], # how many, from 0; or a list of seeds
     split: str = 'test', # what to measure after each epoch: 'train', 'valid' or 'test'
 ) -> Runs: # with values train_loss, {split}_loss, accuracy (on the split) and lr
-    "Train every schedule with every seed in one regime, and measure on one split"
+    """Train every schedule with every seed in one regime, and measure on one split
+
+    Args:
+        scheds: {name: schedule}
+        seeds: how many, from 0; or a list of seeds
+        split: what to measure after each epoch: 'train', 'valid' or 'test'
+
+    Returns:
+        with values train_loss, {split}_loss, accuracy (on the split) and lr
+    """
     if not isinstance(regime, Regime): raise TypeError(f"regime must be a Regime, got {regime!r:.60}")
     runs = run_fleet(regime.model, regime.dls(split), scheds, seeds, regime.epochs, quiet=True)
     named = dict(train_loss='train_loss', valid_loss=f'{split}_loss', accuracy='accuracy', lr='lr')
@@ -364,7 +384,17 @@ def run_trial(
     quiet: bool = False, # no progress bar
     plan: Mapping[str, list[Regime]] | None = None, # {answer: regimes}; the protocol's, if None
 ) -> dict[str, list[dict[str, Any]]]: # {answer: rows}
-    "Run the protocol; an answer's table and figure are written as soon as it is known"
+    """Run the protocol; an answer's table and figure are written as soon as it is known
+
+    Args:
+        seeds: runs of each kind; half or a quarter as many, with other seeds, choose the peaks
+        out: folder for a table trial_*.csv and a figure trial_*.png for each answer
+        quiet: no progress bar
+        plan: {answer: regimes}; the protocol's, if None
+
+    Returns:
+        {answer: rows}
+    """
     from tqdm.auto import tqdm
     seeds, quiet = whole('seeds', seeds, least=5), flag('quiet', quiet)
     if not isinstance(out, (str, Path)): refuse('out', out, 'the path of a folder')

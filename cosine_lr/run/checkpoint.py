@@ -42,7 +42,12 @@ def compact(
     x: Any, # plain data and tensors
     seen: set | None = None, # addresses of memory that is in the file already
 ) -> Any:
-    "The same with few entries: what `expanded` reads"
+    """The same with few entries: what `expanded` reads
+
+    Args:
+        x: plain data and tensors
+        seen: addresses of memory that is in the file already
+    """
     seen = set() if seen is None else seen
     if isinstance(x, torch.Tensor): return _with_own_memory(x, seen)
     if isinstance(x, dict): return {key: compact(part, seen) for key, part in x.items()}
@@ -107,7 +112,12 @@ def write_state(
     path: Path, # where '{digest}' stands in its name, the digest of the content is put
     state: dict, # plain data and tensors
 ) -> Path:
-    "Put `state` on the disk, whole or not at all; returns the file's path"
+    """Put `state` on the disk, whole or not at all; returns the file's path
+
+    Args:
+        path: where '{digest}' stands in its name, the digest of the content is put
+        state: plain data and tensors
+    """
     def save(file):
         torch.save(compact(state), digest := _Digest(file))
         return path.name.replace('{digest}', digest.text)
@@ -206,7 +216,11 @@ def newest(folder: Path, log: Callable[[str], Any]) -> dict | None:
 
 # %% ../../nbs/run/checkpoint.ipynb #lock
 def take(folder: Path) -> FileLock: # release it when the run is over
-    "Make the folder this run's own; an OSError names the run that has it, or says what is in the way"
+    """Make the folder this run's own; an OSError names the run that has it, or says what is in the way
+
+    Args:
+        folder: release it when the run is over
+    """
     lock = FileLock(folder/'.lock')
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -287,7 +301,11 @@ class FitState(SavableState):
         return {path: cell for path, cell in found.items() if not _is_of_the_loop(path)}
 
 def bare(model: torch.nn.Module) -> torch.nn.Module:
-    "The model without what torch wraps around it"
+    """The model without what torch wraps around it
+
+    Args:
+        model: a torch module
+    """
     while (inside := unwrapped(model)) is not None: model = inside
     return model
 
@@ -415,7 +433,18 @@ def _check_validated(cb):
 
 # %% ../../nbs/run/checkpoint.ipynb #checkpoint-cb
 class CheckpointCB(Callback):
-    "Save the state of a fit as it goes; the same fit, started again, goes on and ends with the same bits"
+    """Save the state of a fit as it goes; the same fit, started again, goes on and ends with the same bits
+
+    Args:
+        folder: made if it is not there; one for each run
+        every: training batches from one checkpoint to the next; the last batch always has one
+        keep: how many checkpoints stay
+        best: e.g. `('accuracy', max)`: keeps the best model in best.pt
+        resume: False: refuse a folder that has checkpoints already
+        on_resume: the plan has changed: "raise", "keep", "stretch", … as for `ScheduleLR`
+        accept: what else may have changed: 'data', or the optimizer's 'weight_decay', …
+        log: told where the fit goes on, and what is damaged, new or left out
+    """
     order = -1000 # the first to see a batch and the last to leave it
     for_real = True
     not_state = True # what it remembers itself, it writes itself

@@ -69,7 +69,11 @@ def _check_compiler(device):
 
 # %% ../../nbs/run/fast.ipynb #compile-cb
 class CompileCB(Callback):
-    "Do each training step, forward to optimizer, as one compiled function; others may change only the rate"
+    """Do each training step, forward to optimizer, as one compiled function; others may change only the rate
+
+    Args:
+        **kw: passed to `torch.compile`, e.g. `mode='reduce-overhead'` for CUDA graphs
+    """
     order = 50 # the model is in its place, what is frozen is frozen, the optimizer is the one to be used
     for_real = True
     def __init__(self, **kw: Any): # passed to `torch.compile`, e.g. `mode='reduce-overhead'` for CUDA graphs

@@ -19,7 +19,15 @@ def split_params(
     model: torch.nn.Module,
     *prefixes: str, # beginnings of parameters' names, e.g. 'encoder.'; the first that fits takes a parameter
 ) -> list[dict[str, Any]]: # groups for an optimizer: one for each prefix, then the rest, if there is a rest
-    "The parameters of a model in groups, by name"
+    """The parameters of a model in groups, by name
+
+    Args:
+        model: a torch module
+        *prefixes: beginnings of parameters' names, e.g. 'encoder.'; the first that fits takes a parameter
+
+    Returns:
+        groups for an optimizer: one for each prefix, then the rest, if there is a rest
+    """
     _check_prefixes(prefixes)
     groups: dict[str, list] = {prefix: [] for prefix in (*prefixes, '')}
     for name, p in model.named_parameters():
@@ -39,7 +47,12 @@ def _check_prefixes(prefixes):
 
 # %% ../../nbs/run/finetune.ipynb #freeze
 class FreezeCB(Callback):
-    "Keep the modules whose names begin with one of `prefixes` as they are, for a fit or until an epoch"
+    """Keep the modules whose names begin with one of `prefixes` as they are, for a fit or until an epoch
+
+    Args:
+        *prefixes: beginnings of parameters' names, e.g. 'encoder.'
+        until: the epoch, from 0, before which they thaw
+    """
     def __init__(
         self,
         *prefixes: str, # beginnings of parameters' names, e.g. 'encoder.'
@@ -95,7 +108,15 @@ def predict(
     learn: Learner, # trained
     dl: Any, # a loader of batches as in training; without targets, they may be bare tensors
 ) -> tuple[torch.Tensor, torch.Tensor | None]: # predictions [n, …] and targets [n, …] or None, on the CPU
-    "The model's predictions for all rows of a loader"
+    """The model's predictions for all rows of a loader
+
+    Args:
+        learn: trained
+        dl: a loader of batches as in training; without targets, they may be bare tensors
+
+    Returns:
+        predictions [n, …] and targets [n, …] or None, on the CPU
+    """
     check_loader('dl', dl)
     place, collect = DeviceCB(next(learn.model.parameters(), torch.zeros(())).device), _CollectCB()
     twin = copy.copy(learn) # it predicts as `learn` does

@@ -37,7 +37,15 @@ def _logger(log): return function('log', log, 'a function of a line, e.g. print'
 
 # %% ../../nbs/run/guards.ipynb #nan-guard
 class NaNGuardCB(Callback):
-    "After a loss that is not finite, or above a limit, go back to a good state and lower the learning rate"
+    """After a loss that is not finite, or above a limit, go back to a good state and lower the learning rate
+
+    Args:
+        factor: what the learning rate is multiplied by, each time
+        times: how often; after that the Learner stops the run, as it does without a guard
+        every: training batches from one copy of the state to the next, in memory
+        limit: a loss above it is as bad as one that is not finite
+        log: told what was done
+    """
     order = 20 # among those who change the rate, the last
     scales = ('lr',)
     for_real = True # a range test raises the rate until the loss is lost
@@ -100,7 +108,14 @@ def _finite(model): return all(p.isfinite().all() for p in model.parameters())
 
 # %% ../../nbs/run/guards.ipynb #early-stop
 class EarlyStopCB(Callback):
-    "End the fit when a column of the `MetricsCB` has not improved for `patience` epochs"
+    """End the fit when a column of the `MetricsCB` has not improved for `patience` epochs
+
+    Args:
+        column: read after each validation: a fit without one is not ended
+        better: `min` or `max`
+        patience: epochs without improvement
+        log: told why the fit ends
+    """
     order = 10 # after the row is written
     for_real = True
     def __init__(
@@ -166,7 +181,12 @@ class CSVLoggerCB(Callback):
 
 # %% ../../nbs/run/guards.ipynb #tensorboard
 class TensorBoardCB(Callback):
-    "Training loss and learning rate every some batches, and the row of each validated epoch, for TensorBoard"
+    """Training loss and learning rate every some batches, and the row of each validated epoch, for TensorBoard
+
+    Args:
+        writer: a folder for TensorBoard, or an object with `add_scalar(name, value, step)`
+        every: training batches from one point to the next
+    """
     order = 10 # after the row is written
     for_real = True
     not_state = True # what the writer holds is on its way to a file

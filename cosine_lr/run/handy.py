@@ -16,9 +16,18 @@ from ..metric import Metric
 
 # %% ../../nbs/run/handy.ipynb #progress
 class ProgressCB(Callback):
-    "A progress bar over all training batches of a fit, with the epoch and the live loss"
+    """A progress bar over all training batches of a fit, with the epoch and the live loss
+
+    Args:
+        every: seconds between looks at the loss
+        **kw: for `tqdm`
+    """
     for_real = True # a range test needs no bar
-    def __init__(self, every: float = 0.2, **kw: Any): # seconds between looks at the loss; `kw`: for `tqdm`
+    def __init__(
+        self,
+        every: float = 0.2, # seconds between looks at the loss
+        **kw: Any, # for `tqdm`
+    ):
         self.every, self.kw, self.bar = number('every', every, least=0), kw, None
 
     def before_fit(self, learn: Learner) -> None:
@@ -58,7 +67,11 @@ def map_tensors(f: Callable, x: Any) -> Any:
 
 # %% ../../nbs/run/handy.ipynb #to-cpu
 def to_cpu(x: Any) -> Any: # a tensor, or lists, tuples and mappings of tensors
-    "`x` detached and on the CPU; also widens half precision to float32"
+    """`x` detached and on the CPU; also widens half precision to float32
+
+    Args:
+        x: a tensor, or lists, tuples and mappings of tensors
+    """
     def moved(t): return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
     return map_tensors(lambda t: moved(t.detach().cpu()), x)
 
@@ -70,7 +83,11 @@ def _device(name):
     except (RuntimeError, TypeError): refuse('device', name, "a device of torch's, e.g. 'cuda' or 'cpu'")
 
 class DeviceCB(Callback):
-    "Put the model and each batch on `device`"
+    """Put the model and each batch on `device`
+
+    Args:
+        device: the best there is, if None
+    """
     order = -10 # before anyone looks at the batch
     sets = ("the model's device",)
     def __init__(self, device: str | torch.device | None = None): # the best there is, if None

@@ -40,7 +40,13 @@ def unpack(
     old: Any = None, # what stands there now
     home: Any = 'cpu', # where to put a tensor that was not on the CPU, if no tensor stands there now
 ) -> Any:
-    "What was packed, each tensor on the device of the one that stands there"
+    """What was packed, each tensor on the device of the one that stands there
+
+    Args:
+        x: what `pack` gave
+        old: what stands there now
+        home: where to put a tensor that was not on the CPU, if no tensor stands there now
+    """
     place = old.device if isinstance(old, torch.Tensor) else None
     if isinstance(x, torch.Tensor): return x.to(place or 'cpu', copy=True)
     if isinstance(x, (list, tuple)):
@@ -153,7 +159,11 @@ class SavableState(State):
         return not _is_plain(cell.x) or pack(cell.x) != self.settings[path]
 
     def state_dict(self, grads: bool = False) -> dict[str, Any]: # `grads`: gradients too?
-        "What moves, by path, with the settings beside it: plain data and tensors"
+        """What moves, by path, with the settings beside it: plain data and tensors
+
+        Args:
+            grads: `grads`: gradients too?
+        """
         saved: dict[str, Any] = dict(cells={}, grads={}, settings=self.settings)
         for path, cell in self.entries().items():
             try: value = _entry(cell)

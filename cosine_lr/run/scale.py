@@ -16,7 +16,11 @@ from ..learner import Callback, CancelStepException, Learner
 
 # %% ../../nbs/12_scale.ipynb #grad-accum
 class GradAccumCB(Callback):
-    "One step of the optimizer for `every` batches, with the gradient of all their rows; needs a mean loss"
+    """One step of the optimizer for `every` batches, with the gradient of all their rows; needs a mean loss
+
+    Args:
+        every: batches a step; the last step of an epoch may have fewer
+    """
     order = -60 # nobody else sees a gradient that is not complete
     saved = ('count', 'rows', 'last')
     def __init__(self, every: int): # batches a step; the last step of an epoch may have fewer
@@ -46,7 +50,11 @@ def _scale_grads(learn, factor):
 
 # %% ../../nbs/12_scale.ipynb #grad-clip
 class GradClipCB(Callback):
-    "Scale the gradients so that their joint norm is at most `max_norm` (Pascanu et al. 2013, algorithm 1)"
+    """Scale the gradients so that their joint norm is at most `max_norm` (Pascanu et al. 2013, algorithm 1)
+
+    Attributes:
+        norm: before clipping, a 0-d tensor
+    """
     order = 5 # the gradient is complete and unscaled
     norm: torch.Tensor # before clipping, a 0-d tensor
     def __init__(self, max_norm: float): self.max_norm = number('max_norm', max_norm, above=0)
@@ -55,7 +63,11 @@ class GradClipCB(Callback):
 
 # %% ../../nbs/12_scale.ipynb #mixed-precision
 class MixedPrecisionCB(Callback):
-    "Forward pass and loss in 16 bits; with float16, scaled gradients (Micikevicius et al. 2018, §3.2)"
+    """Forward pass and loss in 16 bits; with float16, scaled gradients (Micikevicius et al. 2018, §3.2)
+
+    Args:
+        dtype: 'bf16' or 'fp16'
+    """
     order = -5 # the model is on its device; those who look at gradients come later
     saved = ('scaler',)
     def __init__(self, dtype: str = 'bf16'): # 'bf16' or 'fp16'
@@ -82,7 +94,11 @@ class MixedPrecisionCB(Callback):
 
 # %% ../../nbs/12_scale.ipynb #ema
 class EMACB(Callback):
-    "A moving average of the weights, in the model's place for validation and after the fit"
+    """A moving average of the weights, in the model's place for validation and after the fit
+
+    Args:
+        decay: share of the old average in the new one
+    """
     order = 5
     sets = ('weights in validation',)
     saved = made_of_weights = ('average', 'updates') # if the weights are put back, so are these
@@ -139,7 +155,11 @@ class TimerCB(Callback):
 
 # %% ../../nbs/12_scale.ipynb #accelerate
 class AccelerateCB(Callback):
-    "Train in all processes that `accelerate launch` or `torchrun` started, with the results of one process"
+    """Train in all processes that `accelerate launch` or `torchrun` started, with the results of one process
+
+    Args:
+        **kw: passed to `accelerate.Accelerator`, e.g. `cpu=True`
+    """
     order = -50 # before anyone who needs the model, the optimizer or the batch
     sets = ("the model's device",)
     def __init__(self, **kw: Any): # passed to `accelerate.Accelerator`, e.g. `cpu=True`

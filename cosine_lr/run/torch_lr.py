@@ -18,7 +18,17 @@ from ..view.plot import new_axes
 
 # %% ../../nbs/11_torch.ipynb #schedule-lr
 class ScheduleLR(BareScheduler):
-    "A torch scheduler that writes schedules into any field of the param groups"
+    """A torch scheduler that writes schedules into any field of the param groups
+
+    Args:
+        optimizer: the values of step 0 are written into its param groups at once
+        total_steps: calls of `step()` from the beginning to the end of the schedules
+        end: where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
+        after: past the end: "hold" the end value, "repeat" from the start, or "raise"
+        on_resume: what a state of another plan means, see `Plan`
+        last_epoch: the last step already done; -1 for a new run
+        **scheds: for a field, e.g. `lr=0.1*cosine()`, or a list, one for each group
+    """
     def __init__(
         self,
         optimizer: Optimizer, # the values of step 0 are written into its param groups at once
@@ -53,7 +63,11 @@ class ScheduleLR(BareScheduler):
     def total_steps(self) -> int: return self.plan.total
 
     def at(self, step: int) -> dict[str, list]: # any step from 0, reached or not
-        "Each field's values at `step`, one for each param group; writes nothing"
+        """Each field's values at `step`, one for each param group; writes nothing
+
+        Args:
+            step: any step from 0, reached or not
+        """
         return self.plan.values(step)
 
     def go_to(self, step: int | None = None) -> None:
@@ -119,7 +133,14 @@ class ScheduleLR(BareScheduler):
         title: str | None = None, # the figure's one-line message
         **line: Any, # passed to matplotlib's `plot`, e.g. `label`
     ) -> Any:
-        "Draw a field against the step, a line for each number, from where the run began or was resumed"
+        """Draw a field against the step, a line for each number, from where the run began or was resumed
+
+        Args:
+            field: one of the scheduled fields
+            ax: axes to draw on; a new figure if None
+            title: the figure's one-line message
+            **line: passed to matplotlib's `plot`, e.g. `label`
+        """
         choice('field', field, list(self.plan.scheds))
         steps = sorted({round(s) for s in torch.linspace(self.plan.since, self.total_steps, 1001).tolist()})
         ax = new_axes('step', 'learning rate' if field == 'lr' else field, title, ax)

@@ -33,7 +33,15 @@ def dial(
     floor: float = 0., # where the climb begins and each cycle ends, as a fraction of the peak
     cycles: int = 1, # how often the decay is run through
 ) -> Schedule:
-    "The schedule that a setting of the knobs stands for"
+    """The schedule that a setting of the knobs stands for
+
+    Args:
+        recipe: 'cosine', 'linear', 'wsd', 'flat_cos', 'one_cycle' or 'constant'
+        peak: the highest value
+        warm: the share of the run that climbs, 0 or more
+        floor: where the climb begins and each cycle ends, as a fraction of the peak
+        cycles: how often the decay is run through
+    """
     climb, decay = _RECIPES[choice('recipe', recipe, list(_RECIPES))]
     peak, warm = number('peak', peak, above=0), number('warm', warm, least=0, below=1)
     floor, cycles = number('floor', floor, least=0, most=1), whole('cycles', cycles, least=1)
@@ -70,7 +78,12 @@ def _ipywidgets():
     return ipywidgets
 
 class Panel:
-    "Knobs, and what they make: a figure, and texts below it; the figure alone where there is no kernel"
+    """Knobs, and what they make: a figure, and texts below it; the figure alone where there is no kernel
+
+    Args:
+        draw: from the knobs' values, by name, to (axes, {label: text})
+        knobs: {name: widget}
+    """
     def __init__(
         self,
         draw: Callable, # from the knobs' values, by name, to (axes, {label: text})
@@ -111,7 +124,15 @@ def explore(
     steps: int = 1000, # steps of the run that the panel begins with
     **start: Any, # other values to begin with, by the names of `dial`'s parameters
 ) -> Panel: # its `knobs` are ipywidgets, by name
-    "Turn the knobs of a schedule, and see its curve, its mean, what lint finds, and the code to paste"
+    """Turn the knobs of a schedule, and see its curve, its mean, what lint finds, and the code to paste
+
+    Args:
+        steps: steps of the run that the panel begins with
+        **start: other values to begin with, by the names of `dial`'s parameters
+
+    Returns:
+        its `knobs` are ipywidgets, by name
+    """
     widgets = _ipywidgets()
     values = dict(recipe='cosine', peak=.1, warm=.05, floor=0., cycles=1)
     for name in start: choice('knob', name, list(values))
@@ -141,7 +162,16 @@ def explore_peaks(
     metric: str = 'accuracy', # what to show, e.g. 'valid_loss'
     peak: float | None = None, # the peak to begin with; the middle one, if None
 ) -> Panel: # with one knob, `peak`
-    "Drag the peak learning rate, and see the band of results move"
+    """Drag the peak learning rate, and see the band of results move
+
+    Args:
+        fleets: {peak: the `Runs` with it}, all with the same schedules, seeds and epochs
+        metric: what to show, e.g. 'valid_loss'
+        peak: the peak to begin with; the middle one, if None
+
+    Returns:
+        with one knob, `peak`
+    """
     fine = isinstance(fleets, dict) and all(hasattr(runs, 'table') for runs in fleets.values())
     if not fine or not fleets: refuse('fleets', fleets, 'a dictionary with Runs for each peak')
     for runs in fleets.values(): choice('metric', metric, list(runs.values))

@@ -42,7 +42,13 @@ FINDINGS = { # {name: (severity, what is wrong, what to do about it)}, with plac
 
 @dataclass(frozen=True)
 class Finding:
-    "Something about a schedule that is probably a mistake"
+    """Something about a schedule that is probably a mistake
+
+    Args:
+        severity: 'serious', 'warning' or 'note'
+        what: what is wrong, in numbers
+        cure: what to do about it
+    """
     severity: str # 'serious', 'warning' or 'note'
     what: str # what is wrong, in numbers
     cure: str # what to do about it
@@ -111,7 +117,20 @@ def lint_schedule(
     end: str = "open", # where the last step stands, as in `position`: "open" or "closed"
     jump: float = 0.2, # report steps that change the value by more than this share of the peak
 ) -> list[Finding]: # the most serious first
-    "Mistakes that are visible before the first step"
+    """Mistakes that are visible before the first step
+
+    Args:
+        sched: a schedule, or any function of progress
+        total_steps: the number of steps that it is sized for
+        stepped: when the loop moves it: "batch" or "epoch"
+        steps_per_epoch: batches in an epoch, needed with stepped="epoch"
+        num_processes: processes that each move it
+        end: where the last step stands, as in `position`: "open" or "closed"
+        jump: report steps that change the value by more than this share of the peak
+
+    Returns:
+        the most serious first
+    """
     function('sched', sched)
     total_steps, jump = whole('total_steps', total_steps, least=1, most=_MOST), number('jump', jump, above=0)
     coverage = _coverage(stepped, steps_per_epoch, num_processes)

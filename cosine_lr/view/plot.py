@@ -24,7 +24,15 @@ def new_axes(
     ax: 'Axes | None' = None, # axes to draw on; a new figure if None
     size: tuple[float, float] = (5.2, 2.7), # width and height in inches of a new figure
 ) -> 'Axes':
-    "Labelled axes in the project's style, on a new figure unless `ax` is given"
+    """Labelled axes in the project's style, on a new figure unless `ax` is given
+
+    Args:
+        xlabel: what the horizontal axis shows, with its unit
+        ylabel: what the vertical axis shows, with its unit
+        title: the figure's one-line message
+        ax: axes to draw on; a new figure if None
+        size: width and height in inches of a new figure
+    """
     import matplotlib.pyplot as plt
     if ax is None: _, ax = plt.subplots(figsize=size, dpi=90, layout='constrained')
     if not ax.lines: ax.set_prop_cycle(color=_PALETTE)
@@ -39,7 +47,12 @@ def label_lines(
     ax: 'Axes', # axes whose lines were drawn with `label=`
     at: float | Sequence[float] = 1., # where along its line a label stands, 0 to 1; for all, or one each
 ) -> 'Axes':
-    "Write each line's label beside the line, instead of in a legend"
+    """Write each line's label beside the line, instead of in a legend
+
+    Args:
+        ax: axes whose lines were drawn with `label=`
+        at: where along its line a label stands, 0 to 1; for all, or one each
+    """
     ax.figure.draw_without_rendering() # settles the axes' limits
     lines = [line for line in ax.get_lines() if _points(line) and not line.get_label().startswith('_')]
     places = at if isinstance(at, (list, tuple)) else [at]*len(lines)
@@ -70,7 +83,11 @@ def _spot(ax, line, place):
 def png(
     ax: 'Axes', # axes of the figure to render
 ) -> bytes:
-    "The PNG bytes of the figure that holds `ax`; the same figure gives the same bytes"
+    """The PNG bytes of the figure that holds `ax`; the same figure gives the same bytes
+
+    Args:
+        ax: axes of the figure to render
+    """
     import matplotlib.pyplot as plt
     buffer = io.BytesIO()
     ax.figure.savefig(buffer, format='png', bbox_inches='tight')

@@ -15,7 +15,11 @@ from typing import Any
 
 # %% ../../nbs/view/stored.ipynb #tree
 def as_tree(x: Any) -> Any: # a schedule, or what stands in one of its fields
-    "A schedule as plain data: `{name: {field: tree}}`"
+    """A schedule as plain data: `{name: {field: tree}}`
+
+    Args:
+        x: a schedule, or what stands in one of its fields
+    """
     if isinstance(x, tuple): return [as_tree(part) for part in x]
     if not is_dataclass(x): return x
     return {_shape_name(type(x)): {f.name: as_tree(getattr(x, f.name)) for f in fields(x)}}
@@ -36,7 +40,15 @@ def from_json(
     text: str, # what `as_json` gave; other text is refused with a ValueError, and never run
     base: type, # the class of all schedules
 ) -> Any: # a schedule
-    "The schedule stored in `text`"
+    """The schedule stored in `text`
+
+    Args:
+        text: what `as_json` gave; other text is refused with a ValueError, and never run
+        base: the class of all schedules
+
+    Returns:
+        a schedule
+    """
     wrong = f"text must be a schedule as to_json writes it, got {text!r:.80}"
     try: sched = from_tree(json.loads(text), base)
     except (ValueError, TypeError, AttributeError, RecursionError) as e:
@@ -68,7 +80,14 @@ _SIGNS = {ast.Add: '__add__', ast.Sub: '__sub__', ast.Mult: '__mul__', ast.Div: 
 def from_code(
     text: str, # e.g. '0.1*warmup_cosine(.05)', as `repr` writes it
 ) -> Any: # a schedule
-    "The schedule that a line of code stands for; shapes, recipes, numbers and arithmetic, and nothing else"
+    """The schedule that a line of code stands for; shapes, recipes, numbers and arithmetic, and nothing else
+
+    Args:
+        text: e.g. '0.1*warmup_cosine(.05)', as `repr` writes it
+
+    Returns:
+        a schedule
+    """
     wrong = f"text must be the code of a schedule, such as 0.1*cosine(), got {text!r:.80}"
     try: sched = _worth(ast.parse(text.strip(), mode='eval').body, _vocabulary())
     except (SyntaxError, TypeError, ValueError, ArithmeticError, RecursionError, MemoryError) as e:

@@ -176,7 +176,16 @@ def translate(
     library: str, # 'torch', 'optax', 'transformers', 'keras' or 'timm'
     total_steps: int, # steps in the whole run
 ) -> str: # Python source code
-    "Source code that makes the same schedule in another library; a ValueError says what it has no words for"
+    """Source code that makes the same schedule in another library; a ValueError says what it has no words for
+
+    Args:
+        tree: a schedule as plain data; `sched.to(library, total_steps)` passes it
+        library: 'torch', 'optax', 'transformers', 'keras' or 'timm'
+        total_steps: steps in the whole run
+
+    Returns:
+        Python source code
+    """
     write = _LIBRARIES[choice('library', library, list(_LIBRARIES))]
     if not isinstance(tree, dict): refuse('tree', tree, 'a schedule as plain data, as sched.to passes it')
     total_steps = whole('total_steps', total_steps, least=1, most=2**53)
@@ -192,7 +201,17 @@ def overlay(
     total_steps: int, # steps to compare, numbered from 0
     ax: 'Axes | None' = None, # axes to draw on; a new figure if None
 ) -> 'tuple[Axes, float, int]': # (axes, largest difference, the step where it is)
-    "Draw another library's schedule over ours and name the largest difference"
+    """Draw another library's schedule over ours and name the largest difference
+
+    Args:
+        sched: a schedule, or any function of progress
+        other: a function of the step, or a live torch-style scheduler (`optimizer`, `step()`): it is run
+        total_steps: steps to compare, numbered from 0
+        ax: axes to draw on; a new figure if None
+
+    Returns:
+        (axes, largest difference, the step where it is)
+    """
     function('sched', sched)
     steps = range(whole('total_steps', total_steps, least=1, most=2**53))
     ours = np.array([float(sched(step/len(steps))) for step in steps])
