@@ -3,19 +3,27 @@ BIN := .venv/bin
 READY := .venv/ready
 COMPAT := .venv-compat
 BENCH := .venv-bench
+TORCH_ENV := .venv-torch-$(TORCH)
 DOCS := .venv/docs
 BROWSER := .venv/browser
+# A set-up shows what it downloads; where nobody looks on, it does not.
+PIP := -m pip $(if $(CI),--quiet) --disable-pip-version-check install --no-compile
 
-.PHONY: help run test compat bench docs browser lab prepare release clean
+.PHONY: help run test torch compat bench docs browser lab prepare release clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(READY)  ## Train with and without annealing; figures and results.csv go to results/ (options: ARGS="…")
+run: $(READY)  ## Train with and without annealing, and compare; figures and results.csv go to results/ (options: ARGS="…")
 	@$(BIN)/cosine_lr --out results $(ARGS)
 
 test: $(READY)  ## Check the repository and run every notebook as a test
 	@$(BIN)/python tools/test.py $(ARGS)
+
+torch:  ## Run all tests with another torch, in an environment of its own (TORCH=x.y.z, which must be given)
+	@test -n "$(TORCH)" || { echo "say which torch: make torch TORCH=2.8.0" >&2; exit 2; }
+	@$(MAKE) --no-print-directory $(TORCH_ENV)/ready
+	@$(TORCH_ENV)/bin/python tools/test.py $(or $(ARGS),pytest slow notebooks)
 
 compat: $(COMPAT)/ready  ## Try the built wheel in fastai, Lightning, ignite, Accelerate, transformers and nbdev 3
 	@$(COMPAT)/bin/python tools/compat.py $(ARGS)
@@ -58,7 +66,7 @@ $(READY): constraints.txt settings.ini setup.py pyproject.toml
 	  echo "cosine_lr needs Python 3.10 or newer, and $(PYTHON) is not: try make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Setting up .venv (once; a few minutes)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python $(PIP) -c constraints.txt -e '.[dev]'
 	@if [ -d .git ]; then \
 	  HOME="$(CURDIR)/.venv" GIT_CONFIG_GLOBAL="$$HOME/.gitconfig" $(BIN)/nbdev_install_hooks && \
 	  git config --local merge.nbdev-merge.driver '$(BIN)/nbdev_merge %O %A %B %P' && \
@@ -67,7 +75,16 @@ $(READY): constraints.txt settings.ini setup.py pyproject.toml
 
 # `.venv/docs` and `.venv/browser` say that the extra of that name is installed.
 $(DOCS) $(BROWSER): $(READY)
-	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[$(@F)]'
+	@$(BIN)/python $(PIP) -c constraints.txt -e '.[$(@F)]'
+	@touch $@
+
+# Other torches need other versions of some packages, and up to 7 GB, as they come with CUDA.
+$(TORCH_ENV)/ready: constraints.txt settings.ini
+	@echo "Setting up $(@D) (once; several minutes)"
+	@rm -rf $(@D)
+	@$(PYTHON) -m venv $(@D)
+	@grep -vE '^(torch|sympy|setuptools|filelock|fsspec|networkx)==' constraints.txt > $(@D)/constraints.txt
+	@$(@D)/bin/python $(PIP) -c $(@D)/constraints.txt torch==$(TORCH) -e '.[dev]'
 	@touch $@
 
 # fastai brings torchvision, which has no build for a CPU-only torch; nothing here needs it.
@@ -79,6 +96,6 @@ $(COMPAT)/ready $(BENCH)/ready:
 	@echo "Setting up $(@D) (once; a few minutes)"
 	@rm -rf $(@D)
 	@$(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints-compat.txt -r $(if $(filter $(BENCH),$(@D)),benchmarks,compat)/requirements.txt
+	@$(@D)/bin/python $(PIP) -c constraints-compat.txt -r $(if $(filter $(BENCH),$(@D)),benchmarks,compat)/requirements.txt
 	@$(@D)/bin/python -m pip uninstall --quiet --yes torchvision
 	@touch $@

@@ -1,4 +1,5 @@
 """Packaging: every field comes from settings.ini."""
+import re
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -11,12 +12,23 @@ cfg = config['DEFAULT']
 
 statuses = {'3': '3 - Alpha', '4': '4 - Beta', '5': '5 - Production/Stable'}
 minors = range(int(cfg['min_python'].split('.')[1]), 14)
+relative_link = re.compile(r'(!?\[[^\]]*\]\()(?![a-z]+:|#)([^)\s]+)')
+
+
+def absolute(link):
+    "A link of README.md as it works elsewhere, on PyPI"
+    text, path = link.groups()
+    kind = 'raw' if text.startswith('!') else 'blob'
+    return f"{text}{cfg['git_url']}/{kind}/{cfg['branch']}/{path}"
+
+
+readme = (root/'README.md').read_text(encoding='utf-8')
 
 setup(
     name=cfg['lib_name'],
     version=cfg['version'],
     description=cfg['description'],
-    long_description=(root/'README.md').read_text(encoding='utf-8'),
+    long_description=relative_link.sub(absolute, readme),
     long_description_content_type='text/markdown',
     keywords=cfg['keywords'],
     author=cfg['author'],

@@ -21,7 +21,7 @@ def test_help_names_every_option_and_command():
     text = run('--help', check=True).stdout
     for option in ('--epochs', '--lr', '--seed', '--schedule', '--bs', '--out', '--quiet', '--version'):
         assert option in text
-    assert '\n  trial ' in text and '\n  search ' in text
+    for command in ('trial', 'search', 'lint'): assert f'\n  {command} ' in text
 
 
 def test_it_says_its_version():
@@ -35,7 +35,8 @@ def test_the_package_is_the_command():
 
 def test_a_wrong_word_is_told_the_commands():
     done = run('serach')
-    assert done.returncode == 2 and 'trial' in done.stderr and 'search' in done.stderr and not done.stdout
+    assert done.returncode == 2 and not done.stdout
+    for command in ('trial', 'search', 'lint'): assert command in done.stderr
 
 
 def test_a_rate_that_is_too_high_is_told_so():
@@ -85,7 +86,8 @@ def test_ctrl_c_keeps_the_finished_epochs(tmp_path):
     kept = list(csv.DictReader(rows.open()))
     assert len(kept) >= 5 and all(row['valid_loss'] for row in kept)
     assert f'the {len(kept)} finished epochs' in said
-    assert all((tmp_path/f'figure{i}.png').stat().st_size > 0 for i in range(1, 5))
+    figures = {path.stem for path in tmp_path.glob('*.png')}
+    assert figures == {'figure1', 'figure2', 'losses'}  # none of the runs that had not begun
 
 
 def test_trial_is_a_command_of_its_own(tmp_path):
@@ -106,3 +108,11 @@ def test_ctrl_c_in_a_trial_keeps_the_answers_so_far(tmp_path):
     assert process.returncode == 130 and 'the answers so far are in' in said
     assert 'peaks: MLP' in bar and '/14' in bar and 'Traceback' not in bar
     assert len(list(csv.DictReader((tmp_path/'trial_peaks.csv').open()))) == 7*5*2
+
+
+def test_a_linter_for_scripts():
+    done = run('lint', '0.1*wsd()', '--steps', '1000')
+    assert (done.returncode, done.stdout, done.stderr) == (0, '0.1*wsd()\nnothing found\n', '')
+    assert run('lint', '0.1*linear(0, 1)', '--steps', '1000').returncode == 1
+    done = run('lint', '__import__("os").getcwd()', '--steps', '1000')
+    assert done.returncode == 2 and 'must be the code of a schedule' in done.stderr

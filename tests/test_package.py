@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 import cosine_lr
 
 POST = '''Callback CallbackList CancelBatchException CancelEpochException CancelFitException
@@ -32,11 +34,13 @@ def test_importing_it_imports_nothing_else():
     assert imported('import cosine_lr') == {'cosine_lr', '__main__'}
 
 
+@pytest.mark.slow
 def test_its_names_import_torch_and_numpy_and_little_more():
     every = 'import cosine_lr; [getattr(cosine_lr, name) for name in cosine_lr.__all__]'
     assert imported(every) - imported('import torch, numpy.random') <= {'cosine_lr', 'filelock'}
 
 
+@pytest.mark.slow
 def test_import_needs_no_extra():
     assert not imported('import cosine_lr.cli') & {'optuna', 'sqlalchemy', 'scipy'}
 

@@ -3,6 +3,7 @@ import ast
 import importlib.util
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -105,6 +106,7 @@ def run(root, *names):
     return done.returncode, done.stdout.splitlines()[-1], done.stdout
 
 
+@pytest.mark.slow
 def test_a_sound_repository_passes(repo):
     status, last, out = run(repo, *SOUND)
     assert (status, last) == (0, '2 passed, 0 failed'), out
@@ -121,6 +123,18 @@ def test_settings_agree_with_the_version_in_the_package():
 
 
 # --- notebooks ---
+
+def test_the_long_description_has_links_that_work_elsewhere(monkeypatch):
+    import setuptools
+    told = {}
+    monkeypatch.setattr(setuptools, 'setup', lambda **fields: told.update(fields))
+    runpy.run_path(str(ROOT/'setup.py'))
+    links = re.findall(r'(!?)\[[^\]]*\]\(([^)\s]+)', told['long_description'])
+    assert len(links) > 50 and all(link.startswith('https://') for _, link in links)
+    home = 'https://github.com/cosine-lr/cosine_lr'
+    assert ('', f'{home}/blob/main/nbs/00_schedule.ipynb') in links
+    assert ('!', f'{home}/raw/main/docs/readme/headline.png') in links
+
 
 @pytest.mark.parametrize('old, new, fault', [
     ('"execution_count": null', '"execution_count": 3', 'not clean'),
@@ -160,6 +174,7 @@ def test_a_widget_in_a_committed_notebook():
         assert ['holds a widget' in fault for fault in tutorial.not_ready(nb)] == [True]
 
 
+@pytest.mark.slow
 def test_notebooks_that_fail_or_do_not_run(repo):
     write_notebook(repo/'nbs/lab/fails.ipynb', cell('code', 'fails', 'assert False'))
     write_notebook(repo/'nbs/skipped.ipynb', cell('markdown', 'title', '# Skipped\n\n- skip_exec: true'),
@@ -173,6 +188,7 @@ def test_notebooks_that_fail_or_do_not_run(repo):
         assert reason in out
 
 
+@pytest.mark.slow
 def test_nested_notebooks_that_nbdev_skips(repo):
     edit(repo/'settings.ini', 'recursive = True', 'recursive = False')
     assert run(repo, 'notebooks')[1] == '1 passed, 1 failed'
@@ -439,6 +455,7 @@ def test_a_readme_has_figures_links_and_no_hidden_cells(repo):
 
 # --- the run of the checks ---
 
+@pytest.mark.slow
 def test_a_failed_check_alone_fails_the_run(repo):
     (repo/'cosine_lr/stray.py').touch()
     status, last, out = run(repo, 'arrows', 'notebooks')
@@ -446,6 +463,7 @@ def test_a_failed_check_alone_fails_the_run(repo):
     assert out.splitlines()[-2] == 'Failed: arrows'
 
 
+@pytest.mark.slow
 def test_a_failing_pytest(repo, capsys):
     (repo/'tests/test_nothing.py').write_text('def test_nothing(): assert False\n', encoding='utf-8')
     assert checks.pytests(repo) == ['pytest ended with status 1']
@@ -546,6 +564,7 @@ def test_a_release_without_a_changelog(unreleased):
 
 # --- notebooks run in place ---
 
+@pytest.mark.slow
 def test_kernels_run_on_one_thread(repo, monkeypatch):
     monkeypatch.setenv('OMP_NUM_THREADS', '4')
     execute, path = load('execute'), repo/PLOT
@@ -553,6 +572,7 @@ def test_kernels_run_on_one_thread(repo, monkeypatch):
     assert execute.shown(execute.run(path).cells[0]) == [('stdout', '1\n')]
 
 
+@pytest.mark.slow
 def test_prints_that_follow_each_other_are_one_output(repo):
     execute, path = load('execute'), repo/PLOT
     pieces = ('from IPython.display import display\nfor i in range(3): print(i, flush=True)\n'
@@ -561,6 +581,7 @@ def test_prints_that_follow_each_other_are_one_output(repo):
     assert [output.get('text') for output in execute.run(path).cells[0].outputs] == ['0\n1\n2\n', None, '4\n']
 
 
+@pytest.mark.slow
 def test_outputs_that_are_not_the_committed_ones(repo):
     import nbformat
     execute, path = load('execute'), repo/PLOT
@@ -623,6 +644,7 @@ def test_a_glossary_that_does_not():
         'Peak: no notebook defines it']
 
 
+@pytest.mark.slow
 def test_the_reference_has_every_public_name():
     import cosine_lr
     docs, pages = load('docs'), []

@@ -1,4 +1,4 @@
-"""Every check of the repository but the slow tests, in order.
+"""Every check of the repository but the slow ones, in order.
 
 The last line counts the notebooks that ran: `N passed, M failed`. Name one or more checks to run only those:
 `python tools/test.py arrows readme`.
@@ -351,14 +351,12 @@ def browser_pytests(root):
     return pytests(root, 'in_browser')
 
 
-
-
 CHECKS = {
     'clean': clean, 'export': export, 'facade': facade_in_step, 'ruff': ruff,
     'arrows': arrows, 'sizes': sizes, 'annotations': annotations, 'types': types, 'readme': readme_in_step,
     'pytest': pytests, 'slow': slow_pytests, 'in_browser': browser_pytests,
 }
-ONLY_IF_ASKED = {'slow', 'in_browser'}
+ONLY_IF_ASKED = {'types', 'slow', 'in_browser'}
 
 
 def attempt(check, root):
@@ -384,7 +382,7 @@ def stages(asked):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    names, not_all = ', '.join(CHECKS), ' and '.join(sorted(ONLY_IF_ASKED))
+    names, not_all = ', '.join(CHECKS), ', '.join(sorted(ONLY_IF_ASKED))
     parser.add_argument('checks', nargs='*', metavar='check',
                         help=f'{names}, notebooks (default: all but {not_all})')
     parser.add_argument('--root', type=Path, default=ROOT, help='the repository to check')
