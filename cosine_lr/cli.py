@@ -165,12 +165,13 @@ _FIGURES = [*(f'figure{i}.png' for i in range(1, 5)), 'losses.png']
 def _draw_losses(runs, ax):
     "The validation losses of all runs: a colour for each schedule, dashes for the single layer"
     new_axes('epoch', 'validation loss (log scale)', 'Validation losses of all runs', ax)
-    schedules = [*dict.fromkeys(run.schedule for run in runs)]
+    colours = {} # {schedule: that of its first line}
     for run in runs:
         losses = [row['valid_loss'] for row in run.scores.rows]
-        style, colour = '-' if run.model == 'MLP' else '--', f'C{schedules.index(run.schedule)}'
-        label = f'{run.model}, {run.schedule}'
-        ax.plot(range(1, len(losses) + 1), losses, style, color=colour, lw=1.4, label=label)
+        style, label = '-' if run.model == 'MLP' else '--', f'{run.model}, {run.schedule}'
+        line, = ax.plot(range(1, len(losses) + 1), losses, style, lw=1.4, label=label,
+                        color=colours.get(run.schedule))
+        colours[run.schedule] = line.get_color()
     ax.set_yscale('log')
     if runs: ax.legend(fontsize=8)
 
@@ -191,19 +192,18 @@ def _write_figures(runs, opts):
         plt.close(ax.figure)
 
 # %% ../nbs/cli.ipynb #report
-def _compared(loss, flat):
-    "Where a loss stands beside that of the constant rate"
-    if loss == flat: return 'at the same'
-    return f"{'lower' if loss < flat else 'higher'}, at {loss:.4f}"
+def _beside(loss, flat):
+    "Where a loss stands beside that of the constant rate, as far as it is shown"
+    loss, flat = round(loss, 4), round(flat, 4)
+    if loss == flat: return f'at the same: {loss:.4f}'
+    return f"{'lower' if loss < flat else 'higher'}: {loss:.4f}"
 
 def _verdict(model, last, peaks):
-    "Two sentences from {schedule: validation loss after the last epoch} and {schedule: peak}"
-    (_, flat), *annealed = last.items()
-    means = 'with the same peak', 'with the same mean rate'
-    ends = [f'{mean} (peak {peaks[name]:g}) it ends {_compared(loss, flat)}'
-            for mean, (name, loss) in zip(means, annealed)]
-    return (f'The {model} ends at a validation loss of {flat:.4f} with a constant rate. '
-            f"Annealed {', '.join(ends)}.")
+    "Three sentences from {schedule: validation loss after the last epoch} and {schedule: peak}"
+    (_, flat), (same_peak, loss), (same_mean, other) = last.items()
+    return (f'The {model} ends at a validation loss of {flat:.4f} with a constant rate.\n'
+            f'  Annealed from the same peak ({peaks[same_peak]:g}), it ends {_beside(loss, flat)}. '
+            f'With the same mean rate (peak {peaks[same_mean]:g}), it ends {_beside(other, flat)}.')
 
 def _report(runs, opts):
     "What the command says at the end"
@@ -218,8 +218,9 @@ def _report(runs, opts):
     for model in _MODELS:
         last = {run.schedule: run.scores.rows[-1]['valid_loss'] for run in runs if run.model == model}
         lines.append(_verdict(model, last, peaks))
-    return '\n'.join([*lines, 'One run of each (n = 1) is an example and no evidence; '
-                              '`cosine_lr trial` compares over many seeds.'])
+    lines.append('One run of each (n = 1) is an example and no evidence: '
+                 '`cosine_lr trial` compares over many seeds.')
+    return '\n'.join(lines)
 
 # %% ../nbs/cli.ipynb #trial
 _ABOUT_TRIAL = '''Does annealing help? Run the protocol of notebook 09_trial; write a table and a figure
@@ -251,6 +252,8 @@ def _trial(argv):
 # %% ../nbs/cli.ipynb #search-command
 _ABOUT_SEARCH = '''Search a learning-rate schedule by simulated annealing, beside random search, TPE
 and the cosine at its best peak.'''
+
+_SAME = '--resume needs the --model, --epochs, --seeds and --seed that the search was begun with: '
 
 def _search_parser():
     parser = argparse.ArgumentParser('cosine_lr search', description=_ABOUT_SEARCH)
@@ -294,7 +297,8 @@ def _search(argv):
         print(f'\nstopped: the finished trials are in {printable(storage)}; continue with --resume')
         return 130
     except (ImportError, ValueError, OSError) as e:
-        print(f'cosine_lr search: {e}', file=sys.stderr)
+        cure = _SAME if 'was begun with other settings' in str(e) else ''
+        print(f'cosine_lr search: {cure}{e}', file=sys.stderr)
         return 1
     print(f'sched = {found.schedule}\n\n{found}\n\nWritten to {opts.out}: search.md, search.png')
     return 0

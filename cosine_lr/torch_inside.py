@@ -103,14 +103,13 @@ def compile_unchecked(
 def trusting() -> AbstractContextManager:
     "While it lasts, what is compiled checks no more than it takes to tell its programs apart"
     try: return torch.compiler.set_stance(skip_guard_eval_unsafe=True)
-    except (AttributeError, TypeError): return nullcontext() # torch 2.5 has no such stance
+    except (AttributeError, TypeError): return nullcontext()
 
 def many_variants(most: int = 256) -> AbstractContextManager:
     "While it lasts, torch may keep `most` compiled variants of a function"
     from torch._dynamo import config
-    for name in ('recompile_limit', 'cache_size_limit'): # its name today, and the one up to torch 2.5
-        if hasattr(config, name): return config.patch({name: most})
-    return nullcontext()
+    if not hasattr(config, 'recompile_limit'): return nullcontext()
+    return config.patch(recompile_limit=most)
 
 # %% ../nbs/torch_inside.ipynb #objects
 def bare_step(opt: torch.optim.Optimizer) -> Callable:

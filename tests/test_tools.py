@@ -124,6 +124,13 @@ def test_settings_agree_with_the_version_in_the_package():
 
 # --- notebooks ---
 
+def test_the_oldest_torch_is_named_alike():
+    oldest = re.search(r'torch>=([\d.]+)', read(ROOT/'settings.ini'))[1]
+    for name in ('.github/workflows/test.yaml', 'CONTRIBUTING.md'):
+        assert f'make torch TORCH={oldest}.0' in read(ROOT/name)
+    assert f'PyTorch {oldest}' in read(ROOT/'README.md')
+
+
 def test_the_long_description_has_links_that_work_elsewhere(monkeypatch):
     import setuptools
     told = {}

@@ -59,7 +59,8 @@ def wheel(root, tmp):
 
 def clients(root, tmp):
     "Schedules and ScheduleLR in torch, fastai, Lightning, ignite, Accelerate, transformers; they as oracles"
-    options = ['--quiet', '--no-header', '-p', 'no:cacheprovider', '--durations', '5']
+    options = ['--quiet', '--no-header', '-p', 'no:cacheprovider', '--durations', '5',
+               '--numprocesses', '2', '--dist', 'loadfile']  # a file's tests share launchers and ports
     status = call(BIN/'pytest', *options, root/'compat', cwd=tmp)
     return [f'pytest ended with status {status}'] if status else []
 
