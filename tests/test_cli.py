@@ -76,7 +76,7 @@ def test_ctrl_c_keeps_the_finished_epochs(tmp_path):
     process = start('--epochs', '100000', '--quiet', '--out', str(tmp_path))
     try:
         rows = tmp_path/'results.csv'
-        wait_for(lambda: rows.exists() and rows.read_text().count('\n') > 5, 60)
+        wait_for(lambda: rows.exists() and rows.read_text().count('\n') > 5, 300)
         process.send_signal(signal.SIGINT)
         time.sleep(.3)
         process.send_signal(signal.SIGINT)   # an impatient second one, while figures are written
