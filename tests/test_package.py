@@ -1,13 +1,20 @@
 """The package as its users import it."""
 import inspect
+import os
 import pydoc
 import re
 import subprocess
 import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
 
 import pytest
 
 import cosine_lr
+
+ROOT = Path(__file__).resolve().parent.parent
 
 POST = '''Callback CallbackList CancelBatchException CancelEpochException CancelFitException
 Learner TrainCB TrainLearner MomentumLearner SingleBatchCB DeviceCB to_cpu
@@ -61,3 +68,16 @@ def test_help_explains_every_parameter():
     told = pydoc.plain(pydoc.render_doc(cosine_lr.lr_find))
     assert 'sweeps: how many, each with other batches' in told
     assert 'Returns:\n        a schedule with peak 1' in pydoc.plain(pydoc.render_doc(cosine_lr.wsd))
+
+
+@pytest.mark.parametrize('left_out', ['all but numpy', 'torch'])
+def test_schedules_need_no_torch(tmp_path, left_out):
+    "In an environment that has only NumPy, and in one that has all but torch"
+    site = Path(np.__file__).parent.parent
+    for path in site.iterdir():
+        kept = path.name.startswith('numpy') if left_out == 'all but numpy' else 'torch' not in path.name
+        if kept and 'cosine_lr' not in path.name: (tmp_path/path.name).symlink_to(path)
+    (tmp_path/'cosine_lr').symlink_to(ROOT/'cosine_lr')
+    run = [sys.executable, '-S', ROOT/'tools/numpy_only.py'] # with -S: no site-packages but these
+    done = subprocess.run(run, env=os.environ | {'PYTHONPATH': str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 0 and "No module named 'torch'" in done.stdout, done

@@ -10,6 +10,7 @@ import copy
 import math
 import random
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 import numpy as np
@@ -286,19 +287,23 @@ def anneal(
         patience: stop after so many proposals without a new best
         quiet: no progress bar
     """
-    from tqdm.auto import tqdm
     function('energy', energy, 'a function of a state')
     if patience is not None: whole('patience', patience, least=1)
     search, found = Annealer([start], neighbour, temperature, steps, seed, accept), 0
-    with tqdm(total=search.steps + 1, disable=flag('quiet', quiet), unit='state') as bar:
+    with ExitStack() as stack:
+        bar = None if flag('quiet', quiet) else stack.enter_context(_bar(search.steps + 1))
         while not search.done and (patience is None or len(search.records) - found < patience):
             best, _ = search.best
             search.tell([energy(state) for state in search.ask()])
-            bar.update()
-            if search.best[0] < best:
-                found = len(search.records)
-                bar.set_postfix(best=f'{search.best[0]:.4g}', refresh=False)
+            better = search.best[0] < best
+            if better: found = len(search.records)
+            if bar is not None: bar.update()
+            if bar is not None and better: bar.set_postfix(best=f'{search.best[0]:.4g}', refresh=False)
     return search.result()
+
+def _bar(total):
+    from tqdm.auto import tqdm
+    return tqdm(total=total, unit='state')
 
 # %% ../../nbs/lab/annealing.ipynb #nearby
 def nearby(
