@@ -18,82 +18,68 @@ def shown(x: Any) -> str:
     except Exception: text = f'<{type(x).__name__}>'
     return text if len(text) <= 80 else f'{text[:77]}...'
 
-def refuse(
-    name: str, # of the parameter
-    x: Any, # what was given
-    what: str, # what would be right
-) -> NoReturn:
-    """Raise the `ValueError` that all checks raise
-
-    Args:
-        name: of the parameter
-        x: what was given
-        what: what would be right
-    """
+def refuse(name: str, x: Any, what: str) -> NoReturn: # `what`: what would be right
+    "Raise the `ValueError` that all checks raise"
     raise ValueError(f"{name} must be {what}, got {name}={shown(x)}")
 
 # %% ../nbs/check.ipynb #message
-def _limits(above, least, below, most):
-    "The bounds of a number in words"
-    if least is not None and most is not None: return f' from {least:,} to {most:,}'
-    given = {'above': above, 'at least': least, 'below': below, 'at most': most}
-    words = [f'{word} {bound:,}' for word, bound in given.items() if bound is not None]
-    return f", {' and '.join(words)}" if words else ''
+_INF = math.inf
 
-def _outside(x, above, least, below, most):
-    "Is `x` outside one of the bounds?"
-    if above is not None and x <= above: return True
-    if least is not None and x < least: return True
-    if below is not None and x >= below: return True
-    return most is not None and x > most
+def _limits(least, most, above=-_INF, below=_INF):
+    "The bounds of a number in words"
+    if -_INF < least <= most < _INF: return f' from {least:,} to {most:,}'
+    given = {'above': above, 'at least': least, 'below': below, 'at most': most}
+    words = [f'{word} {bound:,}' for word, bound in given.items() if abs(bound) < _INF]
+    return f", {' and '.join(words)}" if words else ''
 
 # %% ../nbs/check.ipynb #number
 def number(
     name: str, # of the parameter
     x: Any, # what was given
-    above: float | None = None, # exclusive lower bound
-    least: float | None = None, # inclusive lower bound
-    below: float | None = None, # exclusive upper bound
-    most: float | None = None, # inclusive upper bound
+    least: float = -_INF, # inclusive lower bound
+    most: float = _INF, # inclusive upper bound
+    *,
+    above: float = -_INF, # exclusive lower bound
+    below: float = _INF, # exclusive upper bound
 ) -> float: # an int where `x` is whole, so that it is shown as it was given
     """`x` as a plain finite number within its bounds
 
     Args:
         name: of the parameter
         x: what was given
-        above: exclusive lower bound
         least: inclusive lower bound
-        below: exclusive upper bound
         most: inclusive upper bound
+        above: exclusive lower bound
+        below: exclusive upper bound
 
     Returns:
         an int where `x` is whole, so that it is shown as it was given
     """
-    bounds = above, least, below, most
-    fine = isinstance(x, numbers.Real) and not isinstance(x, bool)
-    try: fine = fine and math.isfinite(x) and not _outside(x, *bounds)
+    fine = _is(numbers.Real, x)
+    try: fine = fine and math.isfinite(x) and above < x < below and least <= x <= most
     except OverflowError: fine = False
-    if not fine: refuse(name, x, f'a finite number{_limits(*bounds)}')
+    if not fine: refuse(name, x, f'a finite number{_limits(least, most, above, below)}')
     return int(x) if isinstance(x, numbers.Integral) else float(x)
 
-def whole(name: str, x: Any, least: int | None = None, most: int | None = None) -> int:
+def _is(kind, x):
+    return isinstance(x, kind) and not isinstance(x, bool)
+
+def whole(name: str, x: Any, least: float = -_INF, most: float = _INF) -> int:
     "`x` as a plain whole number within its bounds"
-    bounds = None, least, None, most
-    fine = isinstance(x, numbers.Integral) and not isinstance(x, bool) and not _outside(x, *bounds)
-    if not fine: refuse(name, x, f'a whole number{_limits(*bounds)}')
+    fine = _is(numbers.Integral, x) and least <= x <= most
+    if not fine: refuse(name, x, f'a whole number{_limits(least, most)}')
     return int(x)
 
 # %% ../nbs/check.ipynb #kinds
 def share(name: str, x: Any) -> float:
     "`x` as a fraction of training, strictly between 0 and 1"
-    fine = isinstance(x, numbers.Real) and not isinstance(x, bool) and 0 < x < 1
-    if not fine: refuse(name, x, 'a fraction between 0 and 1')
+    if not _is(numbers.Real, x) or not 0 < x < 1: refuse(name, x, 'a fraction between 0 and 1')
     return float(x)
 
 def rate(name: str, x: Any) -> Any:
     "`x` itself, a learning rate: a finite number, at least 0, or a tensor with one element"
     if not hasattr(x, 'numel'): return number(name, x, least=0)
-    if x.numel() != 1 or not 0 <= float(x) < math.inf: refuse(name, x, 'a finite number, at least 0')
+    if x.numel() != 1 or not 0 <= float(x) < _INF: refuse(name, x, 'a finite number, at least 0')
     return x
 
 def choice(name: str, x: Any, options: Sequence[str]) -> str:
@@ -108,18 +94,8 @@ def flag(name: str, x: Any) -> bool:
     return bool(x)
 
 # %% ../nbs/check.ipynb #function
-def function(
-    name: str, # of the parameter
-    x: Any, # what was given
-    what: str = 'a schedule or a function of progress', # what would be right
-) -> Callable:
-    """`x` itself, a function and no class
-
-    Args:
-        name: of the parameter
-        x: what was given
-        what: what would be right
-    """
+def function(name: str, x: Any, what: str = 'a schedule or a function of progress') -> Callable:
+    "`x` itself, a function and no class"
     if isinstance(x, type): refuse(name, x, f'{what}, {x.__name__}() perhaps')
     if not callable(x): refuse(name, x, what)
     return x

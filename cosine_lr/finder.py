@@ -15,7 +15,7 @@ import numpy as np
 from .callback import MetricsCB, RecorderCB, ScheduleCB, SingleBatchCB
 from .check import flag, number, refuse, whole
 from .learner import Callback, CancelEpochException, CancelFitException, Learner, check_loader
-from .plan import write_field
+from .groups import write_field
 from .rules import LRFind
 from .schedule import cosine, exponential, linear
 from .state import State

@@ -8,6 +8,7 @@ __all__ = ['Schedule', 'Ramp', 'linear', 'cosine', 'polynomial', 'exponential', 
 # %% ../nbs/00_schedule.ipynb #imports
 import math
 import numbers
+import operator
 import sys
 from abc import ABC, abstractmethod
 from bisect import bisect_right
@@ -18,7 +19,6 @@ import numpy as np
 from .check import number, refuse, shown
 if TYPE_CHECKING:
     import torch
-    from matplotlib.axes import Axes
     from cosine_lr.view.lint import Finding
 
 # %% ../nbs/00_schedule.ipynb #helpers
@@ -27,20 +27,21 @@ Pos = TypeVar('Pos', float, np.ndarray, 'torch.Tensor')
 def math_for(t: Any) -> Any:
     "The module with `cos`, `where` and the like for `t`: math, numpy, torch or, say, jax.numpy"
     if type(t) is float: return math
+    if isinstance(t, np.ndarray): return np
     torch = sys.modules.get('torch')
     if torch is not None and isinstance(t, torch.Tensor): return torch
-    if isinstance(t, np.ndarray): return np
     return t.__array_namespace__() if hasattr(t, '__array_namespace__') else math
 
 def _progress(pos):
     "`pos` in floating point, clamped to [0, 1]"
+    if isinstance(pos, np.ndarray) and pos.dtype.kind in 'fiu':
+        return np.asarray((pos if pos.dtype.kind == 'f' else 1.*pos).clip(0, 1))
     if isinstance(pos, numbers.Real) and not isinstance(pos, bool) and pos == pos:
         return float(min(max(pos, 0), 1))
     lib, kind = math_for(pos), str(getattr(pos, 'dtype', ''))
-    if lib is math or 'float' not in kind and 'int' not in kind:
+    if lib in (math, np) or 'float' not in kind and 'int' not in kind:
         refuse('pos', pos, 'a number, a NumPy array or a tensor')
-    inside = lib.clip(1.*pos if 'int' in kind else pos, 0, 1)
-    return np.asarray(inside) if lib is np else inside
+    return lib.clip(1.*pos if 'int' in kind else pos, 0, 1)
 
 # %% ../nbs/00_schedule.ipynb #schedule
 class Schedule(ABC):
@@ -51,7 +52,7 @@ class Schedule(ABC):
 
     def __post_init__(self):
         for name in (f.name for f in fields(self)):
-            x = number(name, getattr(self, name), above=0 if name in self.positive else None)
+            x = number(name, getattr(self, name), above=0 if name in self.positive else -math.inf)
             object.__setattr__(self, name, x)
 
     @abstractmethod
@@ -76,18 +77,15 @@ class Schedule(ABC):
         if number('divisor', divisor) == 0: refuse('divisor', divisor, 'a number other than 0')
         return 1/divisor * self
 
-    def plot(self, ax: 'Axes | None' = None, title: str | None = None, **line: Any) -> 'Axes':
+    def plot(self, ax: Any = None, title: str | None = None, **line: Any) -> Any:
         """Draw the value against progress, on a new figure if `ax` is None; `line` goes to matplotlib's `plot`
 
         Args:
             ax: axes to draw on; a new figure if None
             title: of the figure
         """
-        from cosine_lr.view.plot import new_axes
-        ax = new_axes('progress (fraction of training)', 'value', title, ax)
-        pos = np.linspace(0, 1, 1001)
-        ax.plot(pos, self(pos), **line)
-        return ax
+        from cosine_lr.view.plot import draw_schedule
+        return draw_schedule(self, ax, title, **line)
 
     def _repr_png_(self):
         from cosine_lr.view.plot import png
@@ -135,25 +133,24 @@ class Operation(Schedule):
     def __repr__(self):
         return f' {self.sign} '.join(f'({x})' if isinstance(x, Operation) else repr(x) for x in self.operands)
 
+    def formula(self, t: Pos) -> Pos:
+        combine, value = self.combine, None
+        for x in self.operands:
+            part = x.formula(t) if hasattr(x, 'formula') else x
+            value = part if value is None else combine(value, part)
+        return value
+
 class Sum(Operation):
     "The sum of its operands"
-    sign = '+'
-    def formula(self, t: Pos) -> Pos:
-        value = 0.
-        for x in self.operands: value = value + (x.formula(t) if hasattr(x, 'formula') else x)
-        return value
+    sign, combine = '+', operator.add
 
 class Product(Operation):
     "The product of its operands"
-    sign = '*'
-    def formula(self, t: Pos) -> Pos:
-        value = 1.
-        for x in self.operands: value = value * (x.formula(t) if hasattr(x, 'formula') else x)
-        return value
+    sign, combine = '*', operator.mul
 
 def _combine(kind, a, b):
-    if not all(isinstance(x, (Schedule, numbers.Real)) for x in (a, b)): return NotImplemented
-    return kind((a, b))
+    fine = all(isinstance(x, (Schedule, numbers.Real)) for x in (a, b))
+    return kind((a, b)) if fine else NotImplemented
 
 def _freeze(sched, parts, **values):
     "Set the fields of a schedule made of `parts`; a ValueError where it is nested too deep for Python"
@@ -232,11 +229,11 @@ class join(Schedule):
         if isinstance(t, float):
             i = bisect_right(self.at, t + 1e-12)
             return self.scheds[i].formula(max((t - edges[i]) / (edges[i+1] - edges[i]), 0.))
-        lib = math_for(t)
+        lib, host = math_for(t), isinstance(t, np.ndarray) or getattr(t, 'is_cpu', False)
         value, nudged = lib.full_like(t, math.nan), t + max(1e-12, 2*lib.finfo(t.dtype).eps)
-        for sched, lo, hi, stop in zip(self.scheds, edges, edges[1:], (*self.at, math.inf)):
-            here = (lo <= nudged) & (nudged < stop)
-            if lib is np: value[here] = sched.formula(np.clip((t[here] - lo) / (hi - lo), 0, 1))
+        for sched, lo, hi in zip(self.scheds, edges, edges[1:]):
+            here = (lo <= nudged) & (nudged < hi) if hi < 1 else lo <= nudged
+            if host: value[here] = sched.formula(((t[here] - lo) / (hi - lo)).clip(0, 1))
             else: value = lib.where(here, sched.formula(lib.clip((t - lo) / (hi - lo), 0, 1)), value)
         return value
 

@@ -17,12 +17,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = 'cosine_lr'
 
 # The modules whose names the package shows, in reading order.
-ROOMS = ['schedule', 'plan', 'recipes', 'data', 'metric', 'learner', 'callback', 'run.handy', 'finder',
-         'post', 'lab.fleet', 'lab.paired', 'lab.trial', 'lab.annealing', 'lab.search',
+ROOMS = ['schedule', 'plan', 'recipes', 'shapes', 'data', 'metric', 'learner', 'callback', 'run.handy',
+         'finder', 'post', 'lab.fleet', 'lab.paired', 'lab.trial', 'lab.annealing', 'lab.search',
          'run.torch_lr', 'run.checkpoint']
 # Of a module that has more names than a reader of the story meets, those that are shown.
 CHOSEN = {
     'plan': ['Plan', 'position'],
+    'shapes': ['multistep'],
     'run.handy': ['DeviceCB', 'ProgressCB', 'Seconds', 'to_cpu'],
     'lab.paired': ['compare'],
     'lab.trial': ['run_trial'],
@@ -36,7 +37,7 @@ WINGS = {
     'view': ('To look at a schedule, and to say it elsewhere',
              ['plot', 'lint', 'stored', 'translate', 'explorer', 'sweep']),
     'run': ('When the run matters: other loops, checkpoints, guards, scale',
-            ['torch_lr', 'handy', 'saving', 'checkpoint', 'guards', 'scale', 'fast', 'finetune']),
+            ['torch_lr', 'handy', 'resume', 'saving', 'checkpoint', 'guards', 'scale', 'fast', 'finetune']),
     'lab': ('To find out: fleets of runs, paired trials, annealed search',
             ['runs', 'tables', 'fleet', 'stacked', 'tracing', 'paired', 'trial', 'probe', 'search', 'study',
              'annealing', 'quadratic', 'fashion']),

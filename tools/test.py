@@ -27,9 +27,10 @@ ANY = object()
 ARROWS = {
     'check': set(),
     'files': set(),
+    'groups': set(),
     'torch_inside': set(),
     'schedule': {'check', 'view.lint', 'view.plot', 'view.stored', 'view.translate'},
-    'plan': {'check'},
+    'plan': {'check', 'groups'},
     'shapes': {'check', 'schedule'},
     'recipes': {'check', 'schedule'},
     'data': {'check', 'torch_inside'},
@@ -39,7 +40,7 @@ ARROWS = {
     'callback': {'check', 'learner', 'metric', 'plan', 'view.lint', 'view.plot'},
     'rules': {'check', 'view.sweep'},
     'state': {'torch_inside'},
-    'finder': {'callback', 'check', 'learner', 'plan', 'rules', 'schedule', 'state'},
+    'finder': {'callback', 'check', 'groups', 'learner', 'rules', 'schedule', 'state'},
     'post': {'callback', 'check', 'claims', 'learner', 'view.plot'},
     'view.plot': set(),
     'view.sweep': {'view.plot'},
@@ -47,12 +48,15 @@ ARROWS = {
     'view.stored': set(),
     'view.translate': {'check', 'view.plot'},
     'view.explorer': {'check', 'recipes', 'schedule', 'view.plot'},
-    'run.torch_lr': {'check', 'plan', 'torch_inside', 'view.plot'},
+    'run.resume': {'check', 'groups', 'plan'},
+    'run.torch_lr': {'check', 'groups', 'plan', 'run.resume', 'torch_inside', 'view.plot'},
     'run.handy': {'check', 'learner', 'metric'},
     'run.saving': {'state'},
-    'run.checkpoint': {'callback', 'check', 'files', 'learner', 'plan', 'run.saving', 'state'},
+    'run.checkpoint': {'callback', 'check', 'files', 'groups', 'learner', 'run.resume', 'run.saving',
+                       'state'},
     'run.scale': {'check', 'learner'},
-    'run.guards': {'callback', 'check', 'files', 'learner', 'plan', 'run.checkpoint', 'run.saving', 'state'},
+    'run.guards': {'callback', 'check', 'files', 'groups', 'learner', 'run.checkpoint', 'run.saving',
+                   'state'},
     'run.finetune': {'check', 'learner', 'run.handy'},
     'run.fast': {'callback', 'learner', 'torch_inside'},
     'lab.probe': {'check', 'lab.fleet', 'rules', 'schedule', 'view.plot'},
@@ -79,13 +83,13 @@ ARROWS = {
 }
 
 # What any module may use, as it uses the standard library; these import nothing of ours.
-GROUND = {'check', 'claims', 'files', 'torch_inside', 'view.plot'}
+GROUND = {'check', 'claims', 'files', 'groups', 'torch_inside', 'view.plot'}
 # How many arrows there may be, without those to the ground, and floors: the modules on the longest way down.
 MOST_ARROWS, MOST_FLOORS = 70, 7
 # How long the core may be: lines and KiB of code, without docstrings, comments and blank lines.
 SEVEN = ('schedule', 'recipes', 'data', 'metric', 'learner', 'callback', 'finder')
 ELEVEN = (*SEVEN, 'plan', 'post', 'check', 'state')
-WHOLE = (*ELEVEN, 'claims', 'files', 'rules', 'shapes', 'torch_inside')
+WHOLE = (*ELEVEN, 'claims', 'files', 'groups', 'rules', 'shapes', 'torch_inside')
 SIZES = {SEVEN: (830, 39), ELEVEN: (1360, 65), WHOLE: (1900, 90)}
 
 

@@ -20,9 +20,9 @@ from .fleet import run_fleet
 from .paired import compare, holm, mean_interval, scores_of
 from ..view.plot import label_lines, new_axes, png
 from ..post import coded_factor, printed_factor
-from ..recipes import multistep, one_cycle, wsd
+from ..recipes import one_cycle, wsd
 from .runs import Runs
-from ..schedule import Schedule, constant, cosine, linear
+from ..schedule import Schedule, constant, cosine, join, linear
 
 # %% ../../nbs/09_trial.ipynb #rivals
 @dataclass(frozen=True, repr=False)
@@ -37,8 +37,9 @@ class _Coded(Schedule):
 
 def rivals() -> dict[str, Schedule]: # {name: schedule}
     "The eight schedules on trial, each with peak 1"
+    stairs = join([constant(.1**k) for k in range(3)], at=[.5, .75])
     return {'constant': constant(), 'linear': linear(), 'cosine': cosine(), 'one-cycle': one_cycle(),
-            'wsd': wsd(), 'step': multistep(), 'printed': _Printed(), 'coded': _Coded()}
+            'wsd': wsd(), 'step': stairs, 'printed': _Printed(), 'coded': _Coded()}
 
 _TRIED = [name for name in rivals() if name != 'coded'] # the coded factor has the constant rate's numbers
 

@@ -5,6 +5,11 @@ from .handy import Seconds as Seconds
 from .handy import map_tensors as map_tensors
 from .handy import to_cpu as to_cpu
 from .handy import DeviceCB as DeviceCB
+from .resume import POLICIES as POLICIES
+from .resume import Line as Line
+from .resume import plan_terms as plan_terms
+from .resume import plan_state as plan_state
+from .resume import resume_plan as resume_plan
 from .saving import pack as pack
 from .saving import unpack as unpack
 from .saving import SavableState as SavableState

@@ -31,7 +31,8 @@ from ..callback import MetricsCB, ScheduleCB
 from ..check import choice, flag, function, refuse, shown, whole
 from ..files import aside, replace_file
 from ..learner import Callback, CancelBatchException, TrainCB
-from ..plan import POLICIES, write_field
+from ..groups import write_field
+from .resume import POLICIES, plan_state, resume_plan
 from .saving import SavableState, pack
 from ..state import Cell, State, unwrapped
 
@@ -507,7 +508,7 @@ class CheckpointCB(Callback):
         if not self.state: return
         theirs = self.state['plans']
         if len(self.plans) != len(theirs): _differ('ScheduleCB', len(theirs), len(self.plans))
-        for plan, saved in zip(self.plans, theirs): plan.resume(saved, self.on_resume)
+        for plan, saved in zip(self.plans, theirs): resume_plan(plan, saved, self.on_resume)
         self.common = FitState(learn, self.names.keys() & self._own['cbs']).watch()
         self._say(f"going on after epoch {self.state['epoch']}, batch {self.state['done'] - 1}")
         self._compare(self.names, self._own['cbs'])
@@ -564,7 +565,7 @@ class CheckpointCB(Callback):
             format=FORMAT, torch=torch.__version__, score=self.score, own=own,
             epoch=learn.epoch, done=learn.iter + 1, batches=len(learn.dl), steps=learn.steps,
             opt=dict(kind=_kind(learn.opt), groups=self.settings), cells=cells, grads=saved['grads'],
-            plans=[plan.state_dict(learn.steps) for plan in self.plans])
+            plans=[plan_state(plan, learn.steps) for plan in self.plans])
         write_state(self.folder/f'batch-{done:09d}-{{digest}}.pt', state)
         for old in newest_first(self.folder)[self.keep:]:
             if old.is_file(): old.unlink()

@@ -16,7 +16,7 @@ from ..callback import MetricsCB
 from ..check import function, number, refuse, share, whole
 from ..files import columns_of, csv_lines, write_table
 from ..learner import Callback, CancelBatchException, CancelFitException, Learner
-from ..plan import write_field
+from ..groups import write_field
 from .checkpoint import rank
 from .saving import SavableState, pack
 from ..state import drawn

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 from ..check import choice, refuse, shown, whole
-from ..plan import POLICIES, Plan, fits, plain, write_field
+from ..groups import fits, plain, write_field
+from ..plan import Plan
+from .resume import POLICIES, plan_state, resume_plan
 from ..torch_inside import BareScheduler
 from ..view.plot import new_axes
 
@@ -25,7 +27,7 @@ class ScheduleLR(BareScheduler):
         total_steps: calls of `step()` from the beginning to the end of the schedules
         end: where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
         after: past the end: "hold" the end value, "repeat" from the start, or "raise"
-        on_resume: what a state of another plan means, see `Plan`
+        on_resume: what a state of another plan means, see `resume_plan`
         last_epoch: the last step already done; -1 for a new run
         **scheds: for a field, e.g. `lr=0.1*cosine()`, or a list, one for each group
     """
@@ -36,14 +38,14 @@ class ScheduleLR(BareScheduler):
         total_steps: int, # calls of `step()` from the beginning to the end of the schedules
         end: str = 'open', # where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
         after: str = 'hold', # past the end: "hold" the end value, "repeat" from the start, or "raise"
-        on_resume: str = 'raise', # what a state of another plan means, see `Plan`
+        on_resume: str = 'raise', # what a state of another plan means, see `resume_plan`
         last_epoch: int = -1, # the last step already done; -1 for a new run
         **scheds: Callable | list, # for a field, e.g. `lr=0.1*cosine()`, or a list, one for each group
     ):
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be a torch optimizer, got {shown(optimizer)}")
         self.on_resume = choice('on_resume', on_resume, ('raise', *POLICIES))
-        if after == 'repeat' and on_resume in ('stretch', 'cooldown'):
+        if after == 'repeat' and on_resume in ('stretch', 'cooldown', 'restart'):
             raise ValueError(f"on_resume={on_resume!r} needs an end, and after='repeat' has none")
         last_epoch = whole('last_epoch', last_epoch, least=-1)
         total_steps = whole('total_steps', total_steps, least=1, most=2**53)
@@ -97,7 +99,7 @@ class ScheduleLR(BareScheduler):
         if self.in_sequence:
             groups = self.optimizer.param_groups
             stood = {field: [plain(group[field]) for group in groups] for field in self.plan.scheds}
-        return dict(last_epoch=self.last_epoch, stood=stood, **self.plan.state_dict(max(self.last_epoch, 0)))
+        return dict(last_epoch=self.last_epoch, stood=stood, **plan_state(self.plan, max(self.last_epoch, 0)))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         "Go on where `state_dict` stopped and write the values; if its plan is another, as `on_resume` says"
@@ -110,7 +112,7 @@ class ScheduleLR(BareScheduler):
         for field, each in (stood or {}).items():
             olds = [group[field] for group in groups] if field in self.plan.scheds else []
             if not fits(olds, each): refuse(field, each, 'what stood there')
-        self.plan.resume(state_dict, self.on_resume)
+        resume_plan(self.plan, state_dict, self.on_resume)
         self.last_epoch = self.went = last
         self.mark_steps(last + 1)
         if not stood: return self.plan.write(step)
@@ -119,7 +121,7 @@ class ScheduleLR(BareScheduler):
 
     def __repr__(self) -> str:
         plan, state = self.plan, self.state_dict()
-        how = 'cooling down' if plan.cooling else 'resumed'
+        how = 'cooling down' if plan.lines else 'resumed'
         head = f"ScheduleLR for {type(plan.opt).__name__}: step {self.last_epoch} of {plan.total}"
         head += f", end={plan.end!r}, after={plan.after!r}"
         if plan.since: head += f", {how} since step {plan.since} at progress {plan.done:.3g}"

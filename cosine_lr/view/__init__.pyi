@@ -1,6 +1,7 @@
 # Made by tools/facade.py from the modules' own `__all__`.
 from .plot import new_axes as new_axes
 from .plot import label_lines as label_lines
+from .plot import draw_schedule as draw_schedule
 from .plot import png as png
 from .lint import FINDINGS as FINDINGS
 from .lint import Finding as Finding
