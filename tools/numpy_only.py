@@ -1,4 +1,4 @@
-"""What works where there is no torch: schedules, and all that looks at them. Run it in an environment that has
+"""What works where there is no torch: schedules, and all that looks at them. Run it in an environment with
 NumPy and the wheel, installed with `--no-deps`; what needs matplotlib or SciPy is tried where they are.
 """
 import sys
