@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from cosine_lr.run import (
-    AccelerateCB, CompileCB, CSVLoggerCB, EarlyStopCB, EMACB, FreezeCB, GradAccumCB, MixedPrecisionCB,
-    NaNGuardCB, TensorBoardCB, predict, split_params)
+    AccelerateCB, CompileCB, CSVLoggerCB, EarlyStopCB, EMACB, FreezeCB, GradAccumCB, GradClipCB,
+    MixedPrecisionCB, NaNGuardCB, PlateauCB, TensorBoardCB, predict, split_params)
 from cosine_lr import (
-    Callback, CheckpointCB, Learner, MetricsCB, RecorderCB, ScheduleCB, TrainCB, cosine, digits_dls, lr_find)
-from cosine_lr.data import DataLoaders
+    Accuracy, Callback, CheckpointCB, Learner, MetricsCB, RecorderCB, ScheduleCB, TrainCB, cosine, digits_dls,
+    lr_find)
+from cosine_lr.data import DataLoaders, tensor_loader
 from cosine_lr.learner import CancelBatchException, CancelEpochException
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tools'))
@@ -257,12 +258,219 @@ class Left(Callback):
 
 
 def test_a_group_of_batches_ends_with_its_epoch():
-    "What is left of a group whose last batch was cancelled is not a part of the next epoch's first step"
+    "A group whose last batch was cancelled has a step of its own, with the others: not with the next epoch's"
     steps = []
     class Steps(Callback):
         def after_step(self, learn): steps.append((learn.epoch, learn.iter))
-    learner(GradAccumCB(3), Left(), Steps()).fit(2, valid=False)
-    assert steps == [(epoch, i) for epoch in (0, 1) for i in (2, 5, 8, 11, 14)]        # 17 batches
+    learn = learner(GradAccumCB(3), Left(), Steps())
+    learn.fit(2, valid=False)
+    assert steps == [(epoch, i) for epoch in (0, 1) for i in (2, 5, 8, 11, 14, 16)]    # 17 batches
+    assert learn.steps == learn.total == 12
+
+
+def accumulated(batches, *cbs, **kw):
+    learn = learner(*cbs)
+    learn.dls = DataLoaders(batches, None)
+    learn.fit(1, valid=False, **kw)
+    return learn
+
+
+class LeaveOut(Callback):
+    "Leaves some batches, at one event or another, or the rest of the pass"
+    def __init__(self, *at, event='after_loss', error=CancelBatchException):
+        self.at, self.event, self.error = at, event, error
+    def before_fit(self, learn): learn.hooks[self.event].append(self._leave)
+    def _leave(self, learn):
+        if learn.iter in self.at: raise self.error
+
+
+@pytest.mark.parametrize('event', ['before_batch', 'after_predict', 'after_loss'])
+@pytest.mark.parametrize('error', [CancelBatchException, CancelEpochException])
+def test_a_group_is_stepped_whichever_of_its_last_batches_is_left(event, error):
+    "As a run whose loader has only the batches that count, all that follows a step included"
+    batches = list(digits_dls().train)[:6]
+    def made():
+        return [GradAccumCB(4), NaNGuardCB(log=silent), EMACB(.9), RecorderCB(), ScheduleCB(lr=.1*cosine())]
+    left, cbs = LeaveOut(5, event=event, error=error), made()
+    got, whole = accumulated(batches, *cbs, left), accumulated(batches[:5], *made())
+    assert got.steps == 2 and state(got) == state(whole) and len(cbs[3]['loss']) == 2
+    assert cbs[3]['loss'].tolist() == whole.cbs[3]['loss'].tolist()
+
+
+def test_a_group_that_a_guard_rejects_is_not_mixed_with_the_next():
+    "The guard goes back to older weights: the gradients of the newer ones are gone, and are not counted"
+    batches, spoil = list(digits_dls().train)[:6], Spoil(2)
+    learn = accumulated(batches, GradAccumCB(4), NaNGuardCB(every=1, log=silent, factor=1/2), spoil)
+    alone = accumulated(batches[3:], GradAccumCB(4), lr=.05)
+    assert learn.steps == 1 and state(learn) == state(alone)
+
+
+def test_an_error_is_no_reason_for_a_step():
+    class Fail(Callback):
+        def after_loss(self, learn):
+            if learn.iter == 5: raise RuntimeError('failed')
+    learn = learner(GradAccumCB(4), Fail())
+    learn.dls = DataLoaders(list(digits_dls().train)[:6], None)
+    with pytest.raises(RuntimeError, match='failed'): learn.fit(1, valid=False)
+    assert learn.steps == 1
+
+
+@pytest.mark.parametrize('at', [(0, 14), (0, 16), (1, 15)])
+def test_a_group_without_its_last_batch_is_resumed(tmp_path, at):
+    def make(): return [GradAccumCB(3), Left(), NaNGuardCB(log=silent)]
+    resumed, whole = killed_and_resumed(tmp_path, 2, make, at)
+    assert resumed == whole
+
+
+def test_sparse_gradients_are_clipped():
+    def fit(sparse):
+        torch.manual_seed(0)
+        x, y = torch.randint(0, 10, (20, 2)), torch.randint(0, 2, (20,))
+        model = nn.Sequential(nn.Embedding(10, 3, sparse=sparse), nn.Flatten(), nn.Linear(6, 2))
+        clip, dls = GradClipCB(.1), DataLoaders(tensor_loader(x, y, bs=5), None)
+        Learner(model, dls, F.cross_entropy, cbs=[clip, GradAccumCB(2)]).fit(2, valid=False)
+        return model[0].weight, clip.norm
+    (dense, norm), (sparse, same) = fit(False), fit(True)
+    assert torch.allclose(dense, sparse) and torch.allclose(norm, same) and norm > .1
+
+
+def test_a_guard_copies_by_the_batches_of_the_fit():
+    "In epochs that are shorter than `every`, too: or each return would begin the run anew"
+    class SpoilLate(Spoil):
+        def after_loss(self, learn):
+            if learn.epoch == 2 and learn.iter == 5: learn.loss = learn.loss*float('nan')
+    spoil = SpoilLate(None)
+    learner(NaNGuardCB(every=20, log=silent), spoil).fit(3, valid=False)
+    assert spoil.states[40] == spoil.states[20] != spoil.states[0]
+
+
+class NaNRow(Callback):
+    "One batch of each epoch is not finite"
+    order = -1
+    def before_batch(self, learn):
+        if learn.training and learn.iter == 3: learn.batch = [learn.batch[0]*float('nan'), learn.batch[1]]
+
+
+def test_a_bad_batch_is_left_out_and_nothing_else_changes():
+    "Batch norm's averages included; the rate stays, for as many epochs as there are"
+    def fit(*cbs, batches=None):
+        learn = learner(*cbs)
+        learn.model = nn.Sequential(nn.BatchNorm1d(64), learn.model)
+        if batches: learn.dls = DataLoaders(batches, None)
+        learn.fit(6, valid=False)
+        return learn.model.state_dict()
+    guarded = fit(NaNRow(), NaNGuardCB(factor=1, log=silent))
+    batches = list(digits_dls().train)
+    bad = [batches[3][0]*float('nan'), batches[3][1]]
+    spoilt = fit(NaNGuardCB(factor=1, log=silent), batches=[*batches[:3], bad, *batches[4:]])
+    clean = fit(batches=[*batches[:3], *batches[4:]])
+    assert guarded.keys() == clean.keys() and all(torch.equal(spoilt[name], clean[name]) for name in clean)
+    assert all(x.isfinite().all() for x in guarded.values())
+
+
+def test_bad_batches_in_a_row_end_the_run():
+    class Lost(Callback):
+        def after_loss(self, learn):
+            if learn.iter >= 5: learn.loss = learn.loss*float('inf')
+    learn = learner(NaNGuardCB(factor=1, times=4, log=silent), Lost())
+    with pytest.raises(FloatingPointError, match='batch 9, after 4 batches in a row'): learn.fit(1)
+
+
+def test_a_limit_holds_to_the_end():
+    class Jump(Callback):
+        def after_loss(self, learn):
+            if learn.iter in (5, 9): learn.loss = learn.loss + 100
+    learn = learner(NaNGuardCB(limit=50, times=1, log=silent), Jump())
+    with pytest.raises(FloatingPointError, match='batch 9, and .* has gone back so often'): learn.fit(1)
+
+
+@pytest.mark.parametrize('make', [
+    lambda: [NaNGuardCB(factor=1, log=silent), NaNRow()],
+    lambda: [EarlyStopCB(patience=2, min_delta=10, restore=True, log=silent)],
+    lambda: [PlateauCB(factor=.5, patience=0, threshold=10, threshold_mode='abs', cooldown=1, log=silent)]])
+@pytest.mark.parametrize('at', [(0, 9), (1, 16), (2, 2)])
+def test_what_watches_goes_on_after_a_resume(tmp_path, make, at):
+    resumed, whole = killed_and_resumed(tmp_path, 4, make, at)
+    assert resumed == whole
+
+
+def test_the_best_model_is_put_back_buffers_and_average_included():
+    class Worse(Callback):
+        order = 1
+        def before_epoch(self, learn):
+            if learn.training and learn.epoch == 3: learn.opt.param_groups[0]['lr'] = .6
+    def fit(*cbs, epochs):
+        learn, scores = learner(Worse(), *cbs), MetricsCB(log=silent)
+        learn.model = nn.Sequential(nn.BatchNorm1d(64), learn.model)
+        learn.fit(epochs, cbs=[scores])
+        return learn.model.state_dict(), scores.rows
+    for average in ([], [EMACB(.5)]):
+        stop = EarlyStopCB(patience=5, restore=True, log=silent)
+        got, rows = fit(stop, *average, epochs=5)
+        best, _ = fit(*[EMACB(.5) for _ in average], epochs=3)
+        assert len(rows) == 5 and stop.best_epoch == 2
+        assert all(torch.equal(got[name], best[name]) for name in best)
+
+
+def test_a_column_that_never_comes_is_said():
+    said = []
+    learn = learner(MetricsCB(log=silent), EarlyStopCB(patience=2, log=said.append))
+    with pytest.raises(ValueError, match=r"column must be one of .*2 epochs without a validation"):
+        learn.fit(5, valid=False)
+    learn.fit(1, valid=False)
+    assert said == ['EarlyStopCB: there was no valid_loss in this fit, so nothing was done']
+    learn.fit(5)                                                              # no word, where there is one
+    assert len(said) == 1
+
+
+def test_training_losses_are_judged_without_a_validation():
+    scores = MetricsCB(log=silent)
+    learner(scores, EarlyStopCB('lr', patience=2, log=silent)).fit(9, valid=False)
+    assert len(scores.rows) == 3
+
+
+def test_two_who_scale_the_rate_both_do():
+    rec = RecorderCB()
+    plateau = PlateauCB('epoch', factor=.5, patience=0, log=silent)
+    learner(MetricsCB(log=silent), plateau, NaNGuardCB(every=4, log=silent), Spoil(10), rec,
+            ScheduleCB(lr=.1*cosine())).fit(3)
+    planned = [.1*cosine()(step/51) for step in range(50)]
+    assert np.allclose(rec['lr'][:10], planned[:10]) and np.allclose(rec['lr'][10], planned[10]/2)
+    assert plateau.rule.scale == .25 and np.allclose(rec['lr'][-1], planned[-1]/2*.5)
+
+
+def test_the_diary_keeps_the_rows_of_earlier_fits(tmp_path):
+    path = tmp_path/'log.csv'
+    def rows():
+        with open(path, newline='', encoding='utf-8') as file: return list(csv.DictReader(file))
+    diary = CSVLoggerCB(path)
+    learn = learner(MetricsCB(log=silent), diary)
+    learn.fit(2)
+    learn.fit(1, valid=False)                                                 # the same object
+    learner(MetricsCB(log=silent, twice=Accuracy()), CSVLoggerCB(path)).fit(1)   # another, another column
+    assert [row['epoch'] for row in rows()] == ['0', '1', '0', '0']
+    assert [bool(row['valid_loss']) for row in rows()] == [True, True, False, True] and rows()[3]['twice']
+    path.write_text('a,b\n1,2,3\n')
+    with pytest.raises(ValueError, match='path must be a new file, or a table'):
+        learner(MetricsCB(log=silent), CSVLoggerCB(path)).fit(1)
+
+
+def test_a_resumed_diary_keeps_earlier_fits_and_writes_no_row_twice(tmp_path):
+    path = tmp_path/'log.csv'
+    def run(name, *cbs):
+        try: learner(MetricsCB(log=silent), CSVLoggerCB(path), *cbs).fit(3)
+        except Killed: pass
+        return [line[:2] for line in path.read_text().splitlines()]
+    run('first')
+    run('second', CheckpointCB(tmp_path/'run', every=5, log=silent), KillAt(2, 4))
+    assert run('second', CheckpointCB(tmp_path/'run', every=5, log=silent)) == ['ep', *['0,', '1,', '2,']*2]
+
+
+def test_a_name_is_a_whole_name():
+    model = nn.Sequential(*(nn.Linear(2, 2) for _ in range(12)))
+    groups = split_params(model, '1', '0.weight')
+    assert [len(group['params']) for group in groups] == [2, 1, 21]
+    with pytest.raises(ValueError, match="is left for prefix '0.wei'"): split_params(model, '0.wei')
 
 
 def test_batches_with_names_are_accumulated():

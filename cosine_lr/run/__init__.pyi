@@ -28,8 +28,11 @@ from .checkpoint import bare as bare
 from .checkpoint import rank as rank
 from .checkpoint import opt_settings as opt_settings
 from .checkpoint import CheckpointCB as CheckpointCB
+from .guards import ScalerCB as ScalerCB
 from .guards import NaNGuardCB as NaNGuardCB
 from .guards import EarlyStopCB as EarlyStopCB
+from .guards import Plateau as Plateau
+from .guards import PlateauCB as PlateauCB
 from .guards import CSVLoggerCB as CSVLoggerCB
 from .guards import TensorBoardCB as TensorBoardCB
 from .scale import GradAccumCB as GradAccumCB

@@ -11,19 +11,19 @@ from types import SimpleNamespace
 from typing import Any
 import torch
 from .handy import DeviceCB, to_cpu
-from ..check import whole
+from ..check import refuse, whole
 from ..learner import Callback, CancelBatchException, Learner, TrainCB, check_loader
 
 # %% ../../nbs/run/finetune.ipynb #split-params
 def split_params(
     model: torch.nn.Module,
-    *prefixes: str, # beginnings of parameters' names, e.g. 'encoder.'; the first that fits takes a parameter
+    *prefixes: str, # names of modules or parameters, e.g. 'encoder'; the first that fits takes a parameter
 ) -> list[dict[str, Any]]: # groups for an optimizer: one for each prefix, then the rest, if there is a rest
     """The parameters of a model in groups, by name
 
     Args:
         model: a torch module
-        *prefixes: beginnings of parameters' names, e.g. 'encoder.'; the first that fits takes a parameter
+        *prefixes: names of modules or parameters, e.g. 'encoder'; the first that fits takes a parameter
 
     Returns:
         groups for an optimizer: one for each prefix, then the rest, if there is a rest
@@ -31,7 +31,7 @@ def split_params(
     _check_prefixes(prefixes)
     groups: dict[str, list] = {prefix: [] for prefix in (*prefixes, '')}
     for name, p in model.named_parameters():
-        first = next(prefix for prefix in groups if name.startswith(prefix))
+        first = next((prefix for prefix in prefixes if _inside(name, [prefix])), '')
         groups[first].append(p)
     for i, prefix in enumerate(prefixes):
         if groups[prefix] and prefix not in prefixes[:i]: continue
@@ -40,25 +40,30 @@ def split_params(
 
 def _names(model): return [name for name, _ in model.named_parameters()]
 
+def _inside(name, prefixes):
+    "Is this a module or parameter in one of those named? '1' has 1.weight in it, and not 10.weight"
+    return any(f'{name}.'.startswith(f"{prefix.removesuffix('.')}.") for prefix in prefixes)
+
 def _check_prefixes(prefixes):
     for prefix in prefixes:
-        what = "the beginning of a parameter's name, e.g. 'encoder.'"
+        what = "the name of a module or of a parameter, e.g. 'encoder'"
         if not isinstance(prefix, str): raise TypeError(f"a prefix is {what}, got {prefix!r}")
+        if not prefix.removesuffix('.'): refuse('prefix', prefix, what)
 
 # %% ../../nbs/run/finetune.ipynb #freeze
 class FreezeCB(Callback):
-    """Keep the modules whose names begin with one of `prefixes` as they are, for a fit or until an epoch
+    """Keep the modules and parameters that `prefixes` name as they are, for a fit or until an epoch
 
     Args:
-        *prefixes: beginnings of parameters' names, e.g. 'encoder.'
+        *prefixes: names of modules or parameters, e.g. 'encoder' or 'encoder.layers.0'
         until: the epoch, from 0, before which they thaw
     """
     def __init__(
         self,
-        *prefixes: str, # beginnings of parameters' names, e.g. 'encoder.'
+        *prefixes: str, # names of modules or parameters, e.g. 'encoder' or 'encoder.layers.0'
         until: int | None = None, # the epoch, from 0, before which they thaw
     ):
-        if not prefixes: raise ValueError("FreezeCB needs the beginning of at least one parameter's name")
+        if not prefixes: raise ValueError("FreezeCB needs the name of at least one module or parameter")
         _check_prefixes(prefixes)
         self.prefixes, self.until = prefixes, None if until is None else whole('until', until, least=1)
         self.frozen: list[torch.nn.Parameter] = []
@@ -68,9 +73,9 @@ class FreezeCB(Callback):
             raise ValueError("FreezeCB and AccelerateCB cannot be combined: the processes exchange every "
                              "gradient. Call requires_grad_(False) before the fit")
         named = learn.model.named_parameters()
-        self.frozen = [p for name, p in named if name.startswith(self.prefixes) and p.requires_grad]
+        self.frozen = [p for name, p in named if _inside(name, self.prefixes) and p.requires_grad]
         known = f"{self.prefixes}; there are {_names(learn.model)}"
-        if not self.frozen: raise ValueError(f"FreezeCB: no parameter begins with {known}")
+        if not self.frozen: raise ValueError(f"FreezeCB: no parameter to freeze in {known}")
 
     def before_epoch(self, learn: Learner) -> None:
         cold = self.until is None or learn.epoch < self.until
@@ -80,7 +85,7 @@ class FreezeCB(Callback):
         if not any(p.requires_grad for p in learn.model.parameters()):
             raise ValueError(f"FreezeCB: with {self.prefixes} frozen, nothing is left to train")
         for name, module in learn.model.named_modules():
-            if cold and name and f'{name}.'.startswith(self.prefixes): module.eval()
+            if cold and name and _inside(name, self.prefixes): module.eval()
 
     def cleanup_fit(self, learn: Learner) -> None:
         for p in self.frozen: p.requires_grad_(True)

@@ -6,10 +6,14 @@
 __all__ = ['ProgressCB', 'Seconds', 'map_tensors', 'to_cpu', 'DeviceCB']
 
 # %% ../../nbs/run/handy.ipynb #imports
+import copy
 import time
+from collections import UserDict
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 import torch
+from torch.nn.utils.rnn import PackedSequence
 from ..check import number, refuse
 from ..learner import Callback, Learner
 from ..metric import Metric
@@ -55,15 +59,37 @@ class Seconds(Metric):
     def value(self) -> float: return time.perf_counter() - self.start
 
 # %% ../../nbs/run/handy.ipynb #map-tensors
-def map_tensors(f: Callable, x: Any) -> Any:
-    "`x` with `f` of each tensor in it; `x` may be a tensor, or lists, tuples and mappings of tensors"
+def map_tensors(
+    f: Callable, # of a tensor
+    x: Any, # a tensor; or lists, tuples, mappings and dataclasses of tensors, nested as they may be
+) -> Any: # of the same kinds
+    """`x` with `f` of each tensor in it
+
+    Args:
+        f: of a tensor
+        x: a tensor; or lists, tuples, mappings and dataclasses of tensors, nested as they may be
+
+    Returns:
+        of the same kinds
+    """
     if isinstance(x, torch.Tensor): return f(x)
-    if isinstance(x, Mapping):
-        parts = {key: map_tensors(f, part) for key, part in x.items()}
-        return parts if isinstance(x, dict) else type(x)(parts)
-    if not isinstance(x, (list, tuple)): return x
-    parts = [map_tensors(f, part) for part in x]
-    return type(x)(*parts) if hasattr(x, '_fields') else type(x)(parts) # a named tuple takes them one by one
+    if isinstance(x, PackedSequence): return x._replace(data=f(x.data)) # its lengths stay on the CPU
+    if isinstance(x, (list, tuple)): return _listed(x, [map_tensors(f, part) for part in x])
+    if isinstance(x, Mapping): return _mapped(x, {key: map_tensors(f, part) for key, part in x.items()})
+    if not is_dataclass(x) or isinstance(x, type): return x
+    new = copy.copy(x)
+    for field in fields(x): object.__setattr__(new, field.name, map_tensors(f, getattr(x, field.name)))
+    return new
+
+def _listed(x, parts): # a named tuple takes them one by one
+    return type(x)(*parts) if hasattr(x, '_fields') else type(x)(parts)
+
+def _mapped(x, parts):
+    if type(x) is dict: return parts
+    if not isinstance(x, (dict, UserDict)): return type(x)(parts)
+    new = copy.copy(x) # with its default, its attributes
+    for key, part in parts.items(): new[key] = part
+    return new
 
 # %% ../../nbs/run/handy.ipynb #to-cpu
 def to_cpu(x: Any) -> Any: # a tensor, or lists, tuples and mappings of tensors

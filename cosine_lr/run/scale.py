@@ -6,13 +6,14 @@
 __all__ = ['GradAccumCB', 'GradClipCB', 'MixedPrecisionCB', 'EMACB', 'TimerCB', 'AccelerateCB']
 
 # %% ../../nbs/12_scale.ipynb #imports
+import sys
 import time
 from contextlib import ExitStack
 from functools import wraps
 from typing import Any
 import torch
 from ..check import choice, number, whole
-from ..learner import Callback, CancelStepException, Learner
+from ..learner import Callback, CancelEpochException, CancelStepException, Learner
 
 # %% ../../nbs/12_scale.ipynb #grad-accum
 class GradAccumCB(Callback):
@@ -28,21 +29,44 @@ class GradAccumCB(Callback):
 
     def before_fit(self, learn: Learner) -> None:
         if learn.total: learn.total = learn.n_epochs * -(-len(learn.dls.train) // self.every)
+        self.outer = sys.exc_info()[1] # an error that the caller is dealing with
+        learn.hooks['cleanup_batch'].append(self._step_what_is_left) # the first of all to clean up
 
     def before_epoch(self, learn: Learner) -> None: self.count = 0
 
     def zero_grad(self, learn: Learner) -> None:
         n = learn.train_cb.rows(learn.batch)
-        if not self.count:
+        if not self.count or not _has_grads(learn): # a guard that goes back leaves none
             learn.opt.zero_grad()
-            self.rows = 0
+            self.count = self.rows = 0
         elif n != self.last: _scale_grads(learn, self.last/n)
         self.count, self.rows, self.last = self.count + 1, self.rows + n, n
+        self.loss = learn.loss.detach()
 
     def after_backward(self, learn: Learner) -> None:
         if self.count < self.every and learn.iter + 1 < len(learn.dl): raise CancelStepException
         _scale_grads(learn, self.last/self.rows)
         self.count = 0
+
+    def _step_what_is_left(self, learn):
+        "Where the last batch of a pass was cancelled, its group still has its step, with the other batches"
+        error = sys.exc_info()[1]
+        ends = learn.iter + 1 == len(learn.dl) or isinstance(error, CancelEpochException)
+        failed = error is not self.outer and not isinstance(error, CancelEpochException)
+        if not learn.training or not ends or failed or not self.count or not _has_grads(learn): return
+        self.every, every = self.count, self.every # it is complete
+        learn.loss = self.loss
+        try:
+            for event in ('after_backward', 'step'): _call(learn, event)
+            learn.steps += 1
+            _call(learn, 'after_step')
+        except CancelStepException: pass
+        finally: self.every = every
+
+def _call(learn, event):
+    for hook in learn.hooks[event]: hook(learn)
+
+def _has_grads(learn): return any(p.grad is not None for p in learn.model.parameters())
 
 def _scale_grads(learn, factor):
     for p in learn.model.parameters():
@@ -59,7 +83,17 @@ class GradClipCB(Callback):
     norm: torch.Tensor # before clipping, a 0-d tensor
     def __init__(self, max_norm: float): self.max_norm = number('max_norm', max_norm, above=0)
     def after_backward(self, learn: Learner) -> None:
-        self.norm = torch.nn.utils.clip_grad_norm_(learn.model.parameters(), self.max_norm)
+        parts = [_dense(p) for p in learn.model.parameters()]
+        self.norm = torch.nn.utils.clip_grad_norm_(parts, self.max_norm)
+
+def _dense(p):
+    "A parameter; where its gradient is sparse, a stand-in that has the numbers of the gradient as its own"
+    if p.grad is None or not p.grad.is_sparse: return p
+    p.grad = p.grad.coalesce()
+    rows = p.grad.values()
+    stand_in = rows.new_empty(1).expand_as(rows).requires_grad_()
+    stand_in.grad = rows
+    return stand_in
 
 # %% ../../nbs/12_scale.ipynb #mixed-precision
 class MixedPrecisionCB(Callback):
