@@ -18,10 +18,9 @@ from ..callback import MetricsCB
 from ..check import choice, flag, function, number, refuse, share, whole
 from ..files import columns_of, csv_lines, write_table
 from ..learner import Callback, CancelBatchException, CancelFitException, Learner
-from ..plan import write_field
+from ..groups import write_field
 from .checkpoint import bare, rank
-from .saving import SavableState, pack
-from ..state import drawn
+from .saving import SavableState
 
 # %% ../../nbs/run/guards.ipynb #metrics-of
 def _metrics_of(cb, learn):
@@ -135,9 +134,9 @@ class NaNGuardCB(ScalerCB):
 
     def _go_back(self, learn):
         "Put all back but the settings of the optimizer and what draws at random"
-        cells = copy.deepcopy(self.good['cells'])
+        cells, now = copy.deepcopy(self.good['cells']), self.memory.state_dict()['cells']
         for path, cell in self.memory.entries().items():
-            if cell.kind == 'generator': cells[path] = pack(drawn(cell.x))
+            if cell.kind == 'generator': cells[path] = now[path]
         cells['opt']['param_groups'] = learn.opt.state_dict()['param_groups']
         self.memory.load_state_dict(self.good | dict(cells=cells))
         self.left, self.scale = self.left - 1, self.scale*self.factor
@@ -393,7 +392,7 @@ class TensorBoardCB(Callback):
 
     Args:
         writer: a folder for TensorBoard, or an object with `add_scalar(name, value, step)`
-        every: training batches from one point to the next; in a shorter epoch, the last has one
+        every: training batches from one point to the next; a shorter epoch has one at its end
     """
     order = 10 # after the row is written
     for_real = True
@@ -401,7 +400,7 @@ class TensorBoardCB(Callback):
     def __init__(
         self,
         writer: Any, # a folder for TensorBoard, or an object with `add_scalar(name, value, step)`
-        every: int = 50, # training batches from one point to the next; in a shorter epoch, the last has one
+        every: int = 50, # training batches from one point to the next; a shorter epoch has one at its end
     ):
         self.writer, self.every = writer, whole('every', every, least=1)
         if hasattr(writer, 'add_scalar'): return

@@ -8,15 +8,65 @@ __all__ = ['ProgressCB', 'Seconds', 'map_tensors', 'to_cpu', 'DeviceCB']
 # %% ../../nbs/run/handy.ipynb #imports
 import copy
 import time
+import warnings
 from collections import UserDict
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 import torch
 from torch.nn.utils.rnn import PackedSequence
-from ..check import number, refuse
+from ..check import flag, number, refuse
 from ..learner import Callback, Learner
-from ..metric import Metric
+from ..metric import Metric, fetched, kept
+from ..view.plot import new_axes
+
+# %% ../../nbs/run/handy.ipynb #live-losses
+def _display():
+    "IPython's `display`, in a notebook; elsewhere a warning says what is missing"
+    try: from IPython import display, get_ipython
+    except ImportError: get_ipython = None
+    if get_ipython and hasattr(get_ipython(), 'kernel'): return display.display
+    warnings.warn("ProgressCB(plot=True) draws in a notebook, and this is none: there is a bar only. In a "
+                  "terminal, a RecorderCB keeps the losses, and its plot() draws them after the fit")
+
+class _LiveLosses:
+    "One figure with the losses of a fit, drawn again and again, for at most a tenth of the time"
+    def __init__(self, show, every):
+        import matplotlib.pyplot as plt
+        self.ax, self.every, self.next = new_axes('batch', 'loss'), every, 0.
+        self.lines = [self.ax.plot([], [], *style)[0] for style in ([], ['o-'])]
+        self.train, self.valid = ([], []), ([], []) # batches and losses
+        self.fetched, self.mean = 0, Metric()
+        for line, name in zip(self.lines, ('training', 'validation')): line.set_label(name)
+        self.ax.legend(frameon=False)
+        plt.close(self.ax.figure) # or the notebook shows it once more
+        self.handle = show(self.ax.figure, display_id=True)
+
+    def add(self, learn):
+        if not learn.training: return self.mean.add(learn.loss, n=learn.train_cb.rows(learn.batch))
+        batches, losses = self.train
+        batches.append(len(batches) + 1)
+        losses.append(kept(learn.loss))
+        if time.perf_counter() > self.next: self.draw()
+
+    def end_pass(self, learn):
+        if learn.training or not self.mean.ns: return
+        batches, losses = self.valid
+        batches.append(len(self.train[0]))
+        losses.append(float(self.mean.value))
+        self.mean.reset()
+
+    def draw(self):
+        start = time.perf_counter()
+        losses = self.train[1]
+        losses[self.fetched:] = fetched(losses[self.fetched:])
+        self.fetched = len(losses)
+        for line, points in zip(self.lines, (self.train, self.valid)): line.set_data(*points)
+        self.ax.relim()
+        self.ax.autoscale_view()
+        self.handle.update(self.ax.figure)
+        end = time.perf_counter()
+        self.next = end + max(self.every, 9*(end - start))
 
 # %% ../../nbs/run/handy.ipynb #progress
 class ProgressCB(Callback):
@@ -24,19 +74,26 @@ class ProgressCB(Callback):
 
     Args:
         every: seconds between looks at the loss
+        plot: in a notebook, draw the losses as they come
         **kw: for `tqdm`
     """
     for_real = True # a range test needs no bar
+    not_state = True # what it shows is no part of a run
     def __init__(
         self,
         every: float = 0.2, # seconds between looks at the loss
+        plot: bool = False, # in a notebook, draw the losses as they come
         **kw: Any, # for `tqdm`
     ):
-        self.every, self.kw, self.bar = number('every', every, least=0), kw, None
+        self.every, self.plot, self.kw = number('every', every, least=0), flag('plot', plot), kw
+        self.bar: Any = None
+        self.graph: _LiveLosses | None = None
 
     def before_fit(self, learn: Learner) -> None:
         from tqdm.auto import tqdm
         self.bar, self.looked = tqdm(total=learn.total, unit='batch', **self.kw), -self.every
+        show = _display() if self.plot and not self.kw.get('disable') else None
+        self.graph = _LiveLosses(show, self.every) if show else None
 
     def before_epoch(self, learn: Learner) -> None:
         self.bar.set_description(f"epoch {learn.epoch}", refresh=False)
@@ -47,8 +104,15 @@ class ProgressCB(Callback):
         self.looked = time.perf_counter()
         self.bar.set_postfix(loss=f"{learn.loss.item():.3f}", refresh=False)
 
+    def after_batch(self, learn: Learner) -> None:
+        if self.graph: self.graph.add(learn)
+
+    def after_epoch(self, learn: Learner) -> None:
+        if self.graph: self.graph.end_pass(learn)
+
     def cleanup_fit(self, learn: Learner) -> None:
         if self.bar is not None: self.bar.close()
+        if self.graph: self.graph.draw()
 
 # %% ../../nbs/run/handy.ipynb #seconds
 class Seconds(Metric):
