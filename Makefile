@@ -6,6 +6,7 @@ BENCH := .venv-bench
 TORCH_ENV := .venv-torch-$(TORCH)
 DOCS := .venv/docs
 BROWSER := .venv/browser
+RELEASE := .venv/release
 # A set-up shows what it downloads; where nobody looks on, it does not.
 PIP := -m pip $(if $(CI),--quiet) --disable-pip-version-check install --no-compile
 
@@ -49,8 +50,12 @@ prepare: $(READY)  ## For maintainers: export, run all notebooks in place, clean
 	$(BIN)/nbdev_clean
 	$(BIN)/python tools/readme.py
 
-release: $(READY)  ## For maintainers: set the version everywhere and date the changelog (VERSION=x.y.z)
+release: $(RELEASE)  ## For maintainers: set the version everywhere, date the changelog, build dist/ (VERSION=x.y.z)
 	@$(BIN)/python tools/release.py "$(VERSION)"
+	@rm -rf dist build
+	@$(BIN)/python -m build --outdir dist . > /dev/null
+	@$(BIN)/python -m twine check --strict dist/*
+	@$(BIN)/python tools/llms.py dist
 
 clean:  ## Delete environments, results, caches and build products, and what the set-up told git
 	@test ! -d .git || { git config --local --unset include.path ^../.gitconfig$$; \
@@ -73,8 +78,8 @@ $(READY): constraints.txt settings.ini setup.py pyproject.toml
 	  printf '#!/bin/sh\n# cosine_lr: notebooks that come with a merge are trusted; make clean removes this\n[ ! -x $(BIN)/nbdev_trust ] || $(BIN)/nbdev_trust\n' > .git/hooks/post-merge; fi
 	@touch $@
 
-# `.venv/docs` and `.venv/browser` say that the extra of that name is installed.
-$(DOCS) $(BROWSER): $(READY)
+# `.venv/docs`, `.venv/browser` and `.venv/release` say that the extra of that name is installed.
+$(DOCS) $(BROWSER) $(RELEASE): $(READY)
 	@$(BIN)/python $(PIP) -c constraints.txt -e '.[$(@F)]'
 	@touch $@
 

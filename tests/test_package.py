@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-
 import cosine_lr
 
 ROOT = Path(__file__).resolve().parent.parent

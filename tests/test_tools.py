@@ -562,6 +562,22 @@ def test_versions_that_cannot_be_released(unreleased, version):
     assert read(unreleased/'settings.ini') == before
 
 
+def test_a_release_that_is_made_again_changes_nothing(unreleased):
+    release.to(unreleased, '1.2.3', today='2030-01-02')
+    before = {path: read(path) for path in unreleased.rglob('*') if path.is_file()}
+    release.to(unreleased, '1.2.3', today='2030-03-04')
+    assert {path: read(path) for path in before} == before
+
+
+def test_what_language_models_read():
+    llms = load('llms')
+    short, full = llms.llms(ROOT), llms.context(ROOT)
+    for page in re.findall(rf'\]\({re.escape(llms.SITE)}/(\S+)\.html\)', short):
+        if not page.startswith('reference/'): assert (ROOT/f'nbs/{page}.ipynb').exists(), page
+    assert short.startswith('# cosine_lr\n\n> Learning-rate annealing') and '## Modules' in short
+    assert full.count('<doc ') == len(tutorial.notebooks(ROOT)) and 'def lr_find(' in full
+
+
 def test_a_release_without_a_changelog(unreleased):
     (unreleased/'CHANGELOG.md').write_text('# Changelog\n\n## 0.1.0 (2029-01-02)\n', encoding='utf-8')
     with pytest.raises(ValueError, match="CHANGELOG.md must have a heading '## Unreleased'"):

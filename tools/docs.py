@@ -21,13 +21,13 @@ import yaml
 from fastcore.docments import docments
 
 from cosine_lr.view.lint import FINDINGS
+import llms
 from explain import SECTIONS
 from tutorial import PACKAGE, ROOT, load, notebooks, settings, source
 
 REPOSITORY = '{git_url}/blob/{branch}'.format_map(settings(ROOT))
-SITE = 'https://{user}.github.io/{repo}'.format_map(settings(ROOT))
 FENCED = re.compile(r'```python\n(.+?)\n```', re.DOTALL)
-ON_SITE = re.compile(rf'\[([^]]*)\]\({re.escape(SITE)}/([\w/]*)\)')  # folders, and the site itself
+ON_SITE = re.compile(rf'\[([^]]*)\]\({re.escape(llms.SITE)}/([\w/]*)\)')  # folders, and the site itself
 LINK = re.compile(r'\]\(([^)#:]+)(#[^)]*)?\)')
 TREE = """
 ```{{toctree}}
@@ -279,6 +279,7 @@ def main():
         built = subprocess.run([sys.executable, '-m', 'sphinx', *options, pages, html])
         if built.returncode: sys.exit('The site has faults: see above')
         add_play(args.root, html/'play')
+        llms.write(args.root, html)
         shutil.rmtree(args.out, ignore_errors=True)
         shutil.copytree(html, args.out)
     print(f'{args.out}/index.html')

@@ -43,6 +43,7 @@ def replaced(path, before, after, version):
 def dated(path, version, today):
     "The changelog's text with the version and the day in its first heading."
     text, heading = path.read_text(encoding='utf-8'), rf'^## (Unreleased|{re.escape(version)})$'
+    if f'\n## {version} (' in text: return text  # it has its day
     new, count = re.subn(heading, f'## {version} ({today})', text, count=1, flags=re.MULTILINE)
     if not count: raise ValueError(f"{path.name} must have a heading '## Unreleased' over what is new")
     return new
@@ -54,7 +55,7 @@ def main():
     try: to(ROOT, version := parser.parse_args().version)
     except ValueError as error: sys.exit(str(error))
     print(f"{version} stands in {', '.join(PLACES)} and CHANGELOG.md.")
-    print('Now make prepare && make test, commit and tag.')
+    print(f'Now make prepare && make test, commit, and tag it v{version}: a workflow publishes the tag.')
 
 
 if __name__ == '__main__': main()
