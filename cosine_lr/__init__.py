@@ -23,7 +23,7 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'data': 'tensor_loader DataLoaders digits_dls',
     'metric': 'Metric classes Accuracy',
     'learner': 'CancelStepException CancelBatchException CancelEpochException CancelFitException '
-               'Callback TrainCB Learner',
+               'Callback TrainCB lr_of Learner',
     'callback': 'ScheduleCB RecorderCB MetricsCB SingleBatchCB',
     'run.handy': 'DeviceCB ProgressCB Seconds to_cpu',
     'finder': 'LRFinderCB lr_find',

@@ -29,6 +29,7 @@ from .learner import CancelEpochException as CancelEpochException
 from .learner import CancelFitException as CancelFitException
 from .learner import Callback as Callback
 from .learner import TrainCB as TrainCB
+from .learner import lr_of as lr_of
 from .learner import Learner as Learner
 from .callback import ScheduleCB as ScheduleCB
 from .callback import RecorderCB as RecorderCB

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from .check import choice, function, refuse
-from .learner import Callback, CancelFitException, Learner
+from .learner import Callback, CancelFitException, Learner, lr_of
 from .metric import Metric, classes, kept
 from .plan import Plan
 
@@ -160,7 +160,7 @@ class MetricsCB(Callback):
     def after_batch(self, learn: Learner) -> None:
         rule = learn.train_cb
         self.loss.add(learn.loss, n=rule.rows(learn.batch))
-        if learn.training: self.rate = _now(learn.opt.param_groups[0]['lr']) # a guard may put another back
+        if learn.training: self.rate = _now(lr_of(learn.opt)) # a guard may put another back
         elif self.metrics: self._score(learn.preds, *rule.targets(learn.batch)[:1])
 
     def _score(self, preds, targ=None):

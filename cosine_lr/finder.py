@@ -13,8 +13,8 @@ from itertools import islice
 from types import SimpleNamespace
 import numpy as np
 from .callback import MetricsCB, RecorderCB, ScheduleCB, SingleBatchCB
-from .check import flag, number, refuse, whole
-from .learner import Callback, CancelEpochException, CancelFitException, Learner, check_loader
+from .check import batches_in, flag, number, refuse, whole
+from .learner import Callback, CancelEpochException, CancelFitException, Learner
 from .groups import write_field
 from .rules import LRFind
 from .schedule import cosine, exponential, linear
@@ -209,12 +209,12 @@ def lr_find(
     number('smoothing', smoothing, least=0, below=1)
     stops = flag('valid', valid), number('diverged', diverged, above=1), smoothing
     done = [_Sweep(steps, *stops) for _ in range(sweeps)]
-    passes = steps / check_loader('learn.dls.train', learn.dls.train)
+    passes = steps / batches_in('learn.dls.train', learn.dls.train)
+    if valid: batches_in('learn.dls.valid', learn.dls.valid)
     cbs = [cb for cb in learn.cbs if _takes_part(cb)]
     state = _noted(learn, cbs)
     try:
-        given = {} if learn.lr is None else dict(lr=learn.lr)
-        opt = learn.opt_func(learn.model.parameters(), **given)
+        opt = learn.new_optimizer()
         state.add(opt=opt).rest_workers()
         rates = [float(g['lr']) for g in opt.param_groups]
         top = max(rates)

@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['CancelStepException', 'CancelBatchException', 'CancelEpochException', 'CancelFitException', 'Callback', 'TrainCB',
-           'Learner']
+           'lr_of', 'Learner']
 
 # %% ../nbs/04_learner.ipynb #imports
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 import torch
 import torch.nn.functional as F
-from .check import flag, rate, whole
+from .check import batches_in, by_name, flag, function, loaders, rate, refuse, whole
 from .claims import Cancel, bind, check_names, events_of, listed, place, script, timeline
 from .torch_inside import warm_up
 
@@ -109,18 +110,9 @@ class TrainCB(Callback):
     def step(self, learn: 'Learner') -> None: learn.opt.step()
     def zero_grad(self, learn: 'Learner') -> None: learn.opt.zero_grad()
 
-# %% ../nbs/04_learner.ipynb #check-loader
-def check_loader(name: str, dl: Any) -> int:
-    "The number of a loader's batches; refuses one without a length, or without batches"
-    need = f"{name} must have a length, the number of its batches, got {type(dl).__name__}"
-    try: n = len(dl)
-    except TypeError as e: raise TypeError(need) from e
-    if not n: raise ValueError(f"{name} must have at least one batch, it is empty")
-    return n
-
 # %% ../nbs/04_learner.ipynb #checks
 def _not_finite(learn, where):
-    lr = float(learn.opt.param_groups[0]['lr'])
+    lr = float(lr_of(learn.opt))
     return FloatingPointError(f"loss is not finite in {where}, at lr={lr:.4g}; try a lower lr")
 
 def _check_loss(learn):
@@ -130,6 +122,22 @@ def _check_loss(learn):
         raise ValueError(f"loss_func must return a 0-d tensor, got {loss!r:.60}")
     if not loss.is_cpu: learn._unseen = learn._unseen + 0*loss.detach() # nan, once a loss is not finite
     elif not math.isfinite(loss.item()): raise _not_finite(learn, place(learn))
+
+# %% ../nbs/04_learner.ipynb #optimizer
+def lr_of(opt: Any) -> Any: # a number or a tensor
+    """The rate of an optimizer's first param group; of one without groups, its `lr`, or nan
+
+    Args:
+        opt: a number or a tensor
+    """
+    groups = getattr(opt, 'param_groups', None)
+    return groups[0]['lr'] if groups else getattr(opt, 'lr', math.nan)
+
+def _check_step(opt):
+    "Refuse an optimizer whose step needs a closure"
+    closure = inspect.signature(opt.step).parameters.get('closure')
+    if closure is None or closure.default is not closure.empty: return
+    refuse('opt_func', type(opt), 'an optimizer whose step needs no closure, unless a callback does the step')
 
 # %% ../nbs/04_learner.ipynb #kinds
 Callbacks = Callback | Iterable[Callback] | None
@@ -143,7 +151,7 @@ class Learner:
 
     Args:
         model: a torch module
-        dls: anything with loaders `train` and `valid`
+        dls: an object with loaders `train` and `valid`, a pair of them, or one to train on
         loss_func: (preds, *targets) -> 0-d tensor
         lr: learning rate of a new optimizer; None: the optimizer's own
         cbs: callbacks of every `fit`
@@ -166,13 +174,16 @@ class Learner:
     def __init__(
         self,
         model: torch.nn.Module,
-        dls: Any, # anything with loaders `train` and `valid`
+        dls: Any, # an object with loaders `train` and `valid`, a pair of them, or one to train on
         loss_func: Loss = F.mse_loss, # (preds, *targets) -> 0-d tensor
         lr: Rate = 0.1, # learning rate of a new optimizer; None: the optimizer's own
         cbs: Callbacks = (), # callbacks of every `fit`
         opt_func: MakeOptimizer = torch.optim.SGD, # (parameters, lr=…) -> optimizer, called by every `fit`
     ):
-        self.model, self.dls, self.loss_func, self.opt_func = model, dls, loss_func, opt_func
+        if not isinstance(model, torch.nn.Module): refuse('model', model, 'a torch.nn.Module')
+        if not callable(opt_func):
+            refuse('opt_func', opt_func, 'a class of optimizers, such as torch.optim.SGD')
+        self.model, self.dls, self.loss_func, self.opt_func = model, loaders('dls', dls), loss_func, opt_func
         self.lr, self.cbs = None if lr is None else rate('lr', lr), listed(cbs, Callback)
         self.active: list[Callback] = [] # the callbacks of the last fit
         self.hooks: dict[str, list[Callable]] = {} # the methods that answer each event
@@ -188,17 +199,22 @@ class Learner:
         """
         self.n_epochs, self.training = whole('n_epochs', n_epochs, least=1), flag('train', train)
         self.epochs, self.epoch, self.iter = range(self.n_epochs), None, None
-        self.steps, self.total = 0, self.n_epochs*check_loader('dls.train', self.dls.train) if train else 0
-        if flag('valid', valid): check_loader('dls.valid', self.dls.valid)
-        self.opt = self._new_optimizer(self.lr if lr is None else lr)
+        self.dls = loaders('dls', self.dls)
+        self.steps, self.total = 0, self.n_epochs*batches_in('dls.train', self.dls.train) if train else 0
+        valid = flag('valid', valid) and self.dls.valid is not None
+        if valid: batches_in('dls.valid', self.dls.valid)
+        if not train and self.dls.valid is None: refuse('train', train, 'True, where there is no dls.valid')
+        self.opt = self.new_optimizer(lr)
         self._gather(cbs)
+        self._prepare()
         warm_up()
         on = script(self.hooks)
         try:
             on.before_fit(self)
             for self.epoch in self.epochs:
                 if train: self._one_epoch(on, True, self.dls.train)
-                if valid: torch.no_grad()(self._one_epoch)(on, False, self.dls.valid)
+                if valid:
+                    with torch.no_grad(): self._one_epoch(on, False, self.dls.valid)
             on.after_fit(self)
         except CancelFitException: pass
         finally: on.cleanup_fit(self)
@@ -254,17 +270,33 @@ class Learner:
             if isinstance(cb, TrainCB): return cb
         return TrainCB()
 
-    def _new_optimizer(self, lr):
-        if lr is None: return self.opt_func(self.model.parameters())
-        lr = rate('lr', lr)
+    def new_optimizer(self, lr: Rate = None) -> Any: # the rate; None: the learner's own
+        """What `opt_func` makes for the model
+
+        Args:
+            lr: the rate; None: the learner's own
+        """
+        make, params, lr = self.opt_func, self.model.parameters(), self.lr if lr is None else rate('lr', lr)
+        if lr is None: return make(params)
         if isinstance(lr, torch.Tensor): lr = lr.detach().clone() # a schedule writes into the optimizer's
-        return self.opt_func(self.model.parameters(), lr=lr)
+        return make(params, lr=lr) if by_name('opt_func', make, 'lr') else make(params, lr)
 
     def _gather(self, cbs=()):
         "Who takes part in a fit, and who answers which event"
         self.active = listed([*self.cbs, *listed(cbs, Callback)], Callback)
         if not any(isinstance(cb, TrainCB) for cb in self.active): self.active.insert(0, TrainCB())
         self.hooks = bind(self, (Callback, TrainCB, Learner), _EVENTS)
+
+    def _prepare(self):
+        "See to it that the ordinary steps can be done"
+        def plain(step): return getattr(self.hooks[step][0], '__func__', None) is getattr(TrainCB, step)
+        if plain('get_loss'): function('loss_func', self.loss_func, 'a function of predictions and targets')
+        if not self.training: return
+        if plain('step'): _check_step(self.opt)
+        if plain('zero_grad') and isinstance(self.opt, torch.optim.Optimizer): return
+        for p in self.model.parameters(): # another way to clear gradients may count on there being some
+            lazy = torch.nn.parameter.is_lazy(p)
+            if p.grad is None and p.requires_grad and not lazy: p.grad = torch.zeros_like(p)
 
     def timeline(self) -> str: # of the last fit; of the next one, if there was none
         "Who answers which event, in order; after a fit with a `TimerCB`, for how long"

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 import torch
 from .handy import DeviceCB, to_cpu
-from ..check import refuse, whole
-from ..learner import Callback, CancelBatchException, Learner, TrainCB, check_loader
+from ..check import batches_in, refuse, whole
+from ..learner import Callback, CancelBatchException, Learner, TrainCB
 
 # %% ../../nbs/run/finetune.ipynb #split-params
 def split_params(
@@ -122,7 +122,7 @@ def predict(
     Returns:
         predictions [n, …] and targets [n, …] or None, on the CPU
     """
-    check_loader('dl', dl)
+    batches_in('dl', dl)
     place, collect = DeviceCB(next(learn.model.parameters(), torch.zeros(())).device), _CollectCB()
     twin = copy.copy(learn) # it predicts as `learn` does
     twin.cbs, twin.dls = [place, learn.train_cb, collect], SimpleNamespace(train=None, valid=dl)
