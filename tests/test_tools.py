@@ -720,6 +720,27 @@ def test_an_entry_of_the_reference(tmp_path, monkeypatch):
     assert '### Thing.size' in docs.entry(Thing, 3)
 
 
+def bodies(text):
+    "The code of each function without its docstring."
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.FunctionDef): continue
+        start = 1 if ast.get_docstring(node) else 0
+        yield '\n'.join(map(ast.unparse, node.body[start:]))
+
+
+@pytest.mark.parametrize('path', tutorial.notebooks(ROOT), ids=lambda path: path.stem)
+def test_an_exercise_version_is_empty_and_can_be_filled(path):
+    blank, nb = load('blank'), tutorial.load(path)
+    empty = blank.blank(nb)
+    for before, after in zip(nb['cells'], empty['cells'], strict=True):
+        text = tutorial.source(after)
+        if not blank.EXPORTED.search(text): assert text == tutorial.source(before)
+        else: assert {*bodies(text)} <= {blank.HINT, '...', ''}
+    without = [cell | {'outputs': [], 'execution_count': None} if cell['cell_type'] == 'code' else cell
+               for cell in nb['cells']]
+    assert blank.filled(empty, nb)['cells'] == without
+
+
 def test_pages_of_nested_notebooks():
     docs = load('docs')
     links = ('[here](lint.ipynb) [up](../00_schedule.ipynb#join) [out](../../compat/test_torch.py) '

@@ -21,11 +21,13 @@ import yaml
 from fastcore.docments import docments
 
 from cosine_lr.view.lint import FINDINGS
+import blank
 import llms
 from explain import SECTIONS
 from tutorial import PACKAGE, ROOT, load, notebooks, settings, source
 
 REPOSITORY = '{git_url}/blob/{branch}'.format_map(settings(ROOT))
+COLAB = 'https://colab.research.google.com/github/{user}/{repo}/blob/{branch}'.format_map(settings(ROOT))
 FENCED = re.compile(r'```python\n(.+?)\n```', re.DOTALL)
 ON_SITE = re.compile(rf'\[([^]]*)\]\({re.escape(llms.SITE)}/([\w/]*)\)')  # folders, and the site itself
 LINK = re.compile(r'\]\(([^)#:]+)(#[^)]*)?\)')
@@ -65,6 +67,28 @@ def page_of(nb, folder='nbs'):
         if cell['cell_type'] == 'code': cell['source'] = re.sub(r'^#\|.*\n?', '', text, flags=re.MULTILINE)
         else: cell['source'] = linked(without_fetched_images(text), folder)
     return nb | {'cells': kept}
+
+
+def signpost(nb, page):
+    "A cell for the top of a page: where the notebook can be run, and what it defines, each name with a link."
+    up = '../'*page.as_posix().count('/')
+    ways = [f'[Open in Colab]({COLAB}/nbs/{page.as_posix()})']
+    lines = []
+    if name := module_of(nb):
+        module = importlib.import_module(f'{PACKAGE}.{name}')
+        file = f'{up}blank/{page.as_posix()}'
+        ways.append(f'<a href="{file}" download>Try it blank</a>, with the code left for you to write')
+        lines = ['', '<details><summary>What this notebook defines</summary>', '',
+                 *(f'- [`{each}`]({up}{reference_page(nb)}.md#{each.lower()}){about(module, each)}'
+                   for each in module.__all__), '', '</details>']
+    text = '\n'.join([' · '.join(ways), *lines])
+    return dict(cell_type='markdown', id='signpost', metadata={}, source=text)
+
+
+def about(module, name):
+    "The first line of a docstring, if it is the module's own thing."
+    thing = getattr(module, name)
+    return f': {inspect.getdoc(thing).splitlines()[0]}' if defined_in(module, thing) and thing.__doc__ else ''
 
 
 def without_fetched_images(text):
@@ -233,7 +257,10 @@ def lay_out(root, to):
         if module_of(nb):
             modules.append(reference_page(nb))
             write(to/f'{modules[-1]}.md', '\n'.join(reference(nb, path, root)))
-        write(to/page, json.dumps(page_of(nb, f"nbs/{page.parent.as_posix()}")))
+        shown = page_of(nb, f"nbs/{page.parent.as_posix()}")
+        top = next(i for i, cell in enumerate(shown['cells']) if cell['cell_type'] == 'markdown')
+        if page.name != 'index.ipynb': shown['cells'].insert(top + 1, signpost(nb, page))
+        write(to/page, json.dumps(shown))
     for path in base.glob('*.md'): write(to/path.name, path.read_text(encoding='utf-8'))
     index = load(to/'index.ipynb')
     chapters, alone = sections(root)
@@ -280,6 +307,7 @@ def main():
         if built.returncode: sys.exit('The site has faults: see above')
         add_play(args.root, html/'play')
         llms.write(args.root, html)
+        blank.write(args.root, html/'blank')
         shutil.rmtree(args.out, ignore_errors=True)
         shutil.copytree(html, args.out)
     print(f'{args.out}/index.html')
