@@ -15,7 +15,8 @@ from playwright.sync_api import sync_playwright
 from browser import QUIET, chromium
 from tutorial import ROOT
 
-SEEN_AT_LEAST = ('index', '00_schedule', '09_trial', 'view/explorer', 'glossary', 'reference/schedule')
+SEEN_AT_LEAST = ('index', '00_schedule', '09_trial', 'view/explorer', 'glossary', 'reference/schedule',
+                 'play/index')
 NOT_SHOWN = 'els => els.filter(e => !(e.complete && e.naturalWidth)).map(e => e.src)'
 ANSWERED = "/finished|did not match|found/.test(document.querySelector('.search-summary')?.innerText ?? '')"
 
