@@ -88,7 +88,7 @@ $(TORCH_ENV)/ready: constraints.txt settings.ini
 	@echo "Setting up $(@D) (once; several minutes)"
 	@rm -rf $(@D)
 	@$(PYTHON) -m venv $(@D)
-	@grep -vE '^(torch|sympy|setuptools|filelock|fsspec|networkx)==' constraints.txt > $(@D)/constraints.txt
+	@grep -vE '^(torch|sympy|setuptools)==' constraints.txt > $(@D)/constraints.txt
 	@$(@D)/bin/python $(PIP) -c $(@D)/constraints.txt torch==$(TORCH) -e '.[dev]'
 	@touch $@
 
