@@ -142,7 +142,7 @@ def test_the_map_compares_at_the_same_peak_and_says_where_annealing_hurts(monkey
 
 
 def test_verdicts_follow_holm_over_the_whole_family_and_the_sign():
-    rows = [dict(p=p, difference=d) for p, d in ((.04, 1), (.001, -1), (.01, 1), (.03, -1))]
+    rows = [dict(p=p, difference=d, units=64, blow_ups=0) for p, d in ((.04, 1), (.001, -1), (.01, 1), (.03, -1))]
     rows = trial._with_holm(rows)
     assert np.allclose([row['p_holm'] for row in rows], [.06, .004, .03, .06])
     assert [row['verdict'] for row in rows] == ['not shown', 'lower', 'higher', 'not shown']
