@@ -142,7 +142,8 @@ def test_the_map_compares_at_the_same_peak_and_says_where_annealing_hurts(monkey
 
 
 def test_verdicts_follow_holm_over_the_whole_family_and_the_sign():
-    rows = [dict(p=p, difference=d, units=64, blow_ups=0) for p, d in ((.04, 1), (.001, -1), (.01, 1), (.03, -1))]
+    found = (.04, 1), (.001, -1), (.01, 1), (.03, -1)
+    rows = [dict(p=p, difference=d, units=64, blow_ups=0) for p, d in found]
     rows = trial._with_holm(rows)
     assert np.allclose([row['p_holm'] for row in rows], [.06, .004, .03, .06])
     assert [row['verdict'] for row in rows] == ['not shown', 'lower', 'higher', 'not shown']
@@ -153,6 +154,38 @@ def test_holms_family_is_an_answers_rows_of_all_regimes(monkeypatch, tmp_path):
     plan = {'regimes': [Regime(bs=bs, epochs=1) for bs in (16, 64)]}
     rows = trial.run_trial(8, tmp_path, quiet=True, plan=plan)['regimes']
     assert len(rows) == 16 and [row['p_holm'] for row in rows] == holm([row['p'] for row in rows]).tolist()
+
+
+def test_over_splits_a_split_counts_once_and_peaks_are_matched_by_the_mean_rate(monkeypatch):
+    def loss(name, peak, split, regime): return regime.split/8 + (peak/2 if name == 'cosine' else peak)
+    calls = made_up(monkeypatch, loss)
+    rows = trial._with_holm(trial._over_splits(Regime(epochs=1), 64))
+    assert len(rows) == 14 and all((row['n'], row['units']) == (48, 12) for row in rows)
+    of = {(row['kind'], row['flat']): row for row in rows if row['metric'] == 'test_loss'}
+    for flat in (.25, .5, 1.):
+        at_peak, at_mean = (of[f'same {what}', flat] for what in ('peak', 'mean rate'))
+        assert at_peak['verdict'] == 'lower' and np.isclose(at_peak['difference'], -flat/2)
+        assert (at_mean['verdict'], at_mean['difference'], at_mean['peak']) == ('not shown', 0, 2*flat)
+    (_, _, choosing, part), *judged = calls
+    assert part == 'valid' and [regime.split for regime, *_ in judged] == list(range(12))
+    assert all(seeds == set(range(4)) and not seeds & choosing for _, _, seeds, _ in judged)
+
+
+def test_where_n_is_too_small_for_the_family_the_verdict_says_so():
+    rows = [dict(p=2/2**8, difference=-1, units=8, blow_ups=0) for _ in range(16)]
+    assert {row['verdict'] for row in trial._with_holm(rows)} == {'n too small: at least 10'}
+    rows = [dict(p=2/2**10, difference=-1, units=10, blow_ups=0) for _ in range(16)]
+    assert {row['verdict'] for row in trial._with_holm(rows)} == {'lower'}
+    wild = [dict(p=1e-9, difference=-1, units=64, blow_ups=2, share_lower=.1)] # a few pairs far below
+    assert trial._with_holm(wild)[0]['verdict'] == 'higher'
+
+
+def test_another_split_is_another_share_of_the_rows():
+    one, other = Regime(split=1).dls('test'), Regime(split=2).dls('test')
+    same = Regime(split=1).dls('test').valid.dataset.tensors[0]
+    assert one.valid.dataset.tensors[0].equal(same)
+    assert not same.equal(other.valid.dataset.tensors[0])
+    with pytest.raises(ValueError, match='split must be'): Regime(split=-1)
 
 
 def test_wrong_labels_are_in_the_training_set_alone():
