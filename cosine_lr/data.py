@@ -85,21 +85,24 @@ def array_dls(train: tuple, valid: tuple, test: tuple, bs: int, seed: int | None
 # %% ../nbs/02_data.ipynb #digits-dls
 def digits_dls(
     bs: int = 64, # rows in a batch of the training set
-    seed: int | None = 0, # sets the order of the training batches; the split is always the same
+    seed: int | None = 0, # sets the order of the training batches
+    split: int = 0, # which of many ways to share the rows among the three loaders
 ) -> DataLoaders: # of batches [x, y]: x float32 [bs, 64] in [0, 1], y int64 [bs] from 0 to 9
     """Scikit-learn's bundled digits, in loaders `train` (1078 rows), `valid` (359) and `test` (360)
 
     Args:
         bs: rows in a batch of the training set
-        seed: sets the order of the training batches; the split is always the same
+        seed: sets the order of the training batches
+        split: which of many ways to share the rows among the three loaders
 
     Returns:
         of batches [x, y]: x float32 [bs, 64] in [0, 1], y int64 [bs] from 0 to 9
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
+    split = whole('split', split, least=0, most=2**32 - 1)
     x, y = load_digits(return_X_y=True)
     x, y = (x/16).astype(np.float32), y.astype(np.int64)
-    train, rest = train_test_split(np.arange(len(y)), test_size=.4, random_state=0, stratify=y)
-    valid, test = train_test_split(rest, test_size=.5, random_state=0, stratify=y[rest])
+    train, rest = train_test_split(np.arange(len(y)), test_size=.4, random_state=split, stratify=y)
+    valid, test = train_test_split(rest, test_size=.5, random_state=split, stratify=y[rest])
     return array_dls(*((x[part], y[part]) for part in (train, valid, test)), bs, seed)

@@ -699,6 +699,19 @@ def test_a_forged_file_is_refused_by_what_is_wrong(saved, changed, words):
     with pytest.raises(ValueError, match=f'{NOT_OURS}: .*{words}'): Runs.load(path)
 
 
+@pytest.mark.filterwarnings('ignore:Duplicate name')
+@pytest.mark.parametrize('copies, more, words', [
+    (1, bytes(8), 'losses is not as long as it says'), (2, b'', 'it has losses twice')])
+def test_an_array_that_is_longer_than_it_says_or_there_twice_is_refused(saved, copies, more, words):
+    runs, path = saved
+    with zipfile.ZipFile(path) as file: entries = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(path, 'w') as file:
+        for name, content in entries.items():
+            odd = name == 'losses.npy'
+            for _ in range(copies if odd else 1): file.writestr(name, content + more if odd else content)
+    with pytest.raises(ValueError, match=words): Runs.load(path)
+
+
 def test_more_memory_than_allowed_is_refused(saved):
     runs, path = saved
     with pytest.raises(ValueError, match='give max_bytes='): Runs.load(path, max_bytes=1000)
