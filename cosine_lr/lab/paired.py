@@ -72,6 +72,26 @@ def least_pairs(
     """
     return 2 + math.floor(math.log2(family/(1-level)) + 1e-9)
 
+def mean_interval(
+    differences: np.ndarray, # paired differences, or any numbers [..., n]
+    level: float = .95, # confidence of the interval
+) -> Any: # (low, high), each [...]
+    """Bootstrap interval of a mean: percentiles, widened as Student's t is (Hesterberg 2015, arXiv 1411.5279)
+
+    Args:
+        differences: paired differences, or any numbers [..., n]
+        level: confidence of the interval
+
+    Returns:
+        (low, high), each [...]
+    """
+    from scipy import stats
+    n = differences.shape[-1]
+    student = math.sqrt(n/(n-1)) * stats.t.ppf((1+level)/2, n-1)
+    ends = stats.bootstrap((differences,), np.mean, axis=-1, n_resamples=9999, batch=500, method='percentile',
+                           confidence_level=2*stats.norm.cdf(student) - 1, rng=0)
+    return ends.confidence_interval
+
 # %% ../../nbs/lab/paired.ipynb #comparison
 def _blow_ups(differences): # [n]
     "How many of the pairs carry more than half of the spread, if three or fewer of sixty do; else 0"

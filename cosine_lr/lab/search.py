@@ -17,7 +17,7 @@ from ..check import choice, flag, number, refuse, share, whole
 from .annealing import Annealer, nearby
 from ..data import DataLoaders
 from .fleet import run_fleet
-from .paired import mean_test
+from .paired import mean_interval
 from .tables import markdown_table
 from ..view.plot import label_lines, new_axes
 from ..schedule import Schedule, cosine, exponential, join
@@ -237,7 +237,8 @@ class ScheduleSearch:
         with np.errstate(invalid='ignore'): differences = self.test[rival] - self.test[method]
         mean = float(differences.mean())
         if not np.isfinite(differences).all(): return mean, (-math.inf, math.inf)
-        return mean, mean_test(differences)[0]
+        low, high = mean_interval(differences)
+        return mean, (float(low), float(high))
 
     def gains(self, method: str) -> tuple[float, float]: # (on the seeds of the search, on fresh ones)
         """How much lower the validation loss is than the cosine's: what the search saw, and what is left of it

@@ -335,7 +335,7 @@ def scores_over_splits(
 
 def _over_splits(regime, n):
     "Rows: cosine against constant over splits, at the same peak, at the same mean rate, and each at its best"
-    best, ratio = _best_peaks(regime, ['constant', 'cosine'], n//2), 1/mean_rate(cosine())
+    best, ratio = _best_peaks(regime, ['constant', 'cosine'], n//2), round(1/mean_rate(cosine()), 9)
     pairs = [('same peak', p, p) for p in _MATCHED] + [('same mean rate', p, ratio*p) for p in _MATCHED]
     pairs.append(('best peaks', best['constant'], best['cosine']))
     scheds = {f'constant @ {flat:.3g}': flat*constant() for _, flat, _ in pairs}
@@ -348,6 +348,10 @@ def _over_splits(regime, n):
     return rows
 
 # %% ../../nbs/09_trial.ipynb #draw-splits
+def _kind_name(row):
+    if row['kind'] == 'best peaks': return row['kind'] # other ones in each panel
+    return f"{row['kind']}, {row['flat']:.2g} and {row['peak']:.2g}"
+
 def _draw_splits(rows):
     "Differences in test loss with their intervals, a panel a regime; returns the axes"
     import matplotlib.pyplot as plt
@@ -366,7 +370,7 @@ def _draw_splits(rows):
             ax.plot([row['low'], row['high']], [y, y], color=color)
             ax.plot(row['difference'], y, 'o', ms=4, color=color)
         ax.set_xscale('symlog', linthresh=.1)
-        names = [f"{row['kind']}, {row['flat']:.2g} and {row['peak']:.2g}" for row in its_rows[::-1]]
+        names = [_kind_name(row) for row in its_rows[::-1]]
         ax.set_yticks(range(len(names)), names, fontsize=8)
     return axes[0]
 
