@@ -17,9 +17,10 @@ from argparse import Namespace
 from collections import UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from types import MethodType, ModuleType, SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 import numpy as np
 import torch
 from torch import nn
@@ -37,24 +38,24 @@ _KINDS = dict(
     generator=(torch.Generator, random.Random, *_NUMPYS),
     object=(nn.Module, torch.optim.Optimizer, *_HOLDERS), opaque=io.IOBase)
 
-def _has_attributes(x): return isinstance(getattr(x, '__dict__', None), dict)
-
-def _kind(x):
-    "What `x` is to the walk"
+@lru_cache(1000)
+def _kind(type_):
+    "What an object of this type is to the walk"
     for kind, types in _KINDS.items():
-        if isinstance(x, types): return kind
-    root, *rest = type(x).__module__.split('.')
-    iterates = isinstance(x, Iterator)
+        if issubclass(type_, types): return kind
+    root, *rest = type_.__module__.split('.')
+    iterates = issubclass(type_, Iterator)
     if root in sys.stdlib_module_names:
         return 'opaque' if iterates and root in ('builtins', 'itertools') else 'resource'
     if root == 'torch' and (iterates or 'distributed' in rest or any(part[0] == '_' for part in rest)):
         return 'resource'
-    if _has_attributes(x): return 'object'
-    changes = type(x).__hash__ is object.__hash__ # what is hashed by its value does not change
+    if type_.__dictoffset__: return 'object' # it has attributes
+    changes = type_.__hash__ is object.__hash__ # what is hashed by its value does not change
     return 'opaque' if changes and root not in ('torch', 'numpy') else 'resource'
 
 # %% ../nbs/state.ipynb #cell
-class Cell(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Cell:
     """A place where something is remembered
 
     Args:
@@ -63,6 +64,7 @@ class Cell(NamedTuple):
         box: the collection that holds it, and
         key: its place in there
         data: does it belong to a loader, a sampler or a data set?
+        kind: found from the type of `x`
         whole: met as a whole, rather than part by part?
     """
     path: str # e.g. 'model.0.weight'
@@ -70,8 +72,11 @@ class Cell(NamedTuple):
     box: Any = None # the collection that holds it, and
     key: Any = None # its place in there
     data: bool = False # does it belong to a loader, a sampler or a data set?
-    kind: str = 'object'
+    kind: str = '' # found from the type of `x`
     whole: bool = False # met as a whole, rather than part by part?
+
+    def __post_init__(self) -> None:
+        if not self.kind: self.kind = _kind(type(self.x))
 
 _TABLES = ('_parameters', '_buffers', '_modules') # of a module
 
@@ -95,7 +100,7 @@ def _boxes(x):
     if isinstance(x, partial): yield dict(func=x.func, args=x.args, keywords=x.keywords)
     if isinstance(x, MethodType): yield dict(self=x.__self__)
     if isinstance(x, torch.jit.ScriptModule): yield dict([*x.named_parameters(), *x.named_buffers()])
-    elif _has_attributes(x) and (vars(x) or not isinstance(x, COLLECTIONS)): yield vars(x)
+    elif type(x).__dictoffset__ and (vars(x) or not isinstance(x, COLLECTIONS)): yield vars(x)
 
 # %% ../nbs/state.ipynb #parts
 _EVERY = vars(nn.Module()).keys() - {'training'} # attributes of every module, mostly empty
@@ -107,14 +112,15 @@ def _parts(cell, seen, plain):
     if isinstance(x, torch.Tensor) and x.is_leaf: yield Cell(f'{cell.path}.grad', x.grad)
     if module and unwrapped(x) is not None: yield Cell(cell.path, unwrapped(x)) # first, under its own names
     for box in _boxes(x):
-        if not plain and isinstance(box, list) and set(map(type, box)) <= set(PLAIN): continue # a record
+        if not plain and isinstance(box, list) and set(map(_kind, set(map(type, box)))) <= {'plain'}: continue
         for key, part in list(box.items() if isinstance(box, dict) else enumerate(box)):
-            if isinstance(part, PLAIN) and not plain: continue
-            if plain and module and key in _EVERY and not part: continue
-            if box is not x and key in apart: continue
+            kind = _kind(type(part))
+            if kind == 'plain' and not plain: continue
+            if module and key in _EVERY and not part: continue
+            if apart and box is not x and key in apart: continue
             name = key if isinstance(key, (str, int)) else seen.get(id(key), [type(key).__name__])[0]
             path = cell.path if module and key in _TABLES else f'{cell.path}.{name}'
-            yield Cell(path, part, box, key, data)
+            yield Cell(path, part, box, key, data, kind)
 
 # %% ../nbs/state.ipynb #walk
 _ROWS = 1000 # in a data set, whatever has more entries is taken for its rows
@@ -143,7 +149,7 @@ def walk(
     todo = [*cells][::-1]
     while todo:
         cell = todo.pop()
-        cell = cell._replace(kind=_kind(cell.x), whole=bool(whole and whole(cell, seen)))
+        if whole: cell.whole = whole(cell, seen)
         if cell.kind == 'plain' and cell.whole: yield cell
         if not _is_met(cell, seen): continue
         seen[id(cell.x)] = cell.path, cell.x

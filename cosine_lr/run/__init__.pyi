@@ -12,6 +12,7 @@ from .resume import plan_state as plan_state
 from .resume import resume_plan as resume_plan
 from .saving import pack as pack
 from .saving import unpack as unpack
+from .saving import are_simple as are_simple
 from .saving import SavableState as SavableState
 from .checkpoint import FORMAT as FORMAT
 from .checkpoint import compact as compact
