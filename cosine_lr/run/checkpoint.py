@@ -303,8 +303,8 @@ class FitState(SavableState):
         others = [cb for cb in learn.active if not any(cb is c for c in cbs.values())]
         plans = [cb.plan for cb in cbs.values() if isinstance(cb, ScheduleCB)]
         loop = [learn.cbs, learn.active, learn.hooks]
-        super().__init__([*others, *plans, *loop], model=bare(learn.model), opt=learn.opt, loss=learn.loss_func,
-                         cbs=cbs, dls=learn.dls, learn=learn)
+        super().__init__([*others, *plans, *loop], model=bare(learn.model), opt=learn.opt,
+                         loss=learn.loss_func, cbs=cbs, dls=learn.dls, learn=learn)
 
     def entries(self) -> dict[str, Cell]:
         found = super().entries()

@@ -117,6 +117,7 @@ class ProgressCB(Callback):
 # %% ../../nbs/run/handy.ipynb #seconds
 class Seconds(Metric):
     "Seconds since `reset`: a column that times each epoch, training included"
+    not_state = True # a run that goes on has seconds of its own
     def reset(self) -> None: self.start = time.perf_counter()
     def add(self, inp: Any, targ: Any = None, n: int = 1) -> None: pass
     @property

@@ -42,7 +42,7 @@ def unpack(
     old: Any = None, # what stands there now
     home: Any = 'cpu', # where to put a tensor that was not on the CPU, if no tensor stands there now
 ) -> Any:
-    """What was packed, each tensor on the device of the one that stands there; a tensor that is there is no copy
+    """What was packed, each tensor on the device of the one that stands there; not copied where it can stay
 
     Args:
         x: what `pack` gave
@@ -71,7 +71,9 @@ def _is_value(x, seen, arrays=True):
     parts = x.values() if isinstance(x, dict) else x
     return are_simple(parts) or all(_is_value(part, seen, arrays) for part in parts)
 
-def are_simple(parts): return set(map(type, parts)) <= _SIMPLE
+def are_simple(parts: Iterable[Any]) -> bool:
+    "Numbers and texts only?"
+    return set(map(type, parts)) <= _SIMPLE
 
 def _is_plain(x): return _is_value(x, {}, arrays=False)
 

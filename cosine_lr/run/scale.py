@@ -135,7 +135,7 @@ class EMACB(Callback):
     """
     order = 5
     sets = ('weights in validation',)
-    saved = made_of_weights = ('average', 'updates') # if the weights are put back, so are these
+    saved = ('average', 'updates')
     def __init__(self, decay: float = 0.99): # share of the old average in the new one
         self.decay, self.updates, self.swapped = number('decay', decay, least=0, below=1), 0, False
         self.average: list[torch.Tensor] = []
