@@ -58,6 +58,7 @@ ARROWS = {
     'run.guards': {'callback', 'check', 'files', 'groups', 'learner', 'run.checkpoint', 'run.saving'},
     'run.finetune': {'check', 'learner', 'run.handy'},
     'run.fast': {'callback', 'learner', 'torch_inside'},
+    'run.steps': {'check', 'learner'},
     'lab.probe': {'check', 'lab.fleet', 'rules', 'schedule', 'view.plot'},
     'lab.runs': {'check', 'files', 'lab.tables', 'view.plot'},
     'lab.stacked': {'torch_inside'},

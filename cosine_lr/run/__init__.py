@@ -13,5 +13,6 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'guards': 'ScalerCB NaNGuardCB EarlyStopCB Plateau PlateauCB CSVLoggerCB TensorBoardCB',
     'scale': 'GradAccumCB GradClipCB MixedPrecisionCB EMACB TimerCB AccelerateCB',
     'fast': 'CompileCB',
-    'finetune': 'split_params FreezeCB predict',
+    'steps': 'ClosureCB SAMCB ScheduleFreeCB JoinedOptimizer',
+    'finetune': 'split_params decay_groups layer_groups FreezeCB predict',
 })

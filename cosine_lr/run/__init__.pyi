@@ -43,7 +43,13 @@ from .scale import EMACB as EMACB
 from .scale import TimerCB as TimerCB
 from .scale import AccelerateCB as AccelerateCB
 from .fast import CompileCB as CompileCB
+from .steps import ClosureCB as ClosureCB
+from .steps import SAMCB as SAMCB
+from .steps import ScheduleFreeCB as ScheduleFreeCB
+from .steps import JoinedOptimizer as JoinedOptimizer
 from .finetune import split_params as split_params
+from .finetune import decay_groups as decay_groups
+from .finetune import layer_groups as layer_groups
 from .finetune import FreezeCB as FreezeCB
 from .finetune import predict as predict
 __all__: list[str]
