@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from .handy import DeviceCB, to_cpu
 from ..check import batches_in, number, refuse, whole
-from ..learner import Callback, CancelBatchException, Learner, TrainCB, check_loader
+from ..learner import Callback, CancelBatchException, Learner, TrainCB
 
 # %% ../../nbs/run/finetune.ipynb #split-params
 def split_params(
