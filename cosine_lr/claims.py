@@ -106,8 +106,6 @@ def _locate(error, hook, loop):
     elif len(error.args) == 1: error.args = (f"{error.args[0]}\n{note}",)
 
 # %% ../nbs/claims.ipynb #script
-def _nobody(loop): "Nobody answers"
-
 def _event(hooks):
     "One function that calls all of `hooks`"
     def call(loop):
@@ -116,7 +114,7 @@ def _event(hooks):
             except Exception as e:
                 _locate(e, hook, loop)
                 raise
-    return call if hooks else _nobody
+    return call
 
 def _cleanup(hooks):
     "One function that calls all of `hooks`, the first one last, even when some of them fail"
@@ -125,7 +123,7 @@ def _cleanup(hooks):
         try: _event([last])(loop)
         finally:
             if others: call(loop, others)
-    return call if hooks else _nobody
+    return call if hooks else _event(hooks)
 
 def script(hooks: dict[str, list[Callable]]) -> SimpleNamespace:
     "For each event a function of the loop that calls those who answer it"

@@ -183,7 +183,8 @@ class Learner:
         if not isinstance(model, torch.nn.Module): refuse('model', model, 'a torch.nn.Module')
         if not callable(opt_func):
             refuse('opt_func', opt_func, 'a class of optimizers, such as torch.optim.SGD')
-        self.model, self.dls, self.loss_func, self.opt_func = model, loaders('dls', dls), loss_func, opt_func
+        self.model, self.loss_func, self.opt_func = model, loss_func, opt_func
+        self.dls = None if dls is None else loaders('dls', dls) # without loaders it can still predict
         self.lr, self.cbs = None if lr is None else rate('lr', lr), listed(cbs, Callback)
         self.active: list[Callback] = [] # the callbacks of the last fit
         self.hooks: dict[str, list[Callable]] = {} # the methods that answer each event
@@ -290,8 +291,8 @@ class Learner:
     def _prepare(self):
         "See to it that the ordinary steps can be done"
         def plain(step): return getattr(self.hooks[step][0], '__func__', None) is getattr(TrainCB, step)
-        if plain('get_loss'): function('loss_func', self.loss_func, 'a function of predictions and targets')
         if not self.training: return
+        if plain('get_loss'): function('loss_func', self.loss_func, 'a function of predictions and targets')
         if plain('step'): _check_step(self.opt)
         if plain('zero_grad') and isinstance(self.opt, torch.optim.Optimizer): return
         for p in self.model.parameters(): # another way to clear gradients may count on there being some
