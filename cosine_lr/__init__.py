@@ -19,7 +19,7 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'schedule': 'Schedule Ramp linear cosine polynomial exponential constant join',
     'plan': 'Plan position',
     'recipes': 'warmup warmup_cosine wsd flat_cos one_cycle restarts triangular',
-    'shapes': 'multistep',
+    'shapes': 'base multistep',
     'data': 'tensor_loader DataLoaders digits_dls',
     'metric': 'Metric classes Accuracy',
     'learner': 'CancelStepException CancelBatchException CancelEpochException CancelFitException '

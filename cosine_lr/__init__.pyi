@@ -16,6 +16,7 @@ from .recipes import flat_cos as flat_cos
 from .recipes import one_cycle as one_cycle
 from .recipes import restarts as restarts
 from .recipes import triangular as triangular
+from .shapes import base as base
 from .shapes import multistep as multistep
 from .data import tensor_loader as tensor_loader
 from .data import DataLoaders as DataLoaders

@@ -7,7 +7,6 @@ __all__ = ['ScheduleCB', 'RecorderCB', 'MetricsCB', 'SingleBatchCB']
 
 # %% ../nbs/05_callback.ipynb #imports
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 import numpy as np
@@ -35,16 +34,7 @@ class ScheduleCB(Callback):
 
     def before_fit(self, learn: Learner) -> None:
         self.plan = Plan(learn.opt, learn.total or 1, self.end, **self.scheds)
-        if learn.total: self._advise(learn.total)
-
-    def _advise(self, total):
-        "Warn of what `lint_schedule` calls serious"
-        from cosine_lr.view.lint import lint_schedule
-        given, said = self.scheds.get('lr', []), {}
-        for sched in given if isinstance(given, list) else [given]:
-            said |= {f"{f.what}; {f.cure}": f.severity for f in lint_schedule(sched, total, end=self.end)}
-        for text, severity in said.items():
-            if severity == 'serious': warnings.warn(f"ScheduleCB(lr=…): {text}")
+        if learn.total: self.plan.advise('ScheduleCB')
 
     def before_batch(self, learn: Learner) -> None:
         if learn.training: self.plan.write(learn.steps)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 import numpy as np
 from .check import choice, function, number, refuse, shown, whole
-from .groups import fits, own_tensors, write_field
+from .groups import fits, own_schedule, own_tensors, write_field
 
 # %% ../nbs/plan.ipynb #position
 def position(
@@ -86,18 +86,23 @@ class Plan:
     def _bind(self):
         "Check the schedules against the param groups that there are, and own the tensors in them"
         groups, places, seen = self.opt.param_groups, [], set()
-        choices = sorted(set.intersection(*map(set, groups)) - {'params', 'initial_lr', 'param_names'})
+        known = set.intersection(*map(set, groups)) - {'params', 'param_names'}
+        choices = sorted(field for field in known if not field.startswith('initial_'))
+        self.functions = {}
         for field, given in self.scheds.items():
             if field not in choices:
                 name = type(self.opt).__name__
                 raise ValueError(f"{name} has no {field!r} to schedule; choose from {choices}")
             each = given if isinstance(given, list) else [given]*len(groups)
-            if len(each) != len(groups):
-                need = f'one schedule for each of {len(groups)} param groups'
-                raise ValueError(f"{field} must have {need}, got {len(each)}")
             for sched in each:
                 function(field, sched, 'a schedule or a function of progress (a fixed value is constant(…))')
-            places += _places(field, self.lines.get(field, given), groups)
+            if any(getattr(sched, 'relative', False) for sched in each):
+                given = [own_schedule(field, *pair) for pair in zip(each, groups)]
+            self.functions[field] = given = self.lines.get(field, given)
+            if isinstance(given, list) and len(given) != len(groups):
+                need = f'one schedule for each of {len(groups)} param groups'
+                raise ValueError(f"{field} must have {need}, got {len(given)}")
+            places += _places(field, given, groups)
         for field, f, into in places:
             for pos in _GRID: self._check(field, into, f(pos), 'pos', pos)
         for group in groups: group.update({field: own_tensors(group[field], seen) for field in self.scheds})
@@ -137,6 +142,11 @@ class Plan:
             for group in into:
                 if type(group[field]) is float: group[field] = value # the usual case
                 else: write_field(group, field, value)
+
+    def advise(self, who: str, curve: bool = True) -> None: # `who`: what the user called, for the message
+        "Warn of what is probably a mistake in the learning rates, before the first step"
+        from cosine_lr.view.lint import lint_plan
+        for text in lint_plan(self, curve): warnings.warn(f"{who}(lr=…): {text}", stacklevel=3)
 
     def _late(self, step):
         "The run goes on after its plan has ended: refuse, or say so once"

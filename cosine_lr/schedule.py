@@ -13,7 +13,7 @@ import sys
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from .check import number, refuse, shown
@@ -48,6 +48,7 @@ class Schedule(ABC):
     "A function from progress to a value, and a value itself; a shape is a frozen dataclass with a `formula`"
     __array_ufunc__ = None # so that a NumPy number times a schedule is a schedule
     positive = () # names of fields that must be above 0
+    relative = False # is `base`, an optimizer's own value, a part of it?
     _level = 0 # how deep schedules are nested in this one
 
     def __post_init__(self):
@@ -76,6 +77,10 @@ class Schedule(ABC):
     def __truediv__(self, divisor: float) -> 'Schedule':
         if number('divisor', divisor) == 0: refuse('divisor', divisor, 'a number other than 0')
         return 1/divisor * self
+
+    def bound(self, value: float) -> 'Schedule':
+        "This schedule, with a number in place of `base`"
+        return replace(self, **{f.name: _bound(getattr(self, f.name), value) for f in fields(self)})
 
     def plot(self, ax: Any = None, title: str | None = None, **line: Any) -> Any:
         """Draw the value against progress, on a new figure if `ax` is None; `line` goes to matplotlib's `plot`
@@ -152,11 +157,17 @@ def _combine(kind, a, b):
     fine = all(isinstance(x, (Schedule, numbers.Real)) for x in (a, b))
     return kind((a, b)) if fine else NotImplemented
 
+def _bound(x, value):
+    if isinstance(x, tuple): return tuple(_bound(part, value) for part in x)
+    return x.bound(value) if isinstance(x, Schedule) else x
+
 def _freeze(sched, parts, **values):
     "Set the fields of a schedule made of `parts`; a ValueError where it is nested too deep for Python"
-    level = 1 + max(x._level for x in parts if isinstance(x, Schedule))
+    scheds = [x for x in parts if isinstance(x, Schedule)]
+    level = 1 + max(x._level for x in scheds)
     if level > 80: raise ValueError("schedules must be nested at most 80 deep; a + b + c counts as one level")
-    for name, x in dict(values, _level=level).items(): object.__setattr__(sched, name, x)
+    values |= dict(_level=level, relative=any(x.relative for x in scheds))
+    for name, x in values.items(): object.__setattr__(sched, name, x)
 
 # %% ../nbs/00_schedule.ipynb #shapes
 @dataclass(frozen=True, repr=False)
@@ -205,12 +216,8 @@ class constant(Schedule):
 # %% ../nbs/00_schedule.ipynb #join
 @dataclass(frozen=True, repr=False)
 class join(Schedule):
-    """Schedules one after the other; piece `i` hands over to the next `at[i]`, a fraction of training
-
-    Args:
-        scheds: the pieces
-    """
-    scheds: Sequence[Schedule] # the pieces
+    "Schedules one after the other; piece `i` hands over to the next `at[i]`, a fraction of training"
+    scheds: Sequence[Schedule]
     at: Sequence[float]
 
     def __post_init__(self):

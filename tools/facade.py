@@ -23,7 +23,7 @@ ROOMS = ['schedule', 'plan', 'recipes', 'shapes', 'data', 'metric', 'learner', '
 # Of a module that has more names than a reader of the story meets, those that are shown.
 CHOSEN = {
     'plan': ['Plan', 'position'],
-    'shapes': ['multistep'],
+    'shapes': ['base', 'multistep'],
     'run.handy': ['DeviceCB', 'ProgressCB', 'Seconds', 'to_cpu'],
     'lab.paired': ['compare'],
     'lab.trial': ['run_trial'],

@@ -46,13 +46,21 @@ def _text(sched): # a schedule's code, or the name of a function
 def plan_terms(plan: Plan) -> dict[str, Any]:
     "A plan in words: its clock, and the code of each schedule"
     texts = {field: _each(_text, given) for field, given in plan.scheds.items()}
-    return dict(total=plan.total, end=plan.end, after=plan.after, **texts)
+    noted = {name: [plain(group[name]) for group in plan.opt.param_groups] for name in _bases(plan)}
+    return dict(total=plan.total, end=plan.end, after=plan.after, **texts, **noted)
+
+def _bases(plan):
+    "The names of what `base` stands for in a plan"
+    found = []
+    for field, given in plan.scheds.items():
+        scheds = given if isinstance(given, list) else [given]
+        if any(getattr(sched, 'relative', False) for sched in scheds): found.append(f'initial_{field}')
+    return found
 
 def plan_state(plan: Plan, step: int) -> dict[str, Any]: # `step`: the number of steps taken
     "Numbers, texts, lists and dictionaries of them: the step, the plan, and the values at that step"
     pos = plan.progress(step)
-    given = plan.scheds | plan.lines
-    values = {field: _each(lambda f: plain(f(pos)), each) for field, each in given.items()}
+    values = {field: _each(lambda f: plain(f(pos)), each) for field, each in plan.functions.items()}
     cooling = {field: _each(lambda line: line.start, each) for field, each in plan.lines.items()}
     return dict(step=step, pos=pos, since=plan.since, done=plan.done, plan=plan_terms(plan),
                 values=values, cooling=cooling or None)
@@ -75,8 +83,8 @@ def _lines(plan, cooling):
         raise ValueError(f"a cooldown needs a value of each field: the state has {sorted(cooling)}, "
                          f"the plan {sorted(plan.scheds)}")
     lines = {}
-    for field, given in plan.scheds.items():
-        start, end = cooling[field], _each(lambda sched: sched(1.), given)
+    for field, given in plan.functions.items():
+        start, end = cooling[field], _each(lambda f: f(1.), given)
         if not fits(end, start): refuse(field, start, f'like {end!r}, to cool down to it')
         lines[field] = list(map(Line, start, end)) if isinstance(given, list) else Line(start, end)
     return lines

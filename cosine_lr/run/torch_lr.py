@@ -50,6 +50,7 @@ class ScheduleLR(BareScheduler):
         last_epoch = whole('last_epoch', last_epoch, least=-1)
         total_steps = whole('total_steps', total_steps, least=1, most=2**53)
         self.plan = Plan(optimizer, total_steps, end, after, **scheds)
+        self.plan.advise('ScheduleLR', curve=False)
         self.plan.ahead = 1 # after the last step, loops ask for the next one
         self.went, self.in_sequence = last_epoch, False
         if last_epoch >= 0: # torch's base class asks for it then; to us it means nothing

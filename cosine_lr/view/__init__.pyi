@@ -6,6 +6,7 @@ from .plot import png as png
 from .lint import FINDINGS as FINDINGS
 from .lint import Finding as Finding
 from .lint import lint_schedule as lint_schedule
+from .lint import lint_plan as lint_plan
 from .stored import SHAPES as SHAPES
 from .stored import as_tree as as_tree
 from .stored import as_json as as_json

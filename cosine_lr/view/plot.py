@@ -94,9 +94,11 @@ def draw_schedule(
         title: the figure's one-line message
         **line: passed to matplotlib's `plot`, e.g. `label`
     """
-    ax = new_axes('progress (fraction of training)', 'value', title, ax)
+    relative = getattr(sched, 'relative', False) # to the optimizer's own value
+    curve = sched.bound(1) if relative else sched
+    ax = new_axes('progress (fraction of training)', 'value / base' if relative else 'value', title, ax)
     pos = np.linspace(0, 1, 1001)
-    ax.plot(pos, sched(pos), **line)
+    ax.plot(pos, curve(pos), **line)
     return ax
 
 # %% ../../nbs/view/plot.ipynb #png

@@ -48,16 +48,30 @@ def _conditional(trees, edges, t):
     return code
 
 def _torch(tree, total):
+    factor, groups = _factor(tree), 'for group in optimizer.param_groups'
+    absolute = f"{groups}: group['lr'] = 1.  # `value` is absolute\n"
     return f"""import math
 from torch.optim.lr_scheduler import LambdaLR
 
 def value(step):
     t = min(step/{total}, 1.)
-    return {_expression(tree)}
+    return {_expression(factor or tree)}
 
-for group in optimizer.param_groups: group['lr'] = 1.  # `value` is absolute
-scheduler = LambdaLR(optimizer, value)
+{'' if factor else absolute}scheduler = LambdaLR(optimizer, value)
 """
+
+def _factor(tree):
+    "What is left of a product without `base`, the optimizer's own rate; None where there is no `base`"
+    if not _has_base(tree): return None
+    parts = tree.get('product', {}).get('operands', [tree])
+    others = [part for part in parts if part != {'base': {}}]
+    if len(others) != len(parts) - 1 or _has_base(others):
+        raise ValueError("`base` in any place but as one factor")
+    return {'product': {'operands': others or [1.]}}
+
+def _has_base(tree):
+    if isinstance(tree, dict): return 'base' in tree or _has_base([*tree.values()])
+    return isinstance(tree, list) and any(map(_has_base, tree))
 
 # %% ../../nbs/view/translate.ipynb #pieces
 class Piece(NamedTuple):
@@ -78,6 +92,8 @@ def _pieces(tree, total, lo=0., hi=1., scale=1):
     if name == 'product':
         scheds = [x for x in fields['operands'] if isinstance(x, dict)]
         factors = [x for x in fields['operands'] if not isinstance(x, dict)]
+        if _has_base(scheds):
+            raise ValueError("`base`, the optimizer's own rate: it needs a number, sched.bound(0.1)")
         if len(scheds) > 1: raise ValueError("a product of two schedules")
         return _pieces(scheds[0], total, lo, hi, math.prod([scale, *factors]))
     if name == 'sum': raise ValueError("a sum")
