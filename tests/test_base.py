@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from cosine_lr import (Learner, RecorderCB, Schedule, ScheduleCB, ScheduleLR, TrainCB, cosine, digits_dls, join,
-                       linear, restarts, warmup_cosine)
+from cosine_lr import (Learner, RecorderCB, Schedule, ScheduleCB, ScheduleLR, TrainCB, cosine, digits_dls,
+                       join, linear, restarts, warmup_cosine)
 from cosine_lr.run.resume import POLICIES
 from cosine_lr.shapes import base
 
