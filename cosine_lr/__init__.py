@@ -21,7 +21,8 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'recipes': 'warmup warmup_cosine wsd flat_cos one_cycle restarts triangular',
     'shapes': 'base multistep',
     'data': 'tensor_loader DataLoaders digits_dls',
-    'metric': 'Metric classes Accuracy',
+    'metric': 'Metric Accuracy',
+    'batch': 'classes',
     'learner': 'CancelStepException CancelBatchException CancelEpochException CancelFitException '
                'Callback TrainCB lr_of Learner',
     'callback': 'ScheduleCB RecorderCB MetricsCB SingleBatchCB',

@@ -22,8 +22,8 @@ from .data import tensor_loader as tensor_loader
 from .data import DataLoaders as DataLoaders
 from .data import digits_dls as digits_dls
 from .metric import Metric as Metric
-from .metric import classes as classes
 from .metric import Accuracy as Accuracy
+from .batch import classes as classes
 from .learner import CancelStepException as CancelStepException
 from .learner import CancelBatchException as CancelBatchException
 from .learner import CancelEpochException as CancelEpochException

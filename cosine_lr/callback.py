@@ -6,14 +6,16 @@
 __all__ = ['ScheduleCB', 'RecorderCB', 'MetricsCB', 'SingleBatchCB']
 
 # %% ../nbs/05_callback.ipynb #imports
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
 import numpy as np
 import torch
+from .batch import result, score
 from .check import choice, function, refuse
 from .learner import Callback, CancelFitException, Learner, lr_of
-from .metric import Metric, classes, kept
+from .metric import Metric, kept
 from .plan import Plan
 
 # %% ../nbs/05_callback.ipynb #schedule-cb
@@ -40,59 +42,51 @@ class ScheduleCB(Callback):
         if learn.training: self.plan.write(learn.steps)
 
 # %% ../nbs/05_callback.ipynb #recorder-cb
-def _now(x):
-    "An entry of a param group; of a tensor the number, or on an accelerator, where reading stalls, a copy"
-    if type(x) is float: return x
-    if isinstance(x, (tuple, list)): return tuple(map(_now, x))
-    return kept(x.clone()) if isinstance(x, torch.Tensor) else x
+def _each(f, x): # tuples are values, lists are of groups or of steps
+    "`x` with `f` of each tensor in it"
+    if isinstance(x, (tuple, list)): return type(x)([_each(f, part) for part in x])
+    return f(x) if isinstance(x, torch.Tensor) else x
 
-def _read(x): # tuples are values, lists are of groups or of steps
-    "`x` with numbers for the tensors in it"
-    if isinstance(x, (tuple, list)): return type(x)(map(_read, x))
-    return x.item() if isinstance(x, torch.Tensor) else x
+def _now(t): # it may be written over
+    "What a tensor holds: a number, or on an accelerator, where reading stalls, a copy"
+    return kept(t.detach().clone())
 
 class RecorderCB(Callback):
-    """Record the loss and hyper-parameters of each training step, as used by it
-
-    Args:
-        *fields: names of param-group fields, e.g. 'lr', 'momentum'
-    """
+    "Record the loss and hyper-parameters of each training step, as used by it"
     saved = ('records', 'fetched')
-    def __init__(self, *fields: str): # names of param-group fields, e.g. 'lr', 'momentum'
-        self.fields = fields or ('lr',)
+    def __init__(self, *fields: str, **functions: Callable): # param-group fields; functions of the learner
+        for name, f in functions.items(): function(name, f, 'a function of the learner')
+        self.fields, self.functions = fields if fields or functions else ('lr',), functions
         self.records: dict[str, list] = {} # losses; for each field values, or lists with one a group
         self.fetched = 0 # so many of them are numbers, the others may be tensors
+        for name in {'loss', *self.fields} & {*functions}: raise ValueError(f"{name!r} is there twice")
 
     def before_fit(self, learn: Learner) -> None:
         choices = sorted(learn.opt.param_groups[0].keys() - {'params'})
         for field in self.fields: choice('field', field, choices)
-        self.records, self.fetched = {name: [] for name in ('loss', *self.fields)}, 0
+        self.records, self.fetched = {name: [] for name in ('loss', *self.fields, *self.functions)}, 0
 
     def after_backward(self, learn: Learner) -> None:
-        self.records['loss'].append(kept(learn.loss))
-        groups = learn.opt.param_groups
+        new = dict(loss=learn.loss, **{name: f(learn) for name, f in self.functions.items()})
         for field in self.fields:
-            values = [_now(group[field]) for group in groups]
-            self.records[field].append(values if len(values) > 1 else values[0])
+            values = [group[field] for group in learn.opt.param_groups]
+            new[field] = values if len(values) > 1 else values[0]
+        for name, x in new.items(): self.records[name].append(_each(_now, x))
 
-    def cleanup_epoch(self, learn: Learner) -> None: self._fetch()
-
-    def _fetch(self):
-        "Turn what is still tensors into numbers"
-        new = slice(self.fetched, None)
-        for rows in self.records.values(): rows[new] = _read(rows[new])
+    def cleanup_epoch(self, learn: Learner) -> None:
+        new = slice(self.fetched, None) # read once an epoch
+        for rows in self.records.values(): rows[new] = _each(torch.Tensor.item, rows[new])
         self.fetched = len(self.records.get('loss', []))
 
-    def __getitem__(self, name: str) -> np.ndarray: # 'loss' or one of the fields
+    def __getitem__(self, name: str) -> np.ndarray: # 'loss', one of the fields or of the functions
         "Values so far: [steps], or [steps, groups] for several param groups, nan where one was not there yet"
         if name not in self.records: raise KeyError(f"no {name!r} is recorded; choose from {[*self.records]}")
-        self._fetch()
-        if name == 'loss': return np.array(self.records[name])
-        rows = [row if isinstance(row, list) else [row] for row in self.records[name]]
-        groups = max(map(len, rows), default=1)
-        missing = [np.full(np.shape(row[0]), math.nan) for row in rows[:1]]
-        table = np.array([row + missing*(groups - len(row)) for row in rows])
-        return table[:, 0] if rows and groups == 1 else table
+        rows = _each(torch.Tensor.item, self.records[name])
+        groups = max((len(row) for row in rows if isinstance(row, list)), default=0)
+        if not groups: return np.array(rows)
+        rows = [row if isinstance(row, list) else [row] for row in rows]
+        missing = np.full(np.shape(rows[0][0]), math.nan)
+        return np.array([row + [missing]*(groups - len(row)) for row in rows])
 
     def plot(self, name: str = 'loss', ax: Any = None, title: str | None = None, **line: Any) -> Any:
         """Draw the values of `name` against the batch; `line` goes to matplotlib's `plot`; returns the axes
@@ -111,14 +105,15 @@ class MetricsCB(Callback):
     """Losses of each epoch, and metrics on the validation set, printed as a table and kept in `rows`
 
     Args:
-        *metrics: objects with `reset`, `add`, `value`
+        *metrics: objects with `reset`, `add`, `value`, or with `reset`, `update`, `compute`
         log: a function of a line; one that prints it, if None
         **named: metrics, with names for their columns
     """
     saved = ('rows', 'row', 'loss', 'rate')
+    tried = False # do the metrics fit the model?
     def __init__(
         self,
-        *metrics: Any, # objects with `reset`, `add`, `value`
+        *metrics: Any, # objects with `reset`, `add`, `value`, or with `reset`, `update`, `compute`
         log: Callable[[str], None] | None = None, # a function of a line; one that prints it, if None
         **named: Any, # metrics, with names for their columns
     ):
@@ -132,13 +127,14 @@ class MetricsCB(Callback):
     def add(self, metric: Any, name: str | None = None) -> None:
         "Score with `metric` too, in a column called `name`, or like its class"
         name = name or type(metric).__name__.lower()
-        if isinstance(metric, type) or not {'reset', 'add', 'value'} <= set(dir(metric)):
-            raise TypeError(f"a metric is an object with reset, add and value, got {metric!r}")
+        kinds = {'reset', 'add', 'value'}, {'reset', 'update', 'compute'}
+        if isinstance(metric, type) or not any(kind <= {*dir(metric)} for kind in kinds):
+            raise TypeError(f"a metric is an object with reset, add, value or compute, got {metric!r}")
         if name in ('epoch', 'train_loss', 'valid_loss', 'lr', *self.metrics):
             raise ValueError(f"there is a column {name!r} already: give another name, MetricsCB(name=metric)")
         self.metrics[name] = metric
 
-    def before_fit(self, learn: Learner) -> None: self.rows, self.row = [], {}
+    def before_fit(self, learn: Learner) -> None: self.rows, self.row, self.tried = [], {}, False
 
     def before_epoch(self, learn: Learner) -> None:
         self.loss.reset()
@@ -147,26 +143,25 @@ class MetricsCB(Callback):
         self.row = dict(epoch=learn.epoch)
         for metric in self.metrics.values(): metric.reset()
 
-    def after_batch(self, learn: Learner) -> None:
-        rule = learn.train_cb
-        self.loss.add(learn.loss, n=rule.rows(learn.batch))
-        if learn.training: self.rate = _now(lr_of(learn.opt)) # a guard may put another back
-        elif self.metrics: self._score(learn.preds, *rule.targets(learn.batch)[:1])
+    def after_predict(self, learn: Learner) -> None:
+        if self.tried or not learn.training: return
+        self.tried = True
+        for metric in map(copy.copy, self.metrics.values()): # a clock goes on
+            metric.reset()
+            score(metric, learn)
+            metric.reset()
 
-    def _score(self, preds, targ=None):
-        if not isinstance(targ, torch.Tensor):
-            raise TypeError(f"metrics need targets that are a tensor [n, …], got {type(targ).__name__}")
-        for metric in self.metrics.values():
-            scores = getattr(metric, 'wants_scores', False) # the post's has no such attribute
-            metric.add(preds if scores else classes(preds, targ), targ, n=len(targ))
+    def after_batch(self, learn: Learner) -> None:
+        self.loss.add(learn.loss, n=learn.train_cb.rows(learn.batch))
+        if learn.training: self.rate = _each(_now, lr_of(learn.opt)) # a guard may put another back
+        for metric in () if learn.training else self.metrics.values(): score(metric, learn)
 
     def after_epoch(self, learn: Learner) -> None:
         if not self.loss.ns: return # every batch was cancelled
         self.row['train_loss' if learn.training else 'valid_loss'] = self.loss.value.item()
-        if learn.training: self.row['lr'] = float(self.rate)
-        else:
-            self.row |= {name: float(metric.value) for name, metric in self.metrics.items()}
-            self.flush()
+        if learn.training: return
+        self.row |= {name: result(metric) for name, metric in self.metrics.items()}
+        self.flush()
 
     def cleanup_fit(self, learn: Learner) -> None: self.flush()
 
@@ -174,14 +169,12 @@ class MetricsCB(Callback):
         "Keep and print the row, unless it is empty, under a header where the columns are new"
         row, self.row = self.row, {}
         if len(row) < 2: return
-        if 'lr' in row: row['lr'] = row.pop('lr') # the last column
-        if not self.rows or [*row] != [*self.rows[-1]]: self.log('  '.join(f'{name:>9}' for name in row))
+        if 'train_loss' in row: row['lr'] = float(self.rate)
+        if not self.rows or [*row] != [*self.rows[-1]]: self.log(_line(row, row))
         self.rows.append(row)
-        self.log('  '.join(_cell(name, value) for name, value in row.items()))
+        self.log(_line(row, [v if isinstance(v, int) else f'{v:.4g}' for v in row.values()]))
 
-def _cell(name, value):
-    text = str(value) if isinstance(value, int) else f'{value:.4g}'
-    return text.rjust(max(len(name), 9))
+def _line(names, cells): return '  '.join(str(cell).rjust(max(len(n), 9)) for n, cell in zip(names, cells))
 
 def _print_line(line):
     from tqdm.auto import tqdm

@@ -47,14 +47,13 @@ def tensor_loader(
     """
     bs = whole('bs', bs, least=1)
     if seed is not None: seed = whole('seed', seed, least=0, most=2**63 - 1)
-    for t in tensors:
-        fine = isinstance(t, torch.Tensor) and t.ndim
-        if not fine: refuse('tensors', t, 'torch tensors with a batch dimension')
+    fine = all(isinstance(t, torch.Tensor) and t.ndim for t in tensors)
+    if not fine: refuse('tensors', tensors, 'torch tensors with a batch dimension')
     lengths = [len(t) for t in tensors]
     if len({*lengths}) != 1 or not lengths[0]: refuse('tensors', lengths, 'of one length, above 0')
     generator = torch.Generator().manual_seed(seed or 0)
-    in_order = torch.arange(lengths[0]).split(bs)
-    batches = in_order if seed is None else _ShuffledBatches(lengths[0], bs, generator)
+    batches = _ShuffledBatches(lengths[0], bs, generator)
+    if seed is None: batches = torch.arange(lengths[0]).split(bs) # in order
     return _TensorLoader(TensorDataset(*tensors), sampler=batches, batch_size=None, generator=generator)
 
 # %% ../nbs/02_data.ipynb #dataloaders

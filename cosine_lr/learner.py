@@ -9,10 +9,11 @@ __all__ = ['CancelStepException', 'CancelBatchException', 'CancelEpochException'
 # %% ../nbs/04_learner.ipynb #imports
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 import torch
 import torch.nn.functional as F
+from .batch import Parts, arguments, count_rows, flat, ordered, pick, meant
 from .check import batches_in, by_name, flag, function, loaders, rate, refuse, whole
 from .claims import Cancel, bind, check_names, events_of, listed, place, script, timeline
 from .torch_inside import warm_up
@@ -65,47 +66,56 @@ class Callback:
 _EVENTS = events_of(Callback)
 
 # %% ../nbs/04_learner.ipynb #traincb
-def _parts(batch):
-    if isinstance(batch, (list, tuple)): return batch
-    return [*batch.values()] if isinstance(batch, Mapping) else [batch]
-
-def _tensors(x):
-    "The tensors in nested lists, tuples and mappings"
-    if isinstance(x, torch.Tensor): return [x]
-    if not isinstance(x, (list, tuple, Mapping)): return []
-    return [t for part in _parts(x) for t in _tensors(part)]
-
 class TrainCB(Callback):
     """The five steps of ordinary training, and what of a batch are inputs, targets and rows
 
     Args:
         n_inp: how many parts of a batch go to the model; the others go to the loss
+        inputs: or which: a name, a position, a list of these, or a function of the batch
+        targets: those for the loss, told in the same way; [] for none
     """
     order = -100 # anyone else who defines a step does it instead
     sets = ('inputs and targets',)
-    def __init__(self, n_inp: int = 1): # how many parts of a batch go to the model; the others go to the loss
+    def __init__(
+        self,
+        n_inp: int = 1, # how many parts of a batch go to the model; the others go to the loss
+        inputs: Parts = None, # or which: a name, a position, a list of these, or a function of the batch
+        targets: Parts = None, # those for the loss, told in the same way; [] for none
+    ):
         self.n_inp = whole('n_inp', n_inp, least=1)
+        self.fed, self.goal = meant('inputs', inputs), meant('targets', targets)
+        if inputs is not None and targets is None: refuse('targets', targets, 'given too, [] for none')
 
-    def inputs(self, batch: Any) -> Sequence[Any]:
-        "The parts of the batch that the model takes"
-        if isinstance(batch, (list, tuple)): return batch[:self.n_inp]
-        raise TypeError(f"a batch must be a list or tuple, inputs first, got {type(batch).__name__}: "
-                        "a subclass of TrainCB with inputs and targets of its own takes others")
+    def inputs(self, batch: Any) -> Any: # a list; a mapping goes to the model by name, `model(**inputs)`
+        """What the model takes
 
-    def targets(self, batch: Any) -> Sequence[Any]:
-        "The parts of the batch that the loss takes, after the predictions"
-        return _parts(batch)[self.n_inp:]
+        Args:
+            batch: a list; a mapping goes to the model by name, `model(**inputs)`
+        """
+        return ordered(batch)[:self.n_inp] if self.fed is None else pick(batch, self.fed)
+
+    def targets(self, batch: Any) -> Any: # a list; a mapping goes to the loss by name
+        """What the loss takes after the predictions; metrics score against the first
+
+        Args:
+            batch: a list; a mapping goes to the loss by name
+        """
+        return ordered(batch)[self.n_inp:] if self.goal is None else pick(batch, self.goal)
+
+    def target(self, batch: Any) -> Any:
+        "What predictions are scored against: the first target, or None"
+        return next(iter(flat(self.targets(batch))), None)
 
     def rows(self, batch: Any) -> int:
-        "The number of rows: the length of the first part that is a tensor, or of the first tensor inside one"
-        parts = _parts(batch)
-        for part in parts: # quick, for a loop that asks with each batch
-            if isinstance(part, torch.Tensor) and part.ndim: return part.shape[0]
-        return len(next((t for t in _tensors(batch) if t.ndim), parts[0]))
+        "The number of rows: the length of the first tensor in the targets, or else in the inputs"
+        return count_rows(flat(self.targets(batch)) + flat(self.inputs(batch)))
 
-    def predict(self, learn: 'Learner') -> None: learn.preds = learn.model(*self.inputs(learn.batch))
+    def predict(self, learn: 'Learner') -> None:
+        args, named = arguments(self.inputs(learn.batch))
+        learn.preds = learn.model(*args, **named)
     def get_loss(self, learn: 'Learner') -> None:
-        learn.loss = learn.loss_func(learn.preds, *self.targets(learn.batch))
+        args, named = arguments(self.targets(learn.batch))
+        learn.loss = learn.loss_func(learn.preds, *args, **named)
     def backward(self, learn: 'Learner') -> None: learn.loss.backward()
     def step(self, learn: 'Learner') -> None: learn.opt.step()
     def zero_grad(self, learn: 'Learner') -> None: learn.opt.zero_grad()

@@ -562,7 +562,7 @@ def test_predict_takes_batches_with_names():
     class Named(TrainCB):
         def predict(self, learn): learn.preds = learn.model(learn.batch['x'])
     x, y = torch.randn(6, 64), torch.arange(6)
-    learn = learner(Named())
+    learn = learner(Named(inputs='x', targets='y'))
     preds, targs = predict(learn, [dict(x=x[:4], y=y[:4]), dict(x=x[4:], y=y[4:])])
     assert torch.allclose(preds, learn.model(x)) and torch.equal(targs, y)
     assert predict(learn, [dict(x=x)])[1] is None

@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = 'cosine_lr'
 
 # The modules whose names the package shows, in reading order.
-ROOMS = ['schedule', 'plan', 'recipes', 'shapes', 'data', 'metric', 'learner', 'callback', 'run.handy',
-         'finder', 'post', 'lab.fleet', 'lab.paired', 'lab.trial', 'lab.annealing', 'lab.search',
+ROOMS = ['schedule', 'plan', 'recipes', 'shapes', 'data', 'metric', 'batch', 'learner', 'callback',
+         'run.handy', 'finder', 'post', 'lab.fleet', 'lab.paired', 'lab.trial', 'lab.annealing', 'lab.search',
          'run.torch_lr', 'run.checkpoint']
 # Of a module that has more names than a reader of the story meets, those that are shown.
 CHOSEN = {

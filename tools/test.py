@@ -34,10 +34,11 @@ ARROWS = {
     'shapes': {'check', 'schedule'},
     'recipes': {'check', 'schedule'},
     'data': {'check', 'torch_inside'},
-    'metric': {'check'},
+    'metric': {'batch', 'check'},
     'claims': set(),
-    'learner': {'check', 'claims', 'torch_inside'},
-    'callback': {'check', 'learner', 'metric', 'plan', 'view.plot'},
+    'batch': set(),
+    'learner': {'batch', 'check', 'claims', 'torch_inside'},
+    'callback': {'batch', 'check', 'learner', 'metric', 'plan', 'view.plot'},
     'rules': {'check', 'view.sweep'},
     'state': {'torch_inside'},
     'finder': {'callback', 'check', 'groups', 'learner', 'rules', 'schedule', 'state'},
@@ -57,7 +58,7 @@ ARROWS = {
     'run.scale': {'check', 'learner'},
     'run.guards': {'callback', 'check', 'files', 'groups', 'learner', 'run.checkpoint', 'run.saving'},
     'run.finetune': {'check', 'learner', 'run.handy'},
-    'run.fast': {'callback', 'learner', 'torch_inside'},
+    'run.fast': {'batch', 'callback', 'learner', 'torch_inside'},
     'run.steps': {'check', 'learner'},
     'lab.probe': {'check', 'lab.fleet', 'rules', 'schedule', 'view.plot'},
     'lab.runs': {'check', 'files', 'lab.tables', 'view.plot'},
@@ -83,13 +84,13 @@ ARROWS = {
 }
 
 # What any module may use, as it uses the standard library; these import nothing of ours.
-GROUND = {'check', 'claims', 'files', 'groups', 'torch_inside', 'view.plot'}
+GROUND = {'batch', 'check', 'claims', 'files', 'groups', 'torch_inside', 'view.plot'}
 # How many arrows there may be, without those to the ground, and floors: the modules on the longest way down.
 MOST_ARROWS, MOST_FLOORS = 70, 7
 # How long the core may be: lines and KiB of code, without docstrings, comments and blank lines.
 SEVEN = ('schedule', 'recipes', 'data', 'metric', 'learner', 'callback', 'finder')
 ELEVEN = (*SEVEN, 'plan', 'post', 'check', 'state')
-WHOLE = (*ELEVEN, 'claims', 'files', 'groups', 'rules', 'shapes', 'torch_inside')
+WHOLE = (*ELEVEN, 'batch', 'claims', 'files', 'groups', 'rules', 'shapes', 'torch_inside')
 SIZES = {SEVEN: (830, 39), ELEVEN: (1360, 65), WHOLE: (1900, 90)}
 
 

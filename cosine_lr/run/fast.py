@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 import torch
 from torch.func import functional_call, grad_and_value
-from ..callback import RecorderCB, ScheduleCB
+from ..batch import arguments
+from ..callback import MetricsCB, RecorderCB, ScheduleCB
 from ..learner import Callback, Learner
 from ..torch_inside import bare_step, compile_unchecked
 
@@ -23,8 +24,9 @@ def _whole_step(learn):
     params, buffers = dict(model.named_parameters()), dict(model.named_buffers())
 
     def forward(params, buffers, inputs, targets):
-        preds = functional_call(model, params | buffers, inputs)
-        return loss_func(preds, *targets), (preds, buffers)
+        preds = functional_call(model, params | buffers, *inputs)
+        others, named = targets
+        return loss_func(preds, *others, **named), (preds, buffers)
 
     def step(inputs, targets):
         weights = {name: p.detach() for name, p in params.items()}
@@ -46,7 +48,7 @@ def _check_callbacks(cbs):
     "Refuse callbacks that would be left out, or would have the step compiled again and again"
     for cb in cbs:
         acts = [e for e in _INSIDE if getattr(type(cb), e) is not getattr(Callback, e)]
-        if acts and not isinstance(cb, RecorderCB):
+        if acts and not isinstance(cb, (MetricsCB, RecorderCB)):
             raise ValueError(f"{type(cb).__name__} and CompileCB cannot be combined: "
                              f"it acts inside the step ({acts[0]}), which is one piece")
         if isinstance(cb, ScheduleCB) and set(cb.scheds) != {'lr'}:
@@ -97,15 +99,17 @@ class CompileCB(Callback):
     def predict(self, learn: Learner) -> None:
         feed = learn.train_cb
         if not learn.training: return feed.predict(learn)
-        inputs, targets = tuple(feed.inputs(learn.batch)), tuple(feed.targets(learn.batch))
+        inputs, targets = arguments(feed.inputs(learn.batch)), arguments(feed.targets(learn.batch))
         learn.loss, learn.preds = self._program(learn, inputs, targets)(inputs, targets)
 
     def _program(self, learn, inputs, targets):
         "The step for a batch of this shape, compiled when it is first seen"
+        named = inputs[1] | targets[1]
+        parts = *inputs[0], *targets[0], *named.values()
         if not learn.steps: # it makes the optimizer's state, if there is one
-            _check_batch(learn.batch, (*inputs, *targets))
+            _check_batch(learn.batch, parts)
             return _whole_step(learn)
-        shape = tuple((t.shape, t.dtype) for t in (*inputs, *targets))
+        shape = *named, *((t.shape, t.dtype) for t in parts)
         if shape not in self.compiled: self.compiled[shape] = self._compile(learn, inputs, targets)
         return self.compiled[shape]
 

@@ -7,12 +7,13 @@ __all__ = ['split_params', 'decay_groups', 'layer_groups', 'FreezeCB', 'predict'
 
 # %% ../../nbs/run/finetune.ipynb #imports
 import copy
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 import torch
 from .handy import DeviceCB, to_cpu
 from ..check import batches_in, number, refuse, whole
-from ..learner import Callback, CancelBatchException, Learner, TrainCB
+from ..learner import Callback, CancelBatchException, Learner
 
 # %% ../../nbs/run/finetune.ipynb #split-params
 def split_params(
@@ -168,31 +169,38 @@ class _CollectCB(Callback):
     order = 1000
     def before_fit(self, learn): self.preds, self.targs = [], []
 
-    def before_batch(self, learn):
-        feed, bare = type(learn.train_cb), isinstance(learn.batch, torch.Tensor)
-        ordinary = Learner.predict, TrainCB.predict, TrainCB.inputs
-        if bare and (type(learn).predict, feed.predict, feed.inputs) == ordinary: learn.batch = [learn.batch]
-
     def after_predict(self, learn):
         if not isinstance(learn.preds, torch.Tensor):
             raise TypeError(f"predict needs a model that gives one tensor, got {type(learn.preds).__name__}")
         self.preds.append(to_cpu(learn.preds))
-        targets = learn.train_cb.targets(learn.batch)
-        if targets: self.targs.append(to_cpu(targets[-1]))
+        target = _target(learn)
+        if target is not None: self.targs.append(to_cpu(target))
         raise CancelBatchException # there may be no loss
+
+def _target(learn):
+    try: return learn.train_cb.target(learn.batch)
+    except KeyError: return None # rows without a target can be predicted
+
+def _joined(parts):
+    "The same part of each batch, put together"
+    first = parts[0]
+    if isinstance(first, torch.Tensor): return torch.cat(parts)
+    if isinstance(first, Mapping): return {key: _joined([part[key] for part in parts]) for key in first}
+    if all(isinstance(x, str) for x in first): return [row for part in parts for row in part]
+    return [_joined(same) for same in zip(*parts)]
 
 def predict(
     learn: Learner, # trained
-    dl: Any, # a loader of batches as in training; without targets, they may be bare tensors
-) -> tuple[torch.Tensor, torch.Tensor | None]: # predictions [n, …] and targets [n, …] or None, on the CPU
+    dl: Any, # a loader of batches as in training, which may be without targets
+) -> tuple[torch.Tensor, Any]: # predictions [n, …] and the first targets [n, …] or None, on the CPU
     """The model's predictions for all rows of a loader
 
     Args:
         learn: trained
-        dl: a loader of batches as in training; without targets, they may be bare tensors
+        dl: a loader of batches as in training, which may be without targets
 
     Returns:
-        predictions [n, …] and targets [n, …] or None, on the CPU
+        predictions [n, …] and the first targets [n, …] or None, on the CPU
     """
     batches_in('dl', dl)
     place, collect = DeviceCB(next(learn.model.parameters(), torch.zeros(())).device), _CollectCB()
@@ -203,4 +211,4 @@ def predict(
     try: twin.fit(1, train=False)
     finally:
         for module, mode in modes: module.training = mode
-    return torch.cat(collect.preds), torch.cat(collect.targs) if collect.targs else None
+    return torch.cat(collect.preds), _joined(collect.targs) if collect.targs else None
