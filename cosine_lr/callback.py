@@ -52,9 +52,18 @@ def _now(t): # it may be written over
     return kept(t.detach().clone())
 
 class RecorderCB(Callback):
-    "Record the loss and hyper-parameters of each training step, as used by it"
+    """Record the loss and hyper-parameters of each training step, as used by it
+
+    Args:
+        *fields: of param groups; 'lr' if nothing is named
+        **functions: of the learner, by the name that each is recorded under
+    """
     saved = ('records', 'fetched')
-    def __init__(self, *fields: str, **functions: Callable): # param-group fields; functions of the learner
+    def __init__(
+        self,
+        *fields: str, # of param groups; 'lr' if nothing is named
+        **functions: Callable, # of the learner, by the name that each is recorded under
+    ):
         for name, f in functions.items(): function(name, f, 'a function of the learner')
         self.fields, self.functions = fields if fields or functions else ('lr',), functions
         self.records: dict[str, list] = {} # losses; for each field values, or lists with one a group

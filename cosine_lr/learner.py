@@ -134,12 +134,8 @@ def _check_loss(learn):
     elif not math.isfinite(loss.item()): raise _not_finite(learn, place(learn))
 
 # %% ../nbs/04_learner.ipynb #optimizer
-def lr_of(opt: Any) -> Any: # a number or a tensor
-    """The rate of an optimizer's first param group; of one without groups, its `lr`, or nan
-
-    Args:
-        opt: a number or a tensor
-    """
+def lr_of(opt: Any) -> Any:
+    "The rate of an optimizer's first param group; of one without groups, its `lr`, or nan"
     groups = getattr(opt, 'param_groups', None)
     return groups[0]['lr'] if groups else getattr(opt, 'lr', math.nan)
 

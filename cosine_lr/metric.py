@@ -83,10 +83,18 @@ class Metric:
 
 # %% ../nbs/03_metric.ipynb #accuracy
 class Accuracy(Metric):
-    "The share of targets whose predicted class is right; takes scores or classes"
+    """The share of targets whose predicted class is right; takes scores or classes
+
+    Args:
+        dim: of the classes, needed where the shapes do not tell
+        threshold: of one score: 0, as if None, for logits, .5 for probabilities
+    """
     wants_scores = True
-    # as in `classes`; a threshold is 0 for logits, as if None, and .5 for probabilities
-    def __init__(self, dim: int | None = None, threshold: float | None = None):
+    def __init__(
+        self,
+        dim: int | None = None, # of the classes, needed where the shapes do not tell
+        threshold: float | None = None, # of one score: 0, as if None, for logits, .5 for probabilities
+    ):
         if dim is not None: whole('dim', dim)
         self.dim, self.threshold = dim, threshold
         super().__init__()

@@ -216,9 +216,14 @@ class constant(Schedule):
 # %% ../nbs/00_schedule.ipynb #join
 @dataclass(frozen=True, repr=False)
 class join(Schedule):
-    "Schedules one after the other; piece `i` hands over to the next `at[i]`, a fraction of training"
-    scheds: Sequence[Schedule]
-    at: Sequence[float]
+    """Schedules one after the other; piece `i` hands over to the next `at[i]`, a fraction of training
+
+    Args:
+        scheds: one after the other
+        at: where each of them ends, but for the last
+    """
+    scheds: Sequence[Schedule] # one after the other
+    at: Sequence[float] # where each of them ends, but for the last
 
     def __post_init__(self):
         scheds, at = self.scheds, self.at

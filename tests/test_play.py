@@ -91,7 +91,7 @@ def nested(rng, depth):
 def of_the_package():
     "Every recipe and every shape, as its defaults make it, under a peak."
     made = [getattr(recipes, name) for name in recipes.__all__ if name != 'warmup']
-    made += [getattr(shapes, name) for name in shapes.__all__ if name != 'noisy']
+    made += [getattr(shapes, name) for name in shapes.__all__ if name.lower() not in ('noisy', 'base')]
     made += [linear, cosine, polynomial, exponential, constant]
     scheds = [make() for make in made] + [recipes.warmup(shapes.rex()), shapes.noisy(cosine(), seed=3)]
     return [form for sched in scheds for form in (sched, .1*sched)]

@@ -51,7 +51,7 @@ ARROWS = {
     'view.explorer': {'check', 'recipes', 'schedule', 'view.plot'},
     'run.resume': {'check', 'groups', 'plan'},
     'run.torch_lr': {'check', 'groups', 'plan', 'run.resume', 'torch_inside', 'view.plot'},
-    'run.handy': {'check', 'learner', 'metric', 'view.plot'},
+    'run.handy': {'batch', 'check', 'learner', 'metric', 'view.plot'},
     'run.saving': {'state'},
     'run.checkpoint': {'callback', 'check', 'files', 'groups', 'learner', 'run.resume', 'run.saving',
                        'state'},
@@ -91,7 +91,7 @@ MOST_ARROWS, MOST_FLOORS = 70, 7
 SEVEN = ('schedule', 'recipes', 'data', 'metric', 'learner', 'callback', 'finder')
 ELEVEN = (*SEVEN, 'plan', 'post', 'check', 'state')
 WHOLE = (*ELEVEN, 'batch', 'claims', 'files', 'groups', 'rules', 'shapes', 'torch_inside')
-SIZES = {SEVEN: (830, 39), ELEVEN: (1360, 65), WHOLE: (1900, 90)}
+SIZES = {SEVEN: (840, 40), ELEVEN: (1360, 65), WHOLE: (1900, 90)}
 
 
 def modules(root):

@@ -213,7 +213,7 @@ def _draw_peaks(rows, metric='test_loss'):
     for row in rows:
         if row['metric'] == metric: of_schedule.setdefault(row['schedule'], []).append(row)
     base = of_schedule.pop('constant')
-    _, axes = plt.subplots(2, 3, figsize=(8.4, 4), dpi=72, layout='constrained', sharex=True, sharey=True)
+    _, axes = plt.subplots(2, 3, figsize=(8.4, 4), dpi=68, layout='constrained', sharex=True, sharey=True)
     for ax, (name, its_rows) in zip(axes.flat, of_schedule.items()):
         new_axes('peak learning rate', 'error rate' if errors else 'test loss', name, ax)
         peak, mean = _draw_band(ax, base, errors, '.5')
@@ -274,7 +274,7 @@ def _draw_verdict(rows):
         its_rows = panels.setdefault((row['hidden'], row['noise']), {})
         if row['a'] not in ('printed', 'coded'): its_rows[row['a'], row['metric']] = row
     size = 3.2*len(panels), 3
-    _, axes = plt.subplots(1, len(panels), figsize=size, dpi=80, layout='constrained', squeeze=False)
+    _, axes = plt.subplots(1, len(panels), figsize=size, dpi=70, layout='constrained', squeeze=False)
     for ax, ((hidden, noise), its_rows) in zip(axes[0], panels.items()):
         title = f'{_model_name(hidden)}, {_noise_name(noise)}'
         new_axes('gain in training loss', 'gain in test loss', title, ax)
@@ -360,7 +360,7 @@ def _draw_splits(rows):
         regime = f"batch {row['bs']}, {_noise_name(row['noise'])}"
         if row['metric'] == 'test_loss': panels.setdefault(regime, []).append(row)
     size = 1.5 + 2.6*len(panels), 3
-    how = dict(figsize=size, dpi=80, layout='constrained', squeeze=False, sharey=True)
+    how = dict(figsize=size, dpi=70, layout='constrained', squeeze=False, sharey=True)
     _, axes = plt.subplots(1, len(panels), **how)
     for ax, (regime, its_rows) in zip(axes[0], panels.items()):
         new_axes('cosine minus constant, test loss', '', regime, ax)
@@ -449,7 +449,7 @@ def _draw_map(rows):
     "Where annealing helps (blue), is neutral (grey), hurts (orange): gains by peak, batch size and noise"
     import matplotlib.pyplot as plt
     noises, sizes, peaks = (sorted({row[k] for row in rows}) for k in ('noise', 'bs', 'peak'))
-    fig, axes = plt.subplots(2, len(noises), figsize=(7.6, 4.2), dpi=80, layout='constrained', squeeze=False)
+    fig, axes = plt.subplots(2, len(noises), figsize=(7.6, 4.2), dpi=70, layout='constrained', squeeze=False)
     fig.suptitle(f"Cosine beside a constant rate, n = {rows[0]['n']}: it helps (blue), hurts (orange), "
                  "or neither is shown (grey)", fontsize=9)
     for line, metric in zip(axes, ('test_loss', 'accuracy')):

@@ -5,7 +5,7 @@ from .. import attach
 
 __getattr__, __dir__, __all__ = attach(__name__, {
     'torch_lr': 'ScheduleLR',
-    'handy': 'ProgressCB Seconds map_tensors to_cpu DeviceCB',
+    'handy': 'ProgressCB Seconds Perplexity map_tensors to_cpu DeviceCB',
     'resume': 'POLICIES Line plan_terms plan_state resume_plan',
     'saving': 'pack unpack are_simple SavableState',
     'checkpoint': 'FORMAT compact expanded write_state newest_first read_state newest take describe_data '

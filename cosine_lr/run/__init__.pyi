@@ -2,6 +2,7 @@
 from .torch_lr import ScheduleLR as ScheduleLR
 from .handy import ProgressCB as ProgressCB
 from .handy import Seconds as Seconds
+from .handy import Perplexity as Perplexity
 from .handy import map_tensors as map_tensors
 from .handy import to_cpu as to_cpu
 from .handy import DeviceCB as DeviceCB

@@ -17,6 +17,7 @@ export const FORMULAS = {
   k_decay: (f, t) => blend(f, (1 + Math.cos(Math.PI * t ** f.k)) / 2),
   tanh: (f, t) => blend(f, (1 - Math.tanh(f.low + (f.high - f.low) * t)) / 2),
   inverse_sqrt: (f, t) => (1 + f.scale * t) ** -.5,
+  base: () => { throw new Error('base is the own value of an optimizer, which this page does not have'); },
   sum: (f, t) => f.operands.reduce((total, x) => total + formula(x, t), 0),
   product: (f, t) => f.operands.reduce((total, x) => total * formula(x, t), 1),
   join: (f, t) => {
