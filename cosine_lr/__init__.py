@@ -23,8 +23,8 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'data': 'tensor_loader DataLoaders digits_dls',
     'metric': 'Metric Accuracy',
     'batch': 'classes',
-    'learner': 'CancelStepException CancelBatchException CancelEpochException CancelFitException '
-               'Callback TrainCB lr_of Learner',
+    'learner': 'Callback TrainCB Learner CancelStepException CancelBatchException CancelEpochException '
+               'CancelFitException',
     'callback': 'ScheduleCB RecorderCB MetricsCB SingleBatchCB',
     'run.handy': 'DeviceCB ProgressCB Seconds to_cpu',
     'finder': 'LRFinderCB lr_find',

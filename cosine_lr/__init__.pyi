@@ -24,14 +24,13 @@ from .data import digits_dls as digits_dls
 from .metric import Metric as Metric
 from .metric import Accuracy as Accuracy
 from .batch import classes as classes
+from .learner import Callback as Callback
+from .learner import TrainCB as TrainCB
+from .learner import Learner as Learner
 from .learner import CancelStepException as CancelStepException
 from .learner import CancelBatchException as CancelBatchException
 from .learner import CancelEpochException as CancelEpochException
 from .learner import CancelFitException as CancelFitException
-from .learner import Callback as Callback
-from .learner import TrainCB as TrainCB
-from .learner import lr_of as lr_of
-from .learner import Learner as Learner
 from .callback import ScheduleCB as ScheduleCB
 from .callback import RecorderCB as RecorderCB
 from .callback import MetricsCB as MetricsCB

@@ -9,7 +9,7 @@ __all__ = ['CancelStepException', 'CancelBatchException', 'CancelEpochException'
 # %% ../nbs/04_learner.ipynb #imports
 import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 import torch
 import torch.nn.functional as F
@@ -86,20 +86,12 @@ class TrainCB(Callback):
         self.fed, self.goal = meant('inputs', inputs), meant('targets', targets)
         if inputs is not None and targets is None: refuse('targets', targets, 'given too, [] for none')
 
-    def inputs(self, batch: Any) -> Any: # a list; a mapping goes to the model by name, `model(**inputs)`
-        """What the model takes
-
-        Args:
-            batch: a list; a mapping goes to the model by name, `model(**inputs)`
-        """
+    def inputs(self, batch: Any) -> Any:
+        "What the model takes: a list, or a mapping, which goes to it by name, `model(**inputs)`"
         return ordered(batch)[:self.n_inp] if self.fed is None else pick(batch, self.fed)
 
-    def targets(self, batch: Any) -> Any: # a list; a mapping goes to the loss by name
-        """What the loss takes after the predictions; metrics score against the first
-
-        Args:
-            batch: a list; a mapping goes to the loss by name
-        """
+    def targets(self, batch: Any) -> Any:
+        "What the loss takes after the predictions, a list or a mapping; metrics score against the first"
         return ordered(batch)[self.n_inp:] if self.goal is None else pick(batch, self.goal)
 
     def target(self, batch: Any) -> Any:
@@ -108,6 +100,7 @@ class TrainCB(Callback):
 
     def rows(self, batch: Any) -> int:
         "The number of rows: the length of the first tensor in the targets, or else in the inputs"
+        if self.goal is None and isinstance(batch, Mapping): return count_rows([batch])
         return count_rows(flat(self.targets(batch)) + flat(self.inputs(batch)))
 
     def predict(self, learn: 'Learner') -> None:

@@ -116,7 +116,7 @@ def _parts(cell, seen, plain):
         for key, part in list(box.items() if isinstance(box, dict) else enumerate(box)):
             kind = _kind(type(part))
             if kind == 'plain' and not plain: continue
-            if module and key in _EVERY and not part: continue
+            if plain and module and key in _EVERY and not part: continue
             if apart and box is not x and key in apart: continue
             name = key if isinstance(key, (str, int)) else seen.get(id(key), [type(key).__name__])[0]
             path = cell.path if module and key in _TABLES else f'{cell.path}.{name}'

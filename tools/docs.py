@@ -228,7 +228,7 @@ def message(node):
 def entry(thing, level):
     "Signature and docstring, what comes back and what is raised; for a class its own public methods too."
     if isinstance(thing, dict): return f"A dictionary with {', '.join(f'`{key!r}`' for key in thing)}.\n\n"
-    if not callable(thing): return f'`{thing!r}`\n\n'
+    if not inspect.isclass(thing) and not inspect.isfunction(thing): return f'`{thing!r}`\n\n'
     if not thing.__doc__: raise ValueError(f'{thing.__name__} has no docstring')
     parts = [f'```python\n{signature(thing)}\n```', f"*{SECTIONS.sub('', inspect.getdoc(thing))}*"]
     if what := returned(thing): parts.append(f'Returns {what}')

@@ -24,6 +24,8 @@ ROOMS = ['schedule', 'plan', 'recipes', 'shapes', 'data', 'metric', 'batch', 'le
 CHOSEN = {
     'plan': ['Plan', 'position'],
     'shapes': ['base', 'multistep'],
+    'learner': ['Callback', 'TrainCB', 'Learner', 'CancelStepException', 'CancelBatchException',
+                'CancelEpochException', 'CancelFitException'],
     'run.handy': ['DeviceCB', 'ProgressCB', 'Seconds', 'to_cpu'],
     'lab.paired': ['compare'],
     'lab.trial': ['run_trial'],
