@@ -25,7 +25,11 @@ class ScheduleCB(Callback):
     Args:
         end: where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
         **scheds: for a field, e.g. `lr=0.1*cosine()`, or a list, one for each param group
+
+    Attributes:
+        advises: say before the first batch what is probably a mistake?
     """
+    advises: bool = True # say before the first batch what is probably a mistake?
     def __init__(
         self,
         end: str = 'open', # where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
@@ -36,7 +40,7 @@ class ScheduleCB(Callback):
 
     def before_fit(self, learn: Learner) -> None:
         self.plan = Plan(learn.opt, learn.total or 1, self.end, **self.scheds)
-        if learn.total: self.plan.advise('ScheduleCB')
+        if learn.total and self.advises: self.plan.advise('ScheduleCB')
 
     def before_batch(self, learn: Learner) -> None:
         if learn.training: self.plan.write(learn.steps)

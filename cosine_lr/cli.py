@@ -81,7 +81,7 @@ class _Run:
         self.rows = _CSVRows(file, self.scores, model=model, schedule=schedule)
         cbs = [ScheduleCB(lr=sched), self.record, self.scores, self.rows]
         if not opts.quiet: cbs.append(ProgressCB(leave=False))
-        self.learn = Learner(_MODELS[model](), digits_dls(opts.bs, opts.seed), F.cross_entropy, cbs=cbs)
+        self.learn = Learner(_MODELS[model](), digits_dls(opts.bs, opts.seed), F.cross_entropy, opts.lr, cbs)
 
     @torch.no_grad()
     def test_accuracy(self):

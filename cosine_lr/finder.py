@@ -173,7 +173,9 @@ def _climb(learn, cbs, sweep, each, batches):
     epochs = steps if sweep.valid else 1
     feed = _Feed(batches, steps//epochs)
     learn.cbs, learn.dls = cbs, SimpleNamespace(train=feed, valid=getattr(learn.dls, 'valid', None))
-    learn.fit(epochs, valid=sweep.valid, cbs=[ScheduleCB(end='closed', lr=each), sweep])
+    ladder = ScheduleCB(end='closed', lr=each)
+    ladder.advises = False # it is to reach rates that are too high
+    learn.fit(epochs, valid=sweep.valid, cbs=[ladder, sweep])
     if sweep.end is None:
         who, done = [type(cb).__name__ for cb in cbs], f'{steps - sweep.left} of {steps} batches'
         raise ValueError(f"learn.cbs must let the sweep run: one of {who} ended it after {done}")

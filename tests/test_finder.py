@@ -2,6 +2,7 @@
 import csv
 import random
 import signal
+import warnings
 from collections import deque
 from types import SimpleNamespace
 
@@ -218,6 +219,12 @@ def test_what_untidy_callbacks_do_is_put_back():
     assert differences(before, world.state()) == []
     assert world.model.seen is seen and set(vars(world.model)) == attributes
     assert world.model.body[0].weight.requires_grad
+
+
+def test_a_sweep_reaches_high_rates_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert lr_find(World('own', 'new').learn, stop=1000.).lrs[-1] > 0
 
 
 def test_an_optimizer_that_cannot_be_made_leaves_no_trace():
