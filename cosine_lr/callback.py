@@ -53,7 +53,7 @@ def _each(f, x): # tuples are values, lists are of groups or of steps
 
 def _now(t): # it may be written over
     "What a tensor holds: a number, or on an accelerator, where reading stalls, a copy"
-    return kept(t.detach().clone())
+    return kept(t if t.is_cpu else t.clone())
 
 class RecorderCB(Callback):
     """Record the loss and hyper-parameters of each training step, as used by it

@@ -22,7 +22,8 @@ from .state import State
 
 # %% ../nbs/06_finder.ipynb #lrfinder-cb
 class LRFinderCB(Callback):
-    """Multiply the learning rate by `lr_mult` each batch until the loss is twice its lowest (Smith 2017, §3.3)
+    """Multiply the learning rate by `lr_mult` each batch until the loss is twice its lowest (Smith 2017,
+    §3.3)
 
     Args:
         lr_mult: growth of the learning rate from one batch to the next

@@ -614,6 +614,12 @@ def test_what_would_fail_in_the_night_is_refused_at_once(wrong):
     with pytest.raises(ValueError, match="(log|writer) must be"): wrong()
 
 
+@pytest.mark.parametrize('limit', [0, -1., True, 'high', float('nan')])
+def test_a_limit_is_a_number_above_0(limit):
+    with pytest.raises(ValueError, match='limit must be a finite number, above 0, got limit='):
+        NaNGuardCB(limit=limit)
+
+
 class Two(nn.Module):
     "A model of two inputs, apart or in a tuple"
     def __init__(self):

@@ -301,7 +301,7 @@ def test_undefined_names_and_long_lines(repo, source, rule):
 def test_the_line_limit_is_the_house_rule():
     assert 'line-length = 110' in read(ROOT/'pyproject.toml')
     ignored = re.search(r'per-file-ignores\]\n(.+?)(\n\n|\Z)', read(ROOT/'pyproject.toml'), re.DOTALL)[1]
-    assert [line.split()[0] for line in ignored.splitlines() if 'E501' in line] == ['"cosine_lr/*"']
+    assert 'E501' not in ignored
 
 
 # --- who imports whom ---
@@ -766,7 +766,7 @@ def test_the_sidebar_has_every_page_once():
 
 def test_links_between_notebooks_lead_somewhere():
     config = tutorial.settings(ROOT)
-    colab = f"https://colab.research.google.com/github/{config['user']}/{config['repo']}/blob/{config['branch']}/"
+    colab = 'https://colab.research.google.com/github/{user}/{repo}/blob/{branch}/'.format_map(config)
     for path in [*tutorial.notebooks(ROOT), *(ROOT/'nbs').rglob('*.md')]:
         told = read(path) if path.suffix == '.md' else text_of(path, kinds=('markdown',))
         for link in re.findall(r'\]\(([^)\s]+)\)', told):

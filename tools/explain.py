@@ -5,6 +5,7 @@ A step of tools/facade.py, after the export. The notebooks keep their comments a
 import ast
 import io
 import re
+import textwrap
 import tokenize
 
 # Parameters that mean the same everywhere; a comment in its place says more.
@@ -16,20 +17,36 @@ USUAL = {
     'seed': 'the same seed gives the same numbers',
     'title': 'of the figure',
 }
+WIDTH = 110  # columns of a line of code
 SECTIONS = re.compile(r'\s*\n\n *(Args|Attributes|Returns):\n.*', re.DOTALL)  # that stand there already
 
 
 def explained(text):
     "A module's source, with sections in the docstring of what has comments on its parameters or fields."
-    lines, notes = text.splitlines(), comments(text)
-    for node in reversed(documented(ast.parse(text))):
+    tree, lines, notes = ast.parse(text), text.splitlines(), comments(text)
+    for node in reversed(documented(tree)):
         place, added = node.body[0], [*sections(node, notes)]
         if not added: continue
-        doc = '\n\n'.join([SECTIONS.sub('', place.value.value), *added])
+        summary = folded(SECTIONS.sub('', place.value.value), place.col_offset + 3)
+        doc = '\n\n'.join([summary, *added])
         literal = doc.replace('\\', '\\\\').replace('"""', '\\"""')
         indent, written = ' '*place.col_offset, f'"""{literal}\n"""'.splitlines()
         lines[place.lineno - 1:place.end_lineno] = [f'{indent}{line}'.rstrip() for line in written]
+    for node in reversed(tree.body): # nbdev writes the title, and the list of names, in lines of any length
+        if getattr(getattr(node, 'targets', [None])[0], 'id', None) == '__all__':
+            new = folded(ast.unparse(node), 0, ' '*11)
+        elif node is tree.body[0] and ast.get_docstring(tree): new = folded(f'"""{node.value.value}"""', 0)
+        else: continue
+        lines[node.lineno - 1:node.end_lineno] = new.splitlines()
     return '\n'.join(lines) + '\n'
+
+
+def folded(text, used, indent=''):
+    "A text whose first paragraph has lines of at most 110 columns; `used`: columns that are taken already."
+    first, *rest = text.split('\n\n')
+    how = dict(subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    if max(map(len, first.splitlines())) > WIDTH - used: first = textwrap.fill(first, WIDTH - used, **how)
+    return '\n\n'.join([first, *rest])
 
 
 def explain(root, package):
@@ -113,4 +130,5 @@ def is_record(cls):
 
 
 def listed(heading, told):
-    return '\n'.join([f'{heading}:', *(f'    {name}: {note}' for name, note in told.items())])
+    lines = [folded(f'    {name}: {note}', 8, ' '*8) for name, note in told.items()] # in a method at most
+    return '\n'.join([f'{heading}:', *lines])

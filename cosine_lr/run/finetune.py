@@ -88,7 +88,8 @@ def layer_groups(
 
     Args:
         model: a torch module
-        *prefixes: from the first layer to the last, e.g. 'embed', 'blocks', 'head'; together they hold all
+        *prefixes: from the first layer to the last, e.g. 'embed', 'blocks', 'head'; together they hold
+            all
         lr: of the last layer
         decay: from a layer to the one below
         weight_decay: if given, each layer has two groups, as in `decay_groups`
