@@ -158,7 +158,7 @@ class SavableState(State):
     "A `State` that goes into a file, and comes back in another process"
     def __init__(self, apart: Iterable[Any] = (), **roots: Any): # as for `State`
         super().__init__(apart, **roots)
-        self.settings: dict[str, Any] = {} # by path, when the run began: numbers, texts and small arrays of data
+        self.settings: dict[str, Any] = {} # when the run began, by path: what may move
         self.there: set[str] = set() # the paths of all entries then
 
     def entries(self) -> dict[str, Cell]:
