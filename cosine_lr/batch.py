@@ -7,7 +7,7 @@ the rows"""
 __all__ = ['classes']
 
 # %% ../nbs/batch.ipynb #imports
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any
 import torch
@@ -144,15 +144,15 @@ def classes(
 
 # %% ../nbs/batch.ipynb #score
 @torch.no_grad()
-def score(metric: Any, learn: Any) -> None:
-    "Let a metric see the learner's batch"
-    preds, targ, rows = learn.preds, learn.train_cb.target(learn.batch), learn.train_cb.rows(learn.batch)
-    if not rows: return # of a process that has none of them
-    if not hasattr(metric, 'add'): return metric.update(preds, targ)
-    if getattr(metric, 'wants_scores', False): return metric.add(preds, targ, n=rows)
-    if not getattr(targ, 'ndim', 0):
-        raise TypeError(f"metrics need targets that are a tensor [n, …], got {targ!r:.60}")
-    metric.add(classes(preds, targ), targ, n=rows)
+def score(metrics: Iterable[Any], learn: Any) -> None:
+    "Let metrics see the learner's batch"
+    cb, preds, batch = learn.train_cb, learn.preds, learn.batch
+    targ, rows = cb.target(batch), cb.rows(batch)
+    for metric in metrics if rows else (): # a process may have no rows
+        if not hasattr(metric, 'add'): metric.update(preds, targ)
+        elif getattr(metric, 'wants_scores', False): metric.add(preds, targ, n=rows)
+        elif getattr(targ, 'ndim', 0): metric.add(classes(preds, targ), targ, n=rows)
+        else: raise TypeError(f"metrics need targets that are a tensor [n, …], got {targ!r:.60}")
 
 def result(metric: Any) -> float:
     "What a metric has found"

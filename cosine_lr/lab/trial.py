@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from ..check import choice, flag, number, refuse, whole
 from ..data import DataLoaders, digits_dls, tensor_loader
-from ..files import write_table
+from ..run.files import write_table
 from .fleet import run_fleet
 from .paired import compare, holm, least_pairs, mean_test, scores_of
 from ..view.plot import label_lines, new_axes, png
