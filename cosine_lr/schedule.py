@@ -97,6 +97,11 @@ class Schedule(ABC):
         from cosine_lr.view.plot import png
         return png(self.plot(title=shown(self)))
 
+    def mean(self) -> float:
+        "The mean over training"
+        from cosine_lr.view.average import mean_of
+        return mean_of(self)
+
     def lint(self, total_steps: int, **how: Any) -> 'list[Finding]':
         "Probable mistakes in a run of `total_steps`: a list of `Finding`s, see `lint_schedule`"
         from cosine_lr.view.lint import lint_schedule

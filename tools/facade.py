@@ -38,7 +38,7 @@ CHOSEN = {
 APART = {'lab.study'}
 WINGS = {
     'view': ('To look at a schedule, and to say it elsewhere',
-             ['plot', 'lint', 'stored', 'translate', 'elsewhere', 'explorer', 'sweep']),
+             ['plot', 'average', 'lint', 'stored', 'translate', 'elsewhere', 'explorer', 'sweep']),
     'run': ('When the run matters: other loops, checkpoints, guards, scale',
             ['torch_lr', 'handy', 'resume', 'files', 'saving', 'checkpoint', 'guards', 'scale', 'fast',
              'steps', 'finetune']),
