@@ -163,8 +163,7 @@ def hit_rate(
     if targs.is_floating_point(): targs = _as_classes(preds, targs, dim, threshold)
     guesses = classes(preds, targs, dim, threshold or 0.)
     if guesses.shape == targs.shape: return (guesses == targs).float().mean()
-    shapes = f'{tuple(guesses.shape)} and {tuple(targs.shape)}'
-    raise ValueError(f"inps and targs must have the same shape, got {shapes}")
+    raise ValueError(f"inps and targs must have the same shape, got {[*guesses.shape]} and {[*targs.shape]}")
 
 def _as_classes(preds, targs, dim, threshold):
     "Targets that are written as floats"
