@@ -37,7 +37,7 @@ CHOSEN = {
 APART = {'lab.study'}
 WINGS = {
     'view': ('To look at a schedule, and to say it elsewhere',
-             ['plot', 'lint', 'stored', 'translate', 'explorer', 'sweep']),
+             ['plot', 'lint', 'stored', 'translate', 'elsewhere', 'explorer', 'sweep']),
     'run': ('When the run matters: other loops, checkpoints, guards, scale',
             ['torch_lr', 'handy', 'resume', 'saving', 'checkpoint', 'guards', 'scale', 'fast', 'steps',
              'finetune']),
@@ -106,6 +106,8 @@ def files(root):
     made = init(PACKAGE, CORE_DOC, head, rooms) | {
         f'{PACKAGE}/__init__.pyi': f'{MADE}{stub(rooms)}__version__: str\n__all__: list[str]\n'}
     for wing, (doc, modules) in WINGS.items():
+        there = {path.stem for path in (root/PACKAGE/wing).glob('*.py')} - {'__init__'}
+        if missing := there - {*modules}: raise ValueError(f'WINGS[{wing!r}] lacks {sorted(missing)}')
         rooms = {module: f'{wing}.{module}' for module in modules}
         inside = {module: [] if room in APART else names_of(root, room) for module, room in rooms.items()}
         made |= init(f'{PACKAGE}/{wing}', doc, f'{MADE}from .. import attach', inside)

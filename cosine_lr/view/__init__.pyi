@@ -16,6 +16,9 @@ from .stored import from_code as from_code
 from .translate import Piece as Piece
 from .translate import translate as translate
 from .translate import overlay as overlay
+from .elsewhere import PerStep as PerStep
+from .elsewhere import per_step as per_step
+from .elsewhere import keras_schedule as keras_schedule
 from .explorer import dial as dial
 from .explorer import explore as explore
 from .explorer import explore_peaks as explore_peaks

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING: from matplotlib.axes import Axes
 
 # %% ../../nbs/view/plot.ipynb #style
-_PALETTE = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#000000', '#E69F00']
+_PALETTE = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#56B4E9', '#E69F00']
 
 # %% ../../nbs/view/plot.ipynb #new-axes
 def new_axes(
