@@ -142,6 +142,36 @@ def classes(
     found = class_dim(preds, targs, dim)
     return preds if found is None else preds.argmax(found)
 
+# %% ../nbs/batch.ipynb #hit-rate
+def hit_rate(
+    preds: Any, # as for `classes`, and so is
+    targs: torch.Tensor, # true classes, or the same as floats: 0. and 1., or a share for each class
+    dim: int | None = None,
+    threshold: float | None = None, # of one score: 0, as if None, for logits, .5 for probabilities
+) -> torch.Tensor: # 0-d
+    """The share of targets whose predicted class is right
+
+    Args:
+        preds: as for `classes`, and so is
+        targs: true classes, or the same as floats: 0. and 1., or a share for each class
+        threshold: of one score: 0, as if None, for logits, .5 for probabilities
+
+    Returns:
+        0-d
+    """
+    if not isinstance(targs, torch.Tensor): raise ValueError(f"targs must be a tensor, got {targs!r:.60}")
+    if targs.is_floating_point(): targs = _as_classes(preds, targs, dim, threshold)
+    guesses = classes(preds, targs, dim, threshold or 0.)
+    if guesses.shape == targs.shape: return (guesses == targs).float().mean()
+    raise ValueError(f"inps and targs must have the same shape, got {[*guesses.shape]} and {[*targs.shape]}")
+
+def _as_classes(preds, targs, dim, threshold):
+    "Targets that are written as floats"
+    several = targs.shape == getattr(preds, 'shape', 0) and targs.squeeze().ndim > 1
+    if several and dim is not None: return targs.argmax(dim)
+    if not several or threshold is not None: return targs.round().long()
+    raise ValueError("targs are numbers: say Accuracy(dim=1) for shares, threshold=0 for labels")
+
 # %% ../nbs/batch.ipynb #score
 @torch.no_grad()
 def score(metrics: Iterable[Any], learn: Any) -> None:

@@ -294,3 +294,15 @@ class State:
                 try: put()
                 except Exception as e: failed[path] = e
         for error in failed.values(): raise RuntimeError(f"could not put back {', '.join(failed)}") from error
+
+# %% ../nbs/state.ipynb #losses-at
+def losses_at(state: State, learn: Any, batches: Iterable[Any]) -> list[float]: # `learn`: in a fit
+    "The losses that batches have where the model is as in `state`; nothing changes"
+    now, before, losses = State(model=learn.model).capture(), vars(learn).copy(), []
+    state.put_back(draws=False)
+    for learn.batch in batches:
+        for step in ('predict', 'get_loss'): learn.hooks[step][0](learn)
+        losses.append(learn.loss.item())
+    now.put_back()
+    vars(learn).update(before)
+    return losses

@@ -67,7 +67,7 @@ ARROWS = {
     'lab.runs': {'check', 'lab.tables', 'run.files', 'view.plot'},
     'lab.stacked': {'torch_inside'},
     'lab.tracing': {'torch_inside'},
-    'lab.fleet': {'check', 'lab.runs', 'lab.stacked', 'lab.tracing', 'plan', 'torch_inside'},
+    'lab.fleet': {'batch', 'check', 'lab.runs', 'lab.stacked', 'lab.tracing', 'plan', 'torch_inside'},
     'lab.tables': set(),
     'lab.paired': {'check', 'lab.runs'},
     'lab.trial': {'check', 'data', 'lab.fleet', 'lab.paired', 'lab.runs', 'post', 'recipes', 'run.files',
