@@ -43,7 +43,7 @@ class ScheduleCB(Callback):
         if learn.total and self.advises: self.plan.advise('ScheduleCB')
 
     def before_batch(self, learn: Learner) -> None:
-        if learn.training: self.plan.write(learn.steps)
+        if learn.training: self.plan.write(learn.used)
 
 # %% ../nbs/05_callback.ipynb #recorder-cb
 def _each(f, x): # tuples are values, lists are of groups or of steps
