@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 import torch
 import torch.nn.functional as F
-from .batch import Parts, arguments, count_rows, flat, ordered, pick, meant
+from .batch import Parts, call, count_rows, flat, ordered, pick, meant
 from .check import budget, by_name, flag, function, loaders, rate, refuse, whole
 from .claims import Cancel, bind, check_names, events_of, listed, place, script, timeline
 from .torch_inside import warm_up
@@ -103,12 +103,9 @@ class TrainCB(Callback):
         if self.goal is None and isinstance(batch, Mapping): return count_rows([batch])
         return count_rows(flat(self.targets(batch)) + flat(self.inputs(batch)))
 
-    def predict(self, learn: 'Learner') -> None:
-        args, named = arguments(self.inputs(learn.batch))
-        learn.preds = learn.model(*args, **named)
+    def predict(self, learn: 'Learner') -> None: learn.preds = call(learn.model, self.inputs(learn.batch))
     def get_loss(self, learn: 'Learner') -> None:
-        args, named = arguments(self.targets(learn.batch))
-        learn.loss = learn.loss_func(learn.preds, *args, **named)
+        learn.loss = call(learn.loss_func, self.targets(learn.batch), learn.preds)
     def backward(self, learn: 'Learner') -> None: learn.loss.backward()
     def step(self, learn: 'Learner') -> None: learn.opt.step()
     def zero_grad(self, learn: 'Learner') -> None: learn.opt.zero_grad()
