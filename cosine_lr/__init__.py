@@ -37,5 +37,6 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'lab.search': 'search_schedule',
     'run.torch_lr': 'ScheduleLR',
     'run.checkpoint': 'CheckpointCB',
+    'lab.language': 'GPT text_dls',
     'view': '',
 })

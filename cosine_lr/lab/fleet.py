@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call, grad_and_value, vmap
 from torch.utils.data import DataLoader, TensorDataset, default_collate, default_convert
+from ..batch import class_dim
 from ..check import flag, function, number, refuse, whole
 from .runs import Runs
 from ..plan import position
@@ -190,11 +191,18 @@ def _stepper(model, loss_func, opt, gradients):
         return losses # [members]
     return step
 
+def _dim_of_classes(preds, targ):
+    "The dimension that holds a score for each class; None where there is none, or where two may be it"
+    if targ.is_floating_point() or preds.ndim != targ.ndim + 1: return None
+    try: dim = class_dim(preds, targ)
+    except ValueError: return None
+    return dim if dim and preds.shape[dim] > 1 else None
+
 def _hits(preds, ys):
-    "The share of rows whose highest score is the target's; NaN where there are no scores of classes"
-    scores = ys and isinstance(preds, torch.Tensor) and _is_classes(preds, ys[0])
-    if not scores: return torch.tensor(math.nan)
-    return (preds.argmax(1) == ys[0]).to(preds.dtype).mean()
+    "The share of targets whose own score is the highest; NaN where it is not clear what the scores are"
+    dim = _dim_of_classes(preds, ys[0]) if ys and isinstance(preds, torch.Tensor) else None
+    if dim is None: return torch.tensor(math.nan)
+    return (preds.argmax(dim) == ys[0]).to(preds.dtype).mean()
 
 def _scores(model, loss_func, batch, state):
     "Loss and accuracy of one member on a batch"
