@@ -1,6 +1,5 @@
 """The language model: what its notebook cannot show, without the plays and without a second process."""
 import json
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -11,7 +10,11 @@ from cosine_lr import Learner, ScheduleCB, cosine, run_fleet
 from cosine_lr.lab import language
 from cosine_lr.lab.language import GPT, SampleCB, Vocabulary, next_char_loss, sample, text_dls
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import language as study
+
 TEXT = 'the quick brown fox jumps over the lazy dog\n'*200
 
 
@@ -147,36 +150,47 @@ def test_a_fleet_scores_sequences():
 
 # --- the study ---
 
-SCRIPT = """
-import json, sys
-from pathlib import Path
-from benchmarks import language
-def train(rival, peak, steps, part, decay, **setting): return [4., 3., 2., 1., abs(peak - .03) + part/1000]
-language.train = train
-language.version = lambda name: '1'
-write, count = language.Table.write, [0]
-def killed(self):
-    write(self)
-    count[0] += 1
-    if count[0] == {most}: raise SystemExit('killed')
-language.Table.write = killed
-sys.argv = ['language', '--out', {out!r}, '--steps', '10', '40']
-language.main()
-"""
+class Killed(Exception): "Stands for a kill, right after a run was written"
 
 
-def test_the_study_goes_on_where_it_was_stopped(tmp_path):
-    def run(name, most):
-        out = tmp_path/name
-        script = SCRIPT.format(most=most, out=str(out))
-        done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True)
-        return done, json.loads(out.read_text(encoding='utf-8'))['runs']
-    done, whole = run('whole.json', -1)
-    assert done.returncode == 0, done.stderr
-    _, half = run('table.json', 60)
+def studied(monkeypatch, out, most=None):
+    "The runs in the table `out` after the study's command, killed after `most` new runs"
+    count = []
+    def train(rival, peak, steps, part, decay, **setting):
+        if len(count) == most: raise Killed
+        count.append(1)
+        return [4., 3., 2., 1., abs(peak - .03) + part/1000]
+    monkeypatch.setattr(study, 'train', train)
+    monkeypatch.setattr(study, 'version', lambda name: '1')
+    monkeypatch.setattr('sys.argv', ['language', '--out', str(out), '--steps', '10', '40'])
+    try: study.main()
+    except Killed: pass
+    return json.loads(out.read_text(encoding='utf-8'))['runs']
+
+
+def test_the_study_goes_on_where_it_was_stopped(monkeypatch, tmp_path):
+    whole = studied(monkeypatch, tmp_path/'whole.json')
+    half = studied(monkeypatch, tmp_path/'table.json', most=60)
     assert len(half) == 60 and half == whole[:60]
-    _, rest = run('table.json', -1)
-    assert rest == whole
+    assert studied(monkeypatch, tmp_path/'table.json') == whole
+    assert studied(monkeypatch, tmp_path/'table.json', most=0) == whole     # nothing is left to do
     assert {row['peak'] for row in whole if row['part'] < 8} == {.032}      # found beyond the grid's edge
     keys = [tuple(row[name] for name in ('rival', 'peak', 'steps', 'part', 'decay')) for row in whole]
     assert len({*keys}) == len(keys)
+    assert {row['part'] for row in whole if row['peak'] != .032} == {*study.TUNE}
+
+
+def test_the_stored_study_is_of_this_protocol():
+    "Each peak is the one that the runs to tune on give, and every run is there once"
+    runs = json.loads((ROOT/'nbs/language_study.json').read_text(encoding='utf-8'))['runs']
+    keys = [tuple(row[name] for name in ('rival', 'peak', 'steps', 'part', 'decay')) for row in runs]
+    assert len({*keys}) == len(keys) and {row['rival'] for row in runs} == {*study.RIVALS}
+    for rival in study.RIVALS:
+        means = {}
+        for row in runs:
+            if row['rival'] == rival and row['part'] in study.TUNE:
+                means.setdefault(row['peak'], []).append(row['losses'][-1])
+        best = min(means, key=lambda peak: sum(means[peak]))
+        assert min(means) < best < max(means) and {len(losses) for losses in means.values()} == {2}
+        report = [row for row in runs if row['rival'] == rival and row['part'] in study.REPORT]
+        assert {row['peak'] for row in report} == {best}
