@@ -25,10 +25,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from cosine_lr.callback import ScheduleCB
-from cosine_lr.files import replace_file
 from cosine_lr.lab.language import GPT, next_char_loss, text_dls
 from cosine_lr.learner import Callback, Learner
 from cosine_lr.recipes import one_cycle, warmup, warmup_cosine, wsd
+from cosine_lr.run.files import replace_file
 from cosine_lr.run.finetune import decay_groups
 from cosine_lr.run.scale import GradClipCB
 from cosine_lr.schedule import constant, cosine, linear
