@@ -37,5 +37,6 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'run.torch_lr': 'ScheduleLR',
     'run.checkpoint': 'CheckpointCB',
     'view.plot': 'four_figures',
+    'lab.language': 'GPT text_dls',
     'view': '',
 })

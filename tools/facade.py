@@ -19,7 +19,7 @@ PACKAGE = 'cosine_lr'
 # The modules whose names the package shows, in reading order.
 ROOMS = ['schedule', 'plan', 'recipes', 'shapes', 'data', 'metric', 'batch', 'learner', 'callback',
          'run.handy', 'finder', 'post', 'lab.fleet', 'lab.paired', 'lab.trial', 'lab.annealing', 'lab.search',
-         'run.torch_lr', 'run.checkpoint', 'view.plot']
+         'run.torch_lr', 'run.checkpoint', 'view.plot', 'lab.language']
 # Of a module that has more names than a reader of the story meets, those that are shown.
 CHOSEN = {
     'plan': ['Plan', 'position'],
@@ -33,6 +33,7 @@ CHOSEN = {
     'lab.search': ['search_schedule'],
     'run.checkpoint': ['CheckpointCB'],
     'view.plot': ['four_figures'],
+    'lab.language': ['GPT', 'text_dls'],
 }
 # Modules that need an extra: their names are imported from there, so that a wing can be imported whole.
 APART = {'lab.study'}
@@ -44,7 +45,7 @@ WINGS = {
              'fast', 'steps', 'finetune']),
     'lab': ('To find out: fleets of runs, paired trials, annealed search',
             ['runs', 'tables', 'fleet', 'stacked', 'tracing', 'paired', 'trial', 'probe', 'search', 'study',
-             'annealing', 'quadratic', 'fashion']),
+             'annealing', 'quadratic', 'fashion', 'language']),
 }
 MAIN = '''"""`python -m cosine_lr` is the command `cosine_lr`"""
 

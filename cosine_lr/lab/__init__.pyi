@@ -39,4 +39,13 @@ from .quadratic import simulate as simulate
 from .quadratic import best_rates as best_rates
 from .quadratic import best_peak as best_peak
 from .fashion import fashion_dls as fashion_dls
+from .language import Vocabulary as Vocabulary
+from .language import TextLoaders as TextLoaders
+from .language import text_dls as text_dls
+from .language import Attention as Attention
+from .language import Block as Block
+from .language import GPT as GPT
+from .language import next_char_loss as next_char_loss
+from .language import sample as sample
+from .language import SampleCB as SampleCB
 __all__: list[str]
