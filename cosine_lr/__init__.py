@@ -35,6 +35,7 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'lab.trial': 'run_trial',
     'lab.annealing': 'anneal',
     'lab.search': 'search_schedule',
+    'lab.law': 'fit_law',
     'run.torch_lr': 'ScheduleLR',
     'run.checkpoint': 'CheckpointCB',
     'view': '',

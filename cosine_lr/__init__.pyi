@@ -53,6 +53,7 @@ from .lab.paired import compare as compare
 from .lab.trial import run_trial as run_trial
 from .lab.annealing import anneal as anneal
 from .lab.search import search_schedule as search_schedule
+from .lab.law import fit_law as fit_law
 from .run.torch_lr import ScheduleLR as ScheduleLR
 from .run.checkpoint import CheckpointCB as CheckpointCB
 __version__: str

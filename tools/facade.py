@@ -19,6 +19,7 @@ PACKAGE = 'cosine_lr'
 # The modules whose names the package shows, in reading order.
 ROOMS = ['schedule', 'plan', 'recipes', 'shapes', 'data', 'metric', 'batch', 'learner', 'callback',
          'run.handy', 'finder', 'post', 'lab.fleet', 'lab.paired', 'lab.trial', 'lab.annealing', 'lab.search',
+         'lab.law',
          'run.torch_lr', 'run.checkpoint']
 # Of a module that has more names than a reader of the story meets, those that are shown.
 CHOSEN = {
@@ -31,6 +32,7 @@ CHOSEN = {
     'lab.trial': ['run_trial'],
     'lab.annealing': ['anneal'],
     'lab.search': ['search_schedule'],
+    'lab.law': ['fit_law'],
     'run.checkpoint': ['CheckpointCB'],
 }
 # Modules that need an extra: their names are imported from there, so that a wing can be imported whole.
@@ -43,7 +45,7 @@ WINGS = {
              'finetune']),
     'lab': ('To find out: fleets of runs, paired trials, annealed search',
             ['runs', 'tables', 'fleet', 'stacked', 'tracing', 'paired', 'trial', 'probe', 'search', 'study',
-             'annealing', 'quadratic', 'fashion']),
+             'annealing', 'quadratic', 'fashion', 'law', 'logs']),
 }
 MAIN = '''"""`python -m cosine_lr` is the command `cosine_lr`"""
 

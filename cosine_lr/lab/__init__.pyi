@@ -40,4 +40,9 @@ from .quadratic import simulate as simulate
 from .quadratic import best_rates as best_rates
 from .quadratic import best_peak as best_peak
 from .fashion import fashion_dls as fashion_dls
+from .law import Forecast as Forecast
+from .law import BestSchedule as BestSchedule
+from .law import LossLaw as LossLaw
+from .law import fit_law as fit_law
+from .logs import read_log as read_log
 __all__: list[str]
