@@ -7,7 +7,7 @@ the rows"""
 __all__ = ['classes']
 
 # %% ../nbs/batch.ipynb #imports
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any
 import torch
@@ -142,17 +142,47 @@ def classes(
     found = class_dim(preds, targs, dim)
     return preds if found is None else preds.argmax(found)
 
+# %% ../nbs/batch.ipynb #hit-rate
+def hit_rate(
+    preds: Any, # as for `classes`, and so is
+    targs: torch.Tensor, # true classes, or the same as floats: 0. and 1., or a share for each class
+    dim: int | None = None,
+    threshold: float | None = None, # of one score: 0, as if None, for logits, .5 for probabilities
+) -> torch.Tensor: # 0-d
+    """The share of targets whose predicted class is right
+
+    Args:
+        preds: as for `classes`, and so is
+        targs: true classes, or the same as floats: 0. and 1., or a share for each class
+        threshold: of one score: 0, as if None, for logits, .5 for probabilities
+
+    Returns:
+        0-d
+    """
+    if not isinstance(targs, torch.Tensor): raise ValueError(f"targs must be a tensor, got {targs!r:.60}")
+    if targs.is_floating_point(): targs = _as_classes(preds, targs, dim, threshold)
+    guesses = classes(preds, targs, dim, threshold or 0.)
+    if guesses.shape == targs.shape: return (guesses == targs).float().mean()
+    raise ValueError(f"inps and targs must have the same shape, got {[*guesses.shape]} and {[*targs.shape]}")
+
+def _as_classes(preds, targs, dim, threshold):
+    "Targets that are written as floats"
+    several = targs.shape == getattr(preds, 'shape', 0) and targs.squeeze().ndim > 1
+    if several and dim is not None: return targs.argmax(dim)
+    if not several or threshold is not None: return targs.round().long()
+    raise ValueError("targs are numbers: say Accuracy(dim=1) for shares, threshold=0 for labels")
+
 # %% ../nbs/batch.ipynb #score
 @torch.no_grad()
-def score(metric: Any, learn: Any) -> None:
-    "Let a metric see the learner's batch"
-    preds, targ, rows = learn.preds, learn.train_cb.target(learn.batch), learn.train_cb.rows(learn.batch)
-    if not rows: return # of a process that has none of them
-    if not hasattr(metric, 'add'): return metric.update(preds, targ)
-    if getattr(metric, 'wants_scores', False): return metric.add(preds, targ, n=rows)
-    if not getattr(targ, 'ndim', 0):
-        raise TypeError(f"metrics need targets that are a tensor [n, …], got {targ!r:.60}")
-    metric.add(classes(preds, targ), targ, n=rows)
+def score(metrics: Iterable[Any], learn: Any) -> None:
+    "Let metrics see the learner's batch"
+    cb, preds, batch = learn.train_cb, learn.preds, learn.batch
+    targ, rows = cb.target(batch), cb.rows(batch)
+    for metric in metrics if rows else (): # a process may have no rows
+        if not hasattr(metric, 'add'): metric.update(preds, targ)
+        elif getattr(metric, 'wants_scores', False): metric.add(preds, targ, n=rows)
+        elif getattr(targ, 'ndim', 0): metric.add(classes(preds, targ), targ, n=rows)
+        else: raise TypeError(f"metrics need targets that are a tensor [n, …], got {targ!r:.60}")
 
 def result(metric: Any) -> float:
     "What a metric has found"

@@ -107,8 +107,7 @@ def function(name: str, x: Any, what: str = 'a schedule or a function of progres
 # %% ../nbs/check.ipynb #loaders
 def loaders(name: str, x: Any) -> Any:
     "`x` as an object with loaders `train` and `valid`, which may be None"
-    if hasattr(x, 'train') and hasattr(x, 'valid'): return x
-    if hasattr(x, 'train'): return SimpleNamespace(train=x.train, valid=None)
+    if hasattr(x, 'train'): return x if hasattr(x, 'valid') else SimpleNamespace(train=x.train, valid=None)
     pair = isinstance(x, tuple) or isinstance(x, list) and any(hasattr(dl, 'dataset') for dl in x)
     fine = len(x) == 2 if pair else hasattr(x, '__iter__') and not isinstance(x, str)
     if not fine: refuse(name, x, 'an object with train and valid, a pair (train, valid) or one loader')

@@ -24,12 +24,11 @@ from .callback import MetricsCB, RecorderCB, ScheduleCB
 from .run.handy import ProgressCB, Seconds
 from .check import number, whole
 from .data import digits_dls
-from .files import csv_lines
+from .run.files import csv_lines
 from .learner import Callback, Learner
 from .metric import Accuracy
-from .view.plot import new_axes, png
+from .view.plot import four_figures, new_axes, png
 from .view.stored import from_code
-from .post import four_figures
 from .recipes import flat_cos, one_cycle, restarts, warmup_cosine, wsd
 from .schedule import constant, cosine, exponential, linear
 from .lab.trial import run_trial

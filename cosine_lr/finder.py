@@ -9,7 +9,7 @@ __all__ = ['LRFinderCB', 'lr_find']
 import math
 import warnings
 from collections.abc import Callable
-from itertools import islice
+from itertools import islice, zip_longest
 from types import SimpleNamespace
 import numpy as np
 from .callback import MetricsCB, RecorderCB, ScheduleCB, SingleBatchCB
@@ -18,7 +18,7 @@ from .learner import Callback, CancelEpochException, CancelFitException, Learner
 from .groups import write_field
 from .rules import LRFind
 from .schedule import cosine, exponential, linear
-from .state import State
+from .state import State, losses_at
 
 # %% ../nbs/06_finder.ipynb #lrfinder-cb
 class LRFinderCB(Callback):
@@ -81,6 +81,8 @@ class _Average:
         return smooth
 
 # %% ../nbs/06_finder.ipynb #sweep
+def _top_rate(opt): return max(float(g['lr']) for g in opt.param_groups)
+
 class _Sweep(Callback):
     "Rate and loss of each update; stop where the smoothed loss is `diverged` times its lowest, or not finite"
     hook = None
@@ -90,6 +92,7 @@ class _Sweep(Callback):
         self.updated, self.batches = False, [] # since the last record: an update? (loss, rows) of each batch
 
     def before_fit(self, learn):
+        self.first = State(model=learn.model).capture()
         self.hook = learn.opt.register_step_pre_hook(self._note_update)
         self.rows = learn.train_cb.rows
 
@@ -102,7 +105,7 @@ class _Sweep(Callback):
 
     def after_loss(self, learn):
         loss = learn.loss.item()
-        if not math.isfinite(loss): self._stop('not finite')
+        if not math.isfinite(loss): self._stop(self._not_finite(learn))
         self.batches.append((loss, self.rows(learn.batch)))
 
     def after_step(self, learn):
@@ -122,11 +125,27 @@ class _Sweep(Callback):
     def _record(self, learn):
         loss = sum(loss*rows for loss, rows in self.batches) / sum(rows for _, rows in self.batches)
         smooth, low = self.average.add(loss), self.average.low
-        self.lrs.append(max(float(g['lr']) for g in learn.opt.param_groups))
+        self.lrs.append(_top_rate(learn.opt))
         self.losses.append(loss)
         self.smooth.append(smooth)
+        new = self.batches[-1][0], learn.batch
+        if smooth == low: self.lowest = self.highest = new
+        if new[0] > self.highest[0]: self.highest = new # since the lowest
+        high = smooth > low + (self.diverged - 1)*abs(low)
+        if high and (self.valid or not self._is_noise(learn)): self._stop('diverged')
         self.updated, self.batches = False, []
-        if smooth > low + (self.diverged - 1)*abs(low): self._stop('diverged')
+
+    def _is_noise(self, learn):
+        "Is more than half of the rise there without any update too, on the same two batches?"
+        (low, *least), (high, *most) = self.lowest, self.highest
+        start, end = losses_at(self.first, learn, least + most)
+        return high - low < 2*(end - start)
+
+    def _not_finite(self, learn):
+        "Whose fault that is: the rate's, or the batch's"
+        if math.isfinite(*losses_at(self.first, learn, [learn.batch])): return 'not finite'
+        return (f"a loss was not finite at {_top_rate(learn.opt):.2g} while others were fine: batch "
+                f"{learn.iter} has it without any update too; look for nan or inf in the data")
 
     def _stop(self, why):
         self.end = why
@@ -162,21 +181,14 @@ def _noted(learn, cbs):
     return state
 
 # %% ../nbs/06_finder.ipynb #lr-find
-def _check(learn, start, stop, ladder):
-    if not isinstance(learn, Learner): raise TypeError(f"learn must be a Learner, got {type(learn).__name__}")
-    if ladder not in (exponential, linear): refuse('ladder', ladder, 'exponential or linear')
-    number('start', start, above=0)
-    if not number('stop', stop) > start: raise ValueError(f"stop must be above start, got {start=}, {stop=}")
-
 def _climb(learn, cbs, sweep, each, batches):
     "Fit once along the ladder, under `cbs`"
     steps = sweep.left
-    epochs = steps if sweep.valid else 1
-    feed = _Feed(batches, steps//epochs)
+    feed = _Feed(batches, 1 if sweep.valid else steps)
     learn.cbs, learn.dls = cbs, SimpleNamespace(train=feed, valid=getattr(learn.dls, 'valid', None))
     ladder = ScheduleCB(end='closed', lr=each)
     ladder.advises = False # it is to reach rates that are too high
-    learn.fit(epochs, valid=sweep.valid, cbs=[ladder, sweep])
+    learn.fit(steps//feed.n, valid=sweep.valid, cbs=[ladder, sweep])
     if sweep.end is None:
         who, done = [type(cb).__name__ for cb in cbs], f'{steps - sweep.left} of {steps} batches'
         raise ValueError(f"learn.cbs must let the sweep run: one of {who} ended it after {done}")
@@ -207,7 +219,10 @@ def lr_find(
         diverged: stop a sweep when the smoothed loss is so many times its minimum
         smoothing: what the moving average keeps of the past at each update, from 0 to 1
     """
-    _check(learn, start, stop, ladder)
+    if not isinstance(learn, Learner): raise TypeError(f"learn must be a Learner, got {type(learn).__name__}")
+    if ladder not in (exponential, linear): refuse('ladder', ladder, 'exponential or linear')
+    number('start', start, above=0)
+    if not number('stop', stop) > start: raise ValueError(f"stop must be above start, got {start=}, {stop=}")
     steps, sweeps = whole('steps', steps, least=10), whole('sweeps', sweeps, least=1)
     number('smoothing', smoothing, least=0, below=1)
     stops = flag('valid', valid), number('diverged', diverged, above=1), smoothing
@@ -233,6 +248,4 @@ def lr_find(
 
 def _table(rows):
     "Rows of unequal length as an array, with NaN after their ends"
-    table = np.full((len(rows), max(map(len, rows))), np.nan)
-    for i, row in enumerate(rows): table[i, :len(row)] = row
-    return table
+    return np.array([*zip_longest(*rows, fillvalue=np.nan)]).reshape(-1, len(rows)).T

@@ -8,7 +8,7 @@ __all__ = ['Metric', 'Accuracy']
 # %% ../nbs/03_metric.ipynb #imports
 from typing import Any
 import torch
-from .batch import classes
+from .batch import hit_rate
 from .check import refuse, whole
 
 # %% ../nbs/03_metric.ipynb #kept
@@ -19,7 +19,7 @@ def kept(x: Any) -> Any: # a 0-d tensor or a number
         x: a 0-d tensor or a number
     """
     if not isinstance(x, torch.Tensor): return x
-    return x.item() if x.is_cpu else x.detach()
+    return x.item() if x.is_cpu else x.detach().clone() # it may be written over
 
 def fetched(xs: list) -> list[float]: # what `kept` gave
     """The numbers, in one transfer
@@ -100,16 +100,4 @@ class Accuracy(Metric):
         super().__init__()
 
     def calc(self, inps: Any, targs: Any) -> torch.Tensor:
-        if not isinstance(targs, torch.Tensor): refuse('targs', targs, 'a tensor')
-        if targs.is_floating_point(): targs = self._as_classes(inps, targs)
-        guesses = classes(inps, targs, self.dim, self.threshold or 0.)
-        if guesses.shape == targs.shape: return (guesses == targs).float().mean()
-        shapes = f'{tuple(guesses.shape)} and {tuple(targs.shape)}'
-        raise ValueError(f"inps and targs must have the same shape, got {shapes}")
-
-    def _as_classes(self, inps, targs):
-        "Targets that are written as floats: 0. and 1., or a share for each class"
-        several = targs.shape == getattr(inps, 'shape', 0) and targs.squeeze().ndim > 1
-        if several and self.dim is not None: return targs.argmax(self.dim)
-        if not several or self.threshold is not None: return targs.round().long()
-        raise ValueError("targs are numbers: say Accuracy(dim=1) for shares, threshold=0 for labels")
+        return hit_rate(inps, targs, self.dim, self.threshold)

@@ -157,11 +157,13 @@ def refusal(
     if lowest < .1 and lost > .5: return "diverged at once: start lower"
     fall, noise, level = _fall_and_noise(losses, smooth, int(length))
     if not fall > max(noise, 1e-3*abs(level)):
-        return f"flat: the loss falls by {max(fall, 0.):.2g}, its noise is {noise:.2g}"
+        cure = "; larger batches or valid=True help" if noise > 1e-3*abs(level) else ": no rate moves it"
+        return f"flat: the loss falls by {max(fall, 0.):.2g}, its noise is {noise:.2g}{cure}"
     if lowest > .97 and lost < .5: return "the loss was still falling at the end of the ladder: stop higher"
     return None
 
 # %% ../nbs/rules.ipynb #lrfind
+_ENDS = 'climbed', 'diverged', 'not finite'
 _FEW_PASSES = 10 # with more passes over the data, a falling loss may be learning by heart
 
 @dataclass(eq=False, repr=False)
@@ -172,13 +174,13 @@ class LRFind(Advised):
         lrs: learning rate of each update, that of the fastest param group [n]
         losses: its loss [sweeps, n], NaN after a sweep's end
         smooth: the moving average of the losses [sweeps, n]
-        ends: how each sweep ended: 'climbed' to the top, 'diverged' or 'not finite'
+        ends: how each sweep ended: 'climbed' to the top, 'diverged', 'not finite' or a sentence
         passes: how often a whole ladder goes through the training data
     """
     lrs: np.ndarray # learning rate of each update, that of the fastest param group [n]
     losses: np.ndarray # its loss [sweeps, n], NaN after a sweep's end
     smooth: np.ndarray # the moving average of the losses [sweeps, n]
-    ends: list[str] # how each sweep ended: 'climbed' to the top, 'diverged' or 'not finite'
+    ends: list[str] # how each sweep ended: 'climbed' to the top, 'diverged', 'not finite' or a sentence
     passes: float # how often a whole ladder goes through the training data
 
     @cached_property
@@ -196,7 +198,8 @@ class LRFind(Advised):
     def advice(self) -> Advice: # type: ignore[override]
         "The rules' agreement, or the reason why these sweeps should not be read"
         why = refusal(self.losses, self.smooth, np.array(self.ends) != 'climbed')
-        if why: return no_advice(why)
+        odd = [end for end in self.ends if end not in _ENDS and np.isfinite(self.losses).any()]
+        if odd or why: return no_advice(*odd[:1] or [why])
         advice = agree(self.rules)
         if self.passes <= _FEW_PASSES: return advice
         caution = f"small data, seen {self.passes:.0f} times: a rate that overfits looks good"

@@ -5,11 +5,11 @@ there is one"""
 
 # %% auto #0
 __all__ = ['record', 'pin_layouts', 'compile_pinned', 'compile_unchecked', 'trusting', 'many_variants',
-           'bare_step', 'uncompiled', 'swap_workers', 'draw_worker_seed', 'has_hooks', 'BareScheduler',
+           'bare_step', 'uncompiled', 'drop_workers', 'draw_worker_seed', 'has_hooks', 'BareScheduler',
            'warm_up']
 
 # %% ../nbs/torch_inside.ipynb #imports
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 import torch
@@ -82,12 +82,6 @@ def compile_pinned(
     options = _known({'post_grad_custom_post_pass': _pinning(), 'cpp_wrapper': cpp})
     return torch.compile(step, dynamic=False, fullgraph=True, options=options or None)
 
-def _programs():
-    "While it lasts, `torch.compile` allows for `aot_compile`, which torch up to 2.11 does only if told to"
-    from torch._dynamo import config
-    if not hasattr(config, 'enable_aot_compile'): return nullcontext()
-    return config.patch(enable_aot_compile=True)
-
 def compile_unchecked(
     step: Callable, # a function of tensors, or lists and dictionaries of them
     args: Sequence, # it will only be called with arguments of these types and shapes
@@ -101,7 +95,7 @@ def compile_unchecked(
     options = _known({'size_asserts': False})
     if hasattr(torch.compiler, 'skip_all_guards_unsafe'):
         options['guard_filter_fn'] = torch.compiler.skip_all_guards_unsafe
-    with _programs(): checked = torch.compile(step, fullgraph=True, dynamic=False, options=options or None)
+    checked = torch.compile(step, fullgraph=True, dynamic=False, options=options or None)
     try: # needs an importable name for the model's class and for the loss; other errors come back at the call
         program = checked.aot_compile((tuple(args), {}))
         program.disable_guard_check()
@@ -135,18 +129,9 @@ def uncompiled(model: torch.nn.Module) -> torch.nn.Module:
     """
     return getattr(model, '_orig_mod', model)
 
-def swap_workers(
-    loader: DataLoader,
-    workers: Iterator | None, # to put in their place; None for new ones at the next epoch
-) -> Iterator | None:
-    """The workers that wait for the loader's next epoch, with others put in their place
-
-    Args:
-        workers: to put in their place; None for new ones at the next epoch
-    """
-    waiting = getattr(loader, '_iterator', None)
-    if hasattr(loader, '_iterator'): loader._iterator = workers
-    return waiting
+def drop_workers(loader: DataLoader) -> None:
+    "Have the loader start new workers at its next epoch, and forget those that wait for it"
+    if hasattr(loader, '_iterator'): loader._iterator = None
 
 def draw_worker_seed(generator: torch.Generator) -> None:
     "Draw from a loader's generator what a `DataLoader` draws when an epoch begins, before its sampler does"

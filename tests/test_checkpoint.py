@@ -589,9 +589,9 @@ class Rows(torch.utils.data.Dataset):
     def __getitem__(self, i): return self.rows[i], i % 10
 
 
-def fit_rows(folder, rows, *cbs, opt=torch.optim.SGD, lr=.1, **kw):
+def fit_rows(folder, rows, *cbs, data=Rows, opt=torch.optim.SGD, lr=.1, **kw):
     torch.manual_seed(0)
-    dls = DataLoaders(torch.utils.data.DataLoader(Rows(rows), 8), None)
+    dls = DataLoaders(torch.utils.data.DataLoader(data(rows), 8), None)
     learn = Learner(nn.Linear(4, 10), dls, F.cross_entropy, lr, opt_func=opt)
     keep = CheckpointCB(folder, every=1, **{'log': silent} | kw)
     learn.fit(2, valid=False, cbs=[keep, *cbs])
@@ -609,7 +609,31 @@ def test_other_data_are_refused_or_accepted(tmp_path, name):
     with pytest.raises(Stop): fit_rows(tmp_path, DATA, StopAfter(6))
     with pytest.raises(ValueError, match=r"data of dls.train: .*accept=\['data'\]"):
         fit_rows(tmp_path, OTHERS[name])
-    if name != 'another dtype': assert fit_rows(tmp_path, OTHERS[name], accept=['data']).steps == 8
+    if name == 'another dtype': return
+    ours = OTHERS[name].clone()
+    learn = fit_rows(tmp_path, ours, accept=['data'])
+    assert learn.steps == 8 and learn.dls.train.dataset.rows is ours and torch.equal(ours, OTHERS[name])
+
+
+class Counted(Rows):
+    "Remembers how often each row was read, in an array"
+    def __init__(self, rows, seen): self.rows, self.seen = rows, seen
+    def __getitem__(self, i):
+        self.seen[i] += 1
+        return super().__getitem__(i)
+
+
+@pytest.mark.parametrize('make', [lambda: torch.zeros(32), lambda: np.zeros(32)])
+def test_small_arrays_of_data_are_saved_where_they_move(tmp_path, make):
+    def fit(folder, *cbs):
+        learn = fit_rows(folder, DATA, *cbs, data=lambda rows: Counted(rows, make()))
+        return learn.dls.train.dataset.seen.tolist()
+    straight = fit(tmp_path/'straight')
+    with pytest.raises(Stop): fit(tmp_path/'stopped', StopAfter(6))
+    state = checkpoint.read_state(checkpoint.newest_first(tmp_path/'stopped')[0])
+    cells = state['own'][0]['cells']
+    assert 'dls.train.dataset.seen' in cells and 'dls.train.dataset.rows' not in cells
+    assert fit(tmp_path/'stopped') == straight
 
 
 def test_rows_that_are_drawn_are_not_compared(tmp_path):

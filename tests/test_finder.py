@@ -1,6 +1,7 @@
 """`lr_find` leaves no trace, however it ends: model, optimizer and random streams have the same bits."""
 import csv
 import random
+import re
 import signal
 import warnings
 from collections import deque
@@ -368,6 +369,111 @@ def test_a_sweep_without_a_finite_loss_is_left_out():
     assert found.ends == ['climbed', 'not finite', 'climbed'] and found.reason
     assert not np.isfinite(found.losses[1]).any()
     found.plot()
+
+
+# --- the true reason ---
+
+class Hard(nn.Module):
+    "A loss of 1 for each row, and more for hard ones; an update takes hardly anything from it"
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(()))
+    def forward(self, hardness): return 1 + hardness + (self.w - 1e-3)**2
+
+
+def hard(hardness, **kw):
+    "A learner of batches of one row, in order, each as hard as it is told"
+    return Learner(Hard(), [torch.tensor([h]) for h in hardness], lambda preds: preds.mean(), **kw)
+
+
+@pytest.mark.parametrize('every, by', [(7, 50.), (40, 1000.), (3, 9.)])
+def test_a_hard_batch_is_no_divergence(every, by):
+    hardness = [by*(k % every == every - 1) for k in range(60)]
+    found = lr_find(hard(hardness), stop=1e-4, sweeps=3)
+    assert found.ends == ['climbed']*3 and found.suggestion is None
+    assert 'flat' in found.reason and 'larger batches or valid=True help' in found.reason
+
+
+def test_a_rate_that_is_too_high_is_found_after_hard_batches():
+    found = lr_find(hard([9.*(k % 7 == 6) for k in range(60)]), stop=1e4, sweeps=3)
+    assert found.ends == ['diverged']*3 and (found.lrs[-1] > 1)
+
+
+def test_after_training_noise_is_not_called_divergence():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    learn = Learner(model, digits_dls(bs=16), F.cross_entropy, lr=.5)
+    learn.fit(20, valid=False)
+    found = lr_find(learn, stop=1e-4)
+    assert found.ends == ['climbed']*5 and found.reason.startswith('flat') and 'valid=True' in found.reason
+    whole = lr_find(learn)  # up to rates at which the weights are lost
+    assert set(whole.ends) <= {'diverged', 'not finite'} and whole.lrs[-1] > .1
+    assert 'diverged at once' not in whole.reason
+
+
+def test_at_once_is_said_where_it_is_so():
+    found = lr_find(toy(), start=1e3, stop=1e6)
+    assert set(found.ends) <= {'diverged', 'not finite'} and 'start lower' in found.reason
+
+
+@pytest.mark.parametrize('valid', [False, True])
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_a_row_that_is_no_number_is_named_as_data(value, valid):
+    learn = toy(shuffle=False)
+    learn.dls.train.dataset.tensors[0][40] = value  # of batch 2 in training, of batch 1 in validation
+    found = lr_find(learn, valid=valid)
+    said = r'a loss was not finite at \S+ while others were fine: batch 2 has it without any update too'
+    if valid: said = 'the first loss is not finite'
+    assert found.suggestion is None and re.match(said, found.reason)
+    if not valid: assert 'look for nan or inf in the data' in found.reason
+    found.plot()
+
+
+def test_a_rate_that_makes_the_loss_no_number_is_to_blame():
+    def steep(preds, y): return F.cross_entropy(preds, y) + preds.square().mean().exp()
+    learn = toy(lr=.1)
+    learn.loss_func = steep
+    found = lr_find(learn, diverged=1e30)
+    assert set(found.ends) == {'not finite'} and 'the data' not in found.reason
+
+
+def test_a_group_with_a_rate_of_0_is_left_alone():
+    def one_rests(params, lr):
+        weight, bias = params
+        return torch.optim.SGD([dict(params=[weight], lr=lr), dict(params=[bias], lr=0.)], lr=lr)
+    seen = []
+    class Watch(Callback):
+        def after_step(self, learn): seen.append((learn.opt.param_groups[1]['lr'], learn.model.bias.tolist()))
+    learn = toy([Watch()], opt_func=one_rests)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        found = lr_find(learn)
+    assert found.suggestion and all(lr == 0 and bias == learn.model.bias.tolist() for lr, bias in seen)
+
+
+@pytest.mark.parametrize('loader', ('own', 'shared', 'sampler'))
+def test_looking_again_leaves_no_trace(loader):
+    def train(find):
+        world, rec = World(loader, 'new'), RecorderCB()
+        before = world.state()
+        if find: lr_find(world.learn, start=1e-9, stop=1e-7, diverged=1.001, steps=40, sweeps=2)
+        assert differences(before, world.state()) == []
+        world.learn.fit(2, cbs=[rec])
+        return rec['loss']
+    assert np.array_equal(train(False), train(True))
+
+
+def test_a_sweep_that_looks_again_goes_on_as_if_it_had_not(monkeypatch):
+    from cosine_lr import finder
+    def sweep(): return lr_find(toy(bs=4), stop=1e-3, sweeps=2, steps=60, diverged=1.2)
+    looked, real = [], finder.losses_at
+    def watched(*args):
+        looked.append(real(*args))
+        return looked[-1]
+    monkeypatch.setattr(finder, 'losses_at', watched)
+    seen = sweep()
+    monkeypatch.setattr(finder._Sweep, '_is_noise', lambda self, learn: True)
+    assert len(looked) > 20 and seen.ends == ['climbed']*2 and np.array_equal(seen.losses, sweep().losses)
 
 
 # --- odd calls ---

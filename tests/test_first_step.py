@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cosine_lr import Learner, digits_dls
+from cosine_lr import Learner, constant, digits_dls, run_fleet
 from cosine_lr.learner import CancelFitException, Callback
 from cosine_lr.torch_inside import warm_up
 
@@ -69,11 +69,19 @@ class Calls(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def fit_one(): learner().fit(1, valid=False)
+def train_fleet():
+    def model(): return nn.Sequential(nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
+    rates, opt = .01*constant(), torch.optim.AdamW
+    run_fleet(model, digits_dls(), lr=rates, seeds=2, epochs=1, opt_func=opt, quiet=True)
+
+
+@pytest.mark.parametrize('train', [fit_one, train_fleet])
 @pytest.mark.parametrize('kernel', ['sqrt', 'exp', 'log', 'tanh'])
-def test_each_kernel_is_first_called_with_one_number(kernel):
+def test_each_kernel_is_first_called_with_one_number(kernel, train):
     "One number is not split between threads"
     warm_up.cache_clear()
-    with Calls() as calls: learner().fit(1, valid=False)
+    with Calls() as calls: train()
     assert next(sizes for name, sizes in calls.seen if name == kernel) == [1]
     assert (kernel, [1]) in calls.seen
 

@@ -17,8 +17,10 @@ from cosine_lr.callback import MetricsCB, RecorderCB, ScheduleCB
 from cosine_lr.data import DataLoaders, digits_dls, tensor_loader
 from cosine_lr.lab import fleet, tracing
 from cosine_lr.lab.fleet import run_fleet
+from cosine_lr.lab.probe import lr_probe
 from cosine_lr.lab.runs import Runs
 from cosine_lr.learner import Learner
+from cosine_lr.metric import Accuracy
 from cosine_lr.schedule import constant, cosine, join, linear
 
 pytestmark = pytest.mark.slow
@@ -384,6 +386,126 @@ def test_predictions_that_are_no_scores_of_classes_train_as_alone_without_an_acc
     assert 'accuracy' not in got.values  # the only column would always be the highest
 
 
+# --- what is scored, and how ---
+
+class Columns(nn.Linear):
+    "Some columns of a linear layer, `shape` of each row; as shares, if wanted"
+    def __init__(self, columns, shape=(), act=None):
+        super().__init__(8, columns)
+        self.shape, self.act = shape, act or nn.Identity()
+    def forward(self, x): return self.act(super().forward(x).view(len(x), *self.shape))
+
+
+def flat_entropy(preds, y): return F.cross_entropy(preds.flatten(0, -2), y.flatten())
+def of_logits(preds, y): return F.binary_cross_entropy_with_logits(preds.flatten(), y.flatten().float())
+def of_shares(preds, y): return F.binary_cross_entropy(preds.flatten(), y.flatten().float())
+def weighted(preds, y, weight): return (F.cross_entropy(preds, y, reduction='none')*weight).mean()
+
+
+X = torch.randn(70, 8, generator=torch.Generator().manual_seed(0))
+SIGN, THREE = (X[:, 0] > 0).long(), X[:, :3].argmax(1)
+PIXELS = X.view(-1, 2, 4) > 0  # [n, 2, 4]
+WORDS = PIXELS[:, :, 0].long()
+THRICE, LOGITS, SHARES = torch.tensor(3.), F.binary_cross_entropy_with_logits, F.binary_cross_entropy
+# name: a model, its targets, its loss, what a fleet is told, and what a `Learner` is told
+SCORED = dict(
+    classes=(lambda: Columns(3, [3]), [THREE], F.cross_entropy, None, {}),
+    weighed=(lambda: Columns(3, [3]), [THREE], nn.CrossEntropyLoss(torch.tensor([1., 9., 30.])), None, {}),
+    smoothed=(lambda: Columns(3, [3]), [THREE], nn.CrossEntropyLoss(label_smoothing=.1), None, {}),
+    weight_of_rows=(lambda: Columns(3, [3]), [THREE, torch.rand(70)], weighted, None, {}),
+    narrow=(lambda: Columns(3, [3]), [THREE.to(torch.uint8)], F.cross_entropy, None, {}),
+    language=(lambda: Columns(10, [2, 5]), [WORDS], flat_entropy, None, {}),
+    square_language=(lambda: Columns(4, [2, 2]), [WORDS], flat_entropy, dict(dim=-1), dict(dim=-1)),
+    pixels=(lambda: Columns(24, [3, 2, 4]), [PIXELS.long()], F.cross_entropy, None, {}),
+    logit=(lambda: Columns(1), [SIGN], of_logits, None, {}),
+    wide_logit=(lambda: Columns(1, [1]), [SIGN], of_logits, None, {}),
+    float_target=(lambda: Columns(1), [SIGN.float()], LOGITS, None, {}),
+    float_targets=(lambda: Columns(1, [1]), [SIGN[:, None].float()], nn.BCEWithLogitsLoss(), None, {}),
+    weighed_logit=(lambda: Columns(1), [SIGN.float()], partial(LOGITS, pos_weight=THRICE), None, {}),
+    own_float_loss=(lambda: Columns(1), [SIGN.float()], of_logits, Accuracy(), {}),
+    labels=(lambda: Columns(8, [2, 4]), [PIXELS.float()], LOGITS, None, dict(threshold=0)),
+    share=(lambda: Columns(1, act=nn.Sigmoid()), [SIGN.float()], SHARES, None, dict(threshold=.5)),
+    own_share=(lambda: Columns(1, act=nn.Sigmoid()), [SIGN], of_shares, Accuracy(threshold=.5),
+               dict(threshold=.5)),
+    soft=(lambda: Columns(3, [3]), [F.one_hot(THREE).float()], F.cross_entropy, dict(dim=1), dict(dim=1)),
+)
+
+
+def loaders_of(targets, seed=0):  # the last batch of both is shorter
+    return DataLoaders(tensor_loader(X, *targets, bs=16, seed=seed), tensor_loader(X, *targets, bs=32))
+
+
+def learners(make_model, targets, loss_func, seed, **told):
+    "The rows of a `Learner`'s table"
+    torch.manual_seed(seed)
+    scores = MetricsCB(Accuracy(**told), log=lambda line: None)
+    cbs = [ScheduleCB(lr=2*cosine()), scores]
+    Learner(make_model(), loaders_of(targets, seed), loss_func, cbs=cbs).fit(3)
+    return scores.rows
+
+
+@pytest.mark.parametrize('name', SCORED)
+def test_a_fleet_scores_as_a_learner_does(name):
+    make_model, targets, loss_func, accuracy, told = SCORED[name]
+    runs = run_fleet(make_model, loaders_of(targets), 2*cosine(), seeds=2, epochs=3, loss_func=loss_func,
+                     accuracy=accuracy, quiet=True)
+    for seed in runs.seeds:
+        rows = learners(make_model, targets, loss_func, seed, **told)
+        for column in ('train_loss', 'valid_loss', 'accuracy', 'lr'):
+            assert np.allclose(runs.values[column][0, seed], [row[column] for row in rows], rtol=1e-4)
+        assert rows[-1]['accuracy'] > .6
+
+
+class Started(Exception): pass
+
+
+def refuse_to_train(monkeypatch):
+    def started(*args): raise Started
+    monkeypatch.setattr(fleet, '_Block', started)
+
+
+@pytest.mark.parametrize('make_model, targets, loss_func, accuracy, words', [
+    (lambda: Columns(4, [2, 2]), [WORDS], flat_entropy, None, r'say which, e.g. Accuracy\(dim=2'),
+    (lambda: Columns(3, [3]), [THREE], F.cross_entropy, dict(dim=2), 'dim must be a dimension of classes'),
+    (lambda: Columns(1, act=nn.Sigmoid()), [SIGN], of_shares, None, r'threshold=.5\) for probabilities'),
+    (lambda: Columns(8, [2, 4]), [PIXELS.float()], LOGITS, Accuracy(), 'threshold=0 for labels'),
+    (lambda: Columns(1), [], lambda preds: preds.mean(), Accuracy(), 'targs must be a tensor'),
+    (lambda: Columns(3, [3]), [X], F.mse_loss, None, 'dls.valid must give batches that model and loss_func'),
+    (lambda: Columns(3, [3]), [THREE], F.cross_entropy, Accuracy, 'accuracy must be an Accuracy or its'),
+    (lambda: Columns(3, [3]), [THREE], F.cross_entropy, dict(dims=1), 'accuracy must be an Accuracy or its'),
+])
+def test_what_cannot_be_scored_is_refused_before_the_first_step(
+        monkeypatch, make_model, targets, loss_func, accuracy, words):
+    how = dict(seeds=2, loss_func=loss_func, accuracy=accuracy, quiet=True)
+    refuse_to_train(monkeypatch)
+    with pytest.raises(ValueError, match=words): run_fleet(make_model, loaders_of(targets), cosine(), **how)
+    with pytest.raises(Started): train(mlp)
+
+
+def test_a_validation_batch_of_another_shape_is_found_before_the_first_step(monkeypatch):
+    refuse_to_train(monkeypatch)
+    dls = DataLoaders(digits_dls().train, [(torch.rand(4, 63), torch.zeros(4).long())])
+    with pytest.raises(ValueError, match='dls.valid must give batches that model'):
+        run_fleet(mlp, dls, cosine())
+
+
+@pytest.mark.parametrize('targets, loss_func', [([X[:, 0]], F.mse_loss), ([X[:, 0].round()], F.mse_loss)])
+def test_a_regression_has_no_accuracy(targets, loss_func):
+    how = dict(seeds=2, loss_func=loss_func, quiet=True)
+    runs = run_fleet(lambda: Columns(1), loaders_of(targets), .1*cosine(), **how)
+    assert 'accuracy' not in runs.values and np.isfinite(runs.losses).all()
+
+
+@pytest.mark.parametrize('accuracy', [None, Accuracy(dim=-1)])
+def test_a_probe_is_told_how_to_score_as_well(accuracy):
+    def probe():
+        return lr_probe(lambda: Columns(4, [2, 2]), loaders_of([WORDS]), [.1, 1., 10.], seeds=2,
+                        loss_func=flat_entropy, accuracy=accuracy, quiet=True)
+    if accuracy: assert np.isfinite(probe().losses).all()
+    else:
+        with pytest.raises(ValueError, match='say which'): probe()
+
+
 def test_noise_is_no_obstacle(): assert np.isfinite(train(noisy).values['valid_loss']).all()
 
 
@@ -485,10 +607,10 @@ def test_the_progress_bar_counts_every_step_of_every_run(capsys):
 def out_of_memory_above(size, sizes, monkeypatch):
     "Let blocks of more than `size` members fail in the middle of training, as a full accelerator would"
     validate = fleet._validate
-    def failing(model, loss_func, batches, state, most):
+    def failing(task, state, most):
         sizes.append(len(next(iter(state.values()))))
         if sizes[-1] > size: raise torch.cuda.OutOfMemoryError('simulated')
-        return validate(model, loss_func, batches, state, most)
+        return validate(task, state, most)
     monkeypatch.setattr(fleet, '_validate', failing)
 
 
@@ -591,10 +713,10 @@ def valid_by_name(): return DataLoaders(digits_dls().train, [dict(x=torch.rand(4
 
 @pytest.mark.parametrize('make_dls, words', [
     (partial(loaders, DataLoader, Noisy), 'a DataLoader over a TensorDataset'),
-    (partial(loaders, Halving, TensorDataset), 'Halving changes them'),
-    (partial(loaders, Naming, TensorDataset), 'Naming changes them'),
-    (empty, 'at least one batch'), (valid_by_name, 'batches .x, .targets., got dict'),
-    (lambda: (digits_dls().train, digits_dls().valid), r'dls must be DataLoaders\(train, valid\)')])
+    (partial(loaders, Halving, TensorDataset), 'Halving changes them.*tensor_loader'),
+    (partial(loaders, Naming, TensorDataset), 'Naming changes them.*tensor_loader'),
+    (empty, 'at least one batch'), (valid_by_name, 'as tensor_loader does, got dict'),
+    (lambda: digits_dls().train, 'dls.valid must be a loader, got None')])
 def test_data_that_a_fleet_would_not_see_are_refused(make_dls, words):
     with pytest.raises(ValueError, match=words): run_fleet(mlp, make_dls(), .1*cosine(), seeds=2, quiet=True)
 

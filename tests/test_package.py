@@ -1,5 +1,6 @@
 """The package as its users import it."""
 import inspect
+import json
 import os
 import pydoc
 import re
@@ -48,6 +49,31 @@ def test_its_names_import_torch_and_numpy_and_little_more():
 @pytest.mark.slow
 def test_import_needs_no_extra():
     assert not imported('import cosine_lr.cli') & {'optuna', 'sqlalchemy', 'scipy'}
+
+
+def first_code(notebook):
+    "The code that a reader meets first."
+    cells = json.loads((ROOT/'nbs'/notebook).read_text(encoding='utf-8'))['cells']
+    sources = [''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code']
+    return next(source for source in sources if '#| hide' not in source)
+
+
+DEVELOPERS = 'IPython', 'fastcore', 'nbdev', 'optuna', 'pytest'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('notebook, says', [
+    ('01_recipes.ipynb', 'the last loss is'), ('06_finder.ipynb', 'LRFind: 0.'),
+    ('11_torch.ipynb', 'the last loss is')])
+def test_a_notebook_opens_with_a_script_that_needs_the_wheel_alone(notebook, says, tmp_path):
+    script = tmp_path/'script.py'
+    check = f'\nimport sys\nassert not {{*{DEVELOPERS}}} & {{*sys.modules}}\n'
+    script.write_text(first_code(notebook) + check, encoding='utf-8')
+    told = dict(os.environ, PYTHONPATH=str(ROOT))
+    start = [sys.executable, '-W', 'error', script]
+    run = subprocess.run(start, cwd=tmp_path, env=told, capture_output=True, text=True)
+    assert not run.returncode and says in run.stdout, run.stderr
+    assert list(tmp_path.iterdir()) == [script]  # it leaves nothing behind
 
 
 def unexplained(name):

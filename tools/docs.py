@@ -20,6 +20,7 @@ import numpy as np
 import yaml
 from fastcore.docments import docments
 
+from cosine_lr import check
 from cosine_lr.view.lint import FINDINGS
 import blank
 import llms
@@ -210,7 +211,9 @@ def raised(thing, seen=None):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call): yield from error_of(node.exc)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             called = thing.__globals__.get(node.func.id)
-            if getattr(called, '__module__', '') == thing.__module__: yield from raised(called, seen)
+            home = getattr(called, '__module__', '')
+            if home == check.__name__: yield from refused(called, node, thing.__globals__)
+            elif home == thing.__module__: yield from raised(called, seen)
 
 
 def error_of(call):
@@ -218,11 +221,27 @@ def error_of(call):
     if isinstance(call.func, ast.Name) and call.args: yield call.func.id, message(call.args[0])
 
 
+def refused(called, call, names):
+    "What a check says of a wrong argument, as (type, message): it is called with one; `names`: its globals."
+    if called is check.refuse and isinstance(call.args[0], ast.Constant):
+        yield 'ValueError', f'{call.args[0].value} must be {message(call.args[2])}'
+    try:
+        name, *others = [eval(ast.unparse(part), names) for part in [call.args[0], *call.args[2:]]]
+        bounds = {part.arg: eval(ast.unparse(part.value), names) for part in call.keywords}
+    except NameError: return  # it depends on what is known in a run alone
+    try: called(name, object(), *others, **bounds)
+    except (TypeError, ValueError) as e:
+        if str(e).startswith(f'{name} '): yield type(e).__name__, without_got(str(e))
+
+
 def message(node):
     "An error's text as it stands in the source, up to what was got; an ellipsis for what is filled in."
     pieces = node.values if isinstance(node, ast.JoinedStr) else [node]
     text = ''.join(str(piece.value) if isinstance(piece, ast.Constant) else '…' for piece in pieces)
-    return re.split(r'[,;]? got ', text)[0]
+    return without_got(text)
+
+
+def without_got(text): return re.split(r'[,;]? got ', text)[0]
 
 
 def entry(thing, level):

@@ -3,6 +3,7 @@
 A step of tools/facade.py, after the export. The notebooks keep their comments and short docstrings.
 """
 import ast
+import inspect
 import io
 import re
 import textwrap
@@ -27,7 +28,8 @@ def explained(text):
     for node in reversed(documented(tree)):
         place, added = node.body[0], [*sections(node, notes)]
         if not added: continue
-        summary = folded(SECTIONS.sub('', place.value.value), place.col_offset + 3)
+        prose = inspect.cleandoc(SECTIONS.sub('', place.value.value))
+        summary = folded(prose, place.col_offset + 3)
         doc = '\n\n'.join([summary, *added])
         literal = doc.replace('\\', '\\\\').replace('"""', '\\"""')
         indent, written = ' '*place.col_offset, f'"""{literal}\n"""'.splitlines()

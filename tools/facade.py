@@ -19,7 +19,7 @@ PACKAGE = 'cosine_lr'
 # The modules whose names the package shows, in reading order.
 ROOMS = ['schedule', 'plan', 'recipes', 'shapes', 'data', 'metric', 'batch', 'learner', 'callback',
          'run.handy', 'finder', 'post', 'lab.fleet', 'lab.paired', 'lab.trial', 'lab.annealing', 'lab.search',
-         'run.torch_lr', 'run.checkpoint']
+         'run.torch_lr', 'run.checkpoint', 'view.plot']
 # Of a module that has more names than a reader of the story meets, those that are shown.
 CHOSEN = {
     'plan': ['Plan', 'position'],
@@ -32,15 +32,16 @@ CHOSEN = {
     'lab.annealing': ['anneal'],
     'lab.search': ['search_schedule'],
     'run.checkpoint': ['CheckpointCB'],
+    'view.plot': ['four_figures'],
 }
 # Modules that need an extra: their names are imported from there, so that a wing can be imported whole.
 APART = {'lab.study'}
 WINGS = {
     'view': ('To look at a schedule, and to say it elsewhere',
-             ['plot', 'lint', 'stored', 'translate', 'explorer', 'sweep']),
+             ['plot', 'average', 'lint', 'stored', 'translate', 'elsewhere', 'explorer', 'sweep']),
     'run': ('When the run matters: other loops, checkpoints, guards, scale',
-            ['torch_lr', 'handy', 'resume', 'saving', 'checkpoint', 'guards', 'scale', 'fast', 'steps',
-             'finetune']),
+            ['torch_lr', 'handy', 'resume', 'files', 'passes', 'saving', 'checkpoint', 'guards', 'scale',
+             'fast', 'steps', 'finetune']),
     'lab': ('To find out: fleets of runs, paired trials, annealed search',
             ['runs', 'tables', 'fleet', 'stacked', 'tracing', 'paired', 'trial', 'probe', 'search', 'study',
              'annealing', 'quadratic', 'fashion']),
@@ -106,6 +107,8 @@ def files(root):
     made = init(PACKAGE, CORE_DOC, head, rooms) | {
         f'{PACKAGE}/__init__.pyi': f'{MADE}{stub(rooms)}__version__: str\n__all__: list[str]\n'}
     for wing, (doc, modules) in WINGS.items():
+        there = {path.stem for path in (root/PACKAGE/wing).glob('*.py')} - {'__init__'}
+        if missing := there - {*modules}: raise ValueError(f'WINGS[{wing!r}] lacks {sorted(missing)}')
         rooms = {module: f'{wing}.{module}' for module in modules}
         inside = {module: [] if room in APART else names_of(root, room) for module, room in rooms.items()}
         made |= init(f'{PACKAGE}/{wing}', doc, f'{MADE}from .. import attach', inside)

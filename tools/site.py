@@ -3,6 +3,7 @@
 Nothing may be fetched from elsewhere.
 """
 import argparse
+import re
 import sys
 import threading
 from functools import partial
@@ -12,8 +13,9 @@ from urllib.parse import urldefrag, urlsplit
 
 from playwright.sync_api import sync_playwright
 
+import cosine_lr
 from browser import QUIET, chromium
-from tutorial import ROOT
+from tutorial import PACKAGE, ROOT
 
 SEEN_AT_LEAST = ('index', '00_schedule', '09_trial', 'view/explorer', 'glossary', 'reference/schedule',
                  'play/index')
@@ -81,6 +83,21 @@ def found_by(browser, start, words):
     return links
 
 
+def not_found(browser, start):
+    "Public names, each with the page of its module, and words of the glossary that the search does not find."
+    for name in cosine_lr.__all__:
+        module = getattr(cosine_lr, name).__module__.removeprefix(f'{PACKAGE}.')
+        home = f"reference/{module.replace('.', '/')}"
+        links = found_by(browser, start, name)
+        if not any(home in link for link in links): yield f'a search for {name!r} does not find {home}'
+    glossary = (ROOT/'nbs/glossary.md').read_text(encoding='utf-8')
+    words = re.findall(r'^- \*\*(.+?)\*\*', glossary, re.MULTILINE)
+    for word in words:
+        if not found_by(browser, start, word): yield f'a search for {word!r} finds nothing'
+    if found_by(browser, start, 'xyzzyplugh'): yield 'a search for nonsense finds something'
+    print(f'{len(cosine_lr.__all__)} names and {len(words)} words of the glossary were searched for')
+
+
 def photograph(browser, address, out):
     "Some pages, in the light theme and in the dark one."
     for theme in ('light', 'dark'):
@@ -106,9 +123,7 @@ def main():
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium(), args=QUIET)
         faults = [*crawl(browser, start)]
-        if not any('schedule' in link for link in found_by(browser, start, 'cosine')):
-            faults.append('a search for "cosine" does not find the notebook of schedules')
-        if found_by(browser, start, 'xyzzyplugh'): faults.append('a search for nonsense finds something')
+        faults += not_found(browser, start)
         photograph(browser, address, args.out)
         browser.close()
     print(*faults, sep='\n')

@@ -17,7 +17,6 @@ from .paired import holm as holm
 from .trial import rivals as rivals
 from .trial import Regime as Regime
 from .trial import run_regime as run_regime
-from .trial import mean_rate as mean_rate
 from .trial import scores_over_splits as scores_over_splits
 from .trial import run_trial as run_trial
 from .probe import LRProbe as LRProbe

@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call, grad_and_value, vmap
 from torch.utils.data import DataLoader, TensorDataset, default_collate, default_convert
-from ..check import flag, function, number, refuse, whole
+from ..batch import class_dim, count_rows, hit_rate
+from ..check import flag, function, loaders, number, refuse, whole
 from .runs import Runs
 from ..plan import position
 from .stacked import member_columns, stack_models, stacked_optimizer
@@ -140,7 +141,7 @@ def _check_train(loader):
                          f"got {type(loader).__name__}{over}")
     if loader.collate_fn not in (default_convert, default_collate):
         raise ValueError("dls.train must not have a collate_fn of its own: a fleet takes rows straight from "
-                         "the tensors")
+                         "the tensors, as of tensor_loader(x, y, seed=0)")
     if loader.generator is None:
         raise ValueError("dls.train must have a generator, for the seed to set its order, such as "
                          "tensor_loader(x, y, seed=0) has, or a DataLoader with generator=torch.Generator()")
@@ -151,7 +152,7 @@ def _check_train(loader):
                          "same seed")
     if not _gives_rows(loader, first[0][0]):
         raise ValueError(f"dls.train must give rows of its tensors as they are, and {type(loader).__name__} "
-                         "changes them: a fleet takes rows straight from the tensors")
+                         "changes them: put the changed ones into tensor_loader(x, y, seed=0)")
 
 def _check_valid(loader):
     "A list of the batches, refused where they are not [x, *targets]"
@@ -160,18 +161,20 @@ def _check_valid(loader):
     if not batches: raise ValueError("dls.valid must have at least one batch, it is empty")
     for batch in batches:
         if not isinstance(batch, (tuple, list)):
-            raise ValueError(f"dls.valid must give batches [x, *targets], got {type(batch).__name__}")
+            raise ValueError("dls.valid must give batches [x, *targets], as tensor_loader does, "
+                             f"got {type(batch).__name__}")
     return batches
 
 class _Data:
     "What a fleet trains on and is validated on, on its device"
     def __init__(self, dls, device):
-        if not hasattr(dls, 'train'): refuse('dls', dls, 'DataLoaders(train, valid)')
+        dls = loaders('dls', dls)
         _check_train(dls.train)
         self.loader, self.device = dls.train, device
         self.tensors = [t.to(device) for t in dls.train.dataset.tensors]
         self.valid = [[t.to(device) for t in batch] for batch in _check_valid(dls.valid)]
         self.sizes = [rows.shape[1] for rows in _Orders(dls.train, [0]).epoch()] # rows of an epoch's batches
+        self.weights = [count_rows([*ys, x]) for x, *ys in self.valid] # as a `Learner` counts them
 
     def has_rows_to_ignore(self):
         "Whether a target is below 0, by which cross-entropy is told to leave out a row"
@@ -190,28 +193,51 @@ def _stepper(model, loss_func, opt, gradients):
         return losses # [members]
     return step
 
-def _hits(preds, ys):
-    "The share of rows whose highest score is the target's; NaN where there are no scores of classes"
-    scores = ys and isinstance(preds, torch.Tensor) and _is_classes(preds, ys[0])
-    if not scores: return torch.tensor(math.nan)
-    return (preds.argmax(1) == ys[0]).to(preds.dtype).mean()
+# %% ../../nbs/08_fleet.ipynb #accuracy
+def _check_accuracy(given):
+    "A function of (preds, targs), from an `Accuracy` or its arguments; None as it is"
+    if given is None: return None
+    if not isinstance(given, type) and callable(getattr(given, 'calc', None)): return given.calc
+    if isinstance(given, Mapping) and given.keys() <= {'dim', 'threshold'}: return partial(hit_rate, **given)
+    refuse('accuracy', given, 'an Accuracy or its arguments, Accuracy(dim=-1) or dict(dim=-1)')
 
-def _scores(model, loss_func, batch, state):
-    "Loss and accuracy of one member on a batch"
+def _threshold(loss_func):
+    "The threshold of one score, if `loss_func` is a loss of torch that says what the score is"
+    logits, shares = F.binary_cross_entropy_with_logits, F.binary_cross_entropy
+    known = {logits: 0., torch.nn.BCEWithLogitsLoss: 0., shares: .5, torch.nn.BCELoss: .5}
+    own = getattr(loss_func, 'func', loss_func) # of a `partial`
+    return next((threshold for loss, threshold in known.items() if own is loss or type(own) is loss), None)
+
+def _fitting(loss_func, preds, targ, labels): # all targets of the training set
+    "The accuracy that is sure to fit, a function of (preds, targs); None where none is"
+    if preds.squeeze().shape != targ.squeeze().shape: # several scores for a target
+        return None if targ.is_floating_point() or class_dim(preds, targ) is None else hit_rate
+    threshold = _threshold(loss_func)
+    if threshold is not None: return partial(hit_rate, threshold=threshold)
+    binary = not targ.is_floating_point() and ((labels == 0) | (labels == 1)).all()
+    if not binary: return None
+    if ((preds < 0) | (preds > 1)).any(): return hit_rate # no probabilities
+    raise ValueError("accuracy must say what scores from 0 to 1 are: Accuracy(threshold=.5) for "
+                     "probabilities, Accuracy(threshold=0) for logits")
+
+# %% ../../nbs/08_fleet.ipynb #validate
+def _scores(model, loss_func, accuracy, batch, state):
+    "Loss and accuracy of one member on a batch, as a `Learner` has them; NaN for an accuracy of None"
     x, *ys = batch
     preds = functional_call(model, state, (x.clone(),)) # a layer may work in place
     loss = _loss(loss_func, preds, ys)
-    return torch.stack([loss, _hits(preds, ys).to(loss)])
+    precise = loss.to(torch.promote_types(loss.dtype, torch.float32))
+    hits = torch.tensor(math.nan) if accuracy is None else accuracy(preds, ys[0] if ys else None)
+    return torch.stack([precise, hits.to(precise)])
 
 @torch.no_grad()
-def _validate(model, loss_func, batches, state, most): # rows that the members may see at once, each its own
+def _validate(task, state, most): # rows that the members may see at once, each its own
     "Loss and accuracy on each batch: [batches, 2, members]"
-    model.eval()
-    members, scores = len(next(iter(state.values()))), []
-    for batch in batches:
+    model, members, scores = task.model.eval(), len(next(iter(state.values()))), []
+    for batch in task.data.valid:
         at_once = max(1, most // len(batch[0]))
-        of_members = vmap(partial(_scores, model, loss_func, batch), randomness='different',
-                          chunk_size=at_once if at_once < members else None)
+        of_members = vmap(partial(_scores, model, task.loss_func, task.accuracy, batch),
+                          randomness='different', chunk_size=at_once if at_once < members else None)
         scores.append(of_members(state).mT)
     return torch.stack(scores)
 
@@ -232,6 +258,22 @@ def _blame(model):
         raise ValueError(f"{layer} cannot be trained in a fleet: {e}") from e
     finally:
         for hook in hooks: hook.remove()
+
+@torch.no_grad()
+def _try_validation(task, accuracy):
+    "Score a model on the first validation batch; returns the accuracy to go on with, or None"
+    model, (x, *ys) = task.model.eval(), task.data.valid[0]
+    try:
+        preds = model(x.clone())
+        _loss(task.loss_func, preds, ys)
+    except Exception as e:
+        raise ValueError(f"dls.valid must give batches that model and loss_func can take: {e}") from e
+    if accuracy is None and ys and isinstance(preds, torch.Tensor):
+        accuracy = _fitting(task.loss_func, preds, ys[0], task.data.tensors[1])
+    one = {name: t.unsqueeze(0) for name, t in [*model.named_parameters(), *model.named_buffers()]}
+    with _blame(model):
+        vmap(partial(_scores, model, task.loss_func, accuracy, [x, *ys]), randomness='different')(one)
+    return accuracy
 
 def _build(make_model, seed):
     "The model that `torch.manual_seed(seed)` gives"
@@ -271,6 +313,7 @@ class _Task:
     opt: object # the stacked optimizer
     epochs: int
     compile: bool
+    accuracy: Callable | None = None # (preds, targs) -> 0-d tensor
 
     def __post_init__(self):
         fixed = traceable(self.model, self.loss_func) # before its layers are changed
@@ -339,11 +382,10 @@ def _train_block(block, bar):
             losses.append(task.step(block.params, block.others, block.slots, columns, data.tensors, rows))
             bar.update(members)
         state = {**block.params, **block.others}
-        scores.append(_validate(task.model, task.loss_func, data.valid, state, members*max(data.sizes)))
+        scores.append(_validate(task, state, members*max(data.sizes)))
     losses, scores = (torch.stack(ts).cpu().double().numpy() for ts in (losses, scores))
-    rows = [len(x) for x, *_ in data.valid]
-    with np.errstate(all='ignore'): means = np.average(scores, axis=1, weights=rows) # [epochs, 2, members]
-    return losses, *means.swapaxes(0, 1)
+    with np.errstate(all='ignore'): means = np.average(scores, axis=1, weights=data.weights)
+    return losses, *means.swapaxes(0, 1) # from [epochs, 2, members]
 
 # %% ../../nbs/08_fleet.ipynb #memory
 def _member_bytes(model, x, slots):
@@ -415,7 +457,7 @@ def _collect(task, rates, scheds, seeds, blocks):
     at_ends = rates[len(sizes)-1::len(sizes)]
     values = dict(train_loss=train, valid_loss=valid, accuracy=accuracy)
     values['lr'] = np.broadcast_to(at_ends.T[:, None], lost.shape)
-    if np.isnan(accuracy).all(): del values['accuracy']
+    if task.accuracy is None: del values['accuracy']
     values = {name: np.where(lost, np.nan, v) for name, v in values.items()}
     return Runs({name: repr(s) for name, s in scheds.items()}, seeds, values, losses)
 
@@ -450,12 +492,13 @@ def _device(device):
 # %% ../../nbs/08_fleet.ipynb #run-fleet
 def run_fleet(
     make_model: Callable[[], torch.nn.Module], # called after `torch.manual_seed(seed)`; must not set a seed
-    dls: Any, # `train`: a shuffling `DataLoader` over a `TensorDataset`, as of `digits_dls`; `valid`: any
+    dls: Any, # `train`: a shuffling `DataLoader` over a `TensorDataset`, as of `tensor_loader`; `valid`: any
     lr: Any, # a schedule, a list of them (each is called by its repr), or a dictionary {name: schedule}
     seeds: int | Sequence[int] = 32, # how many, from 0; or a list of seeds
     epochs: int = 1,
     loss_func: Callable = F.cross_entropy, # (preds, *targets) -> 0-d tensor
     opt_func: Callable = torch.optim.SGD, # (parameters, lr=…) -> SGD, Adam or AdamW, as for a `Learner`
+    accuracy: Any = None, # an `Accuracy` or a dict of its arguments; None: one that is sure to fit, if any
     device: torch.device | str = 'cpu', # where to train
     compile: bool = False, # let `torch.compile` fuse the step: slow to start, then faster
     max_bytes: float | None = None, # to use; None for half of what is free. A larger fleet trains in parts
@@ -467,12 +510,13 @@ def run_fleet(
 
     Args:
         make_model: called after `torch.manual_seed(seed)`; must not set a seed
-        dls: `train`: a shuffling `DataLoader` over a `TensorDataset`, as of `digits_dls`; `valid`: any
+        dls: `train`: a shuffling `DataLoader` over a `TensorDataset`, as of `tensor_loader`; `valid`: any
         lr: a schedule, a list of them (each is called by its repr), or a dictionary {name: schedule}
         seeds: how many, from 0; or a list of seeds
         epochs: passes over the training data
         loss_func: (preds, *targets) -> 0-d tensor
         opt_func: (parameters, lr=…) -> SGD, Adam or AdamW, as for a `Learner`
+        accuracy: an `Accuracy` or a dict of its arguments; None: one that is sure to fit, if any
         device: where to train
         compile: let `torch.compile` fuse the step: slow to start, then faster
         max_bytes: to use; None for half of what is free. A larger fleet trains in parts
@@ -482,6 +526,7 @@ def run_fleet(
     """
     scheds, seeds, device = _named(lr), _seeds(seeds), _device(device)
     epochs, compile = whole('epochs', epochs, least=1), flag('compile', compile)
+    accuracy = _check_accuracy(accuracy)
     if max_bytes is not None: max_bytes = number('max_bytes', max_bytes, above=0)
     function('loss_func', loss_func, 'a function of (preds, *targets)')
     warm_up()
@@ -494,4 +539,5 @@ def run_fleet(
         opt, rates = stacked_optimizer(opt_func, model, scheds, hyper, position(np.arange(steps), steps, end))
         task = _Task(make_model, model, data, loss_func, opt, epochs, compile)
         todo = _parts(len(scheds), seeds, _members_at_once(task, max_bytes))
+        task.accuracy = _try_validation(task, accuracy)
         return _collect(task, rates, scheds, seeds, _train_all(task, todo, quiet))

@@ -11,6 +11,12 @@ from .resume import Line as Line
 from .resume import plan_terms as plan_terms
 from .resume import plan_state as plan_state
 from .resume import resume_plan as resume_plan
+from .files import aside as aside
+from .files import replace_file as replace_file
+from .files import columns_of as columns_of
+from .files import csv_lines as csv_lines
+from .files import write_table as write_table
+from .passes import Passes as Passes
 from .saving import pack as pack
 from .saving import unpack as unpack
 from .saving import are_simple as are_simple

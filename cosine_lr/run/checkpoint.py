@@ -29,7 +29,7 @@ import torch
 from filelock import FileLock, Timeout
 from ..callback import MetricsCB, ScheduleCB
 from ..check import choice, flag, function, refuse, shown, whole
-from ..files import aside, replace_file
+from .files import aside, replace_file
 from ..learner import Callback, CancelBatchException, TrainCB
 from ..groups import write_field
 from .resume import POLICIES, plan_state, resume_plan

@@ -77,6 +77,15 @@ def are_simple(parts: Iterable[Any]) -> bool:
 
 def _is_plain(x): return _is_value(x, {}, arrays=False)
 
+def _can_rest(cell):
+    "Numbers, texts, and arrays of data: a file holds those that have moved since the run began"
+    return _is_plain(cell.x) or (cell.data and isinstance(cell.x, ARRAYS))
+
+def _copied(x):
+    "What `x` is at this moment"
+    if isinstance(x, torch.Tensor): return x.detach().clone()
+    return x.copy() if isinstance(x, np.ndarray) else pack(x)
+
 @lru_cache(1000)
 def _saves_itself(type_): # an optimizer, a gradient scaler, a scheduler
     methods = all(hasattr(type_, name) for name in ('state_dict', 'load_state_dict'))
@@ -133,7 +142,7 @@ def _misfits(saved, here, there, holders): # cells here by path; paths at the be
     born = [path for path in saved['born'] if path not in here and path.rpartition('.')[0] in holders]
     faults = [f'{path} is there, and not here' for path in cells if path not in here and path not in born]
     for path, cell in here.items():
-        expected = (path in there or not there) and not _is_plain(cell.x)
+        expected = (path in there or not there) and not _can_rest(cell)
         if path not in cells and expected: faults.append(f'{path} is here, and not there')
         if path not in cells: continue
         there_is, here_is = _form(cells[path]), _form(cell.x)
@@ -149,7 +158,7 @@ class SavableState(State):
     "A `State` that goes into a file, and comes back in another process"
     def __init__(self, apart: Iterable[Any] = (), **roots: Any): # as for `State`
         super().__init__(apart, **roots)
-        self.settings: dict[str, Any] = {} # numbers and texts when the run began, by path
+        self.settings: dict[str, Any] = {} # when the run began, by path: what may move
         self.there: set[str] = set() # the paths of all entries then
 
     def entries(self) -> dict[str, Cell]:
@@ -165,14 +174,17 @@ class SavableState(State):
         "The run begins: what does not move from now on is a setting"
         found = self.entries()
         self.there = set(found)
-        self.settings = {path: pack(cell.x) for path, cell in found.items() if _is_plain(cell.x)}
+        for path, cell in found.items():
+            if _can_rest(cell): self.settings[path] = _copied(cell.x)
         return self
 
     def _rests(self, path, cell):
         "Is this a setting, the same as when the run began?"
         if path not in self.settings: return False
-        if type(cell.x) in _SIMPLE: return cell.x == self.settings[path]
-        return _is_plain(cell.x) and pack(cell.x) == self.settings[path]
+        old = self.settings[path]
+        if type(cell.x) in _SIMPLE: return cell.x == old
+        if isinstance(cell.x, ARRAYS): return _alike(cell.x, old) and bool((cell.x == old).all())
+        return _is_plain(cell.x) and pack(cell.x) == old
 
     def state_dict(self, grads: bool = False) -> dict[str, Any]: # `grads`: gradients too?
         """What moves, by path: plain data and tensors
@@ -205,7 +217,7 @@ class SavableState(State):
             for path, cell in here.items():
                 if path in cells: _load(cell, cells[path], home)
                 elif path in self.settings and not self._rests(path, cell):
-                    _load(cell, self.settings[path], home)
+                    _load(cell, _copied(self.settings[path]), home)
             for path, cell in here.items():
                 if isinstance(cell.x, nn.Parameter): cell.x.grad = _grad(saved['grads'].get(path), cell.x)
 

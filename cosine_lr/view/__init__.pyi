@@ -2,7 +2,9 @@
 from .plot import new_axes as new_axes
 from .plot import label_lines as label_lines
 from .plot import draw_schedule as draw_schedule
+from .plot import four_figures as four_figures
 from .plot import png as png
+from .average import mean_of as mean_of
 from .lint import FINDINGS as FINDINGS
 from .lint import Finding as Finding
 from .lint import lint_schedule as lint_schedule
@@ -16,6 +18,9 @@ from .stored import from_code as from_code
 from .translate import Piece as Piece
 from .translate import translate as translate
 from .translate import overlay as overlay
+from .elsewhere import PerStep as PerStep
+from .elsewhere import per_step as per_step
+from .elsewhere import keras_schedule as keras_schedule
 from .explorer import dial as dial
 from .explorer import explore as explore
 from .explorer import explore_peaks as explore_peaks
