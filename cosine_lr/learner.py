@@ -179,7 +179,8 @@ class Learner:
         opt_func: MakeOptimizer = torch.optim.SGD, # (parameters, lr=…) -> optimizer, called by every `fit`
     ):
         if not isinstance(model, torch.nn.Module): refuse('model', model, 'a torch.nn.Module')
-        if not callable(opt_func): refuse('opt_func', opt_func, 'a class of optimizers, e.g. torch.optim.SGD')
+        if not callable(opt_func):
+            refuse('opt_func', opt_func, 'a class of optimizers, such as torch.optim.SGD')
         self.model, self.loss_func, self.opt_func = model, loss_func, opt_func
         self.dls = None if dls is None else loaders('dls', dls) # without loaders it can still predict
         self.lr, self.cbs = None if lr is None else rate('lr', lr), listed(cbs, Callback)
