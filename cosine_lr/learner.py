@@ -283,7 +283,8 @@ class Learner:
     @property
     def train_cb(self) -> TrainCB:
         "The `TrainCB` among the callbacks: it knows what the parts of a batch are"
-        return next((cb for cb in (*self.cbs, *self.active) if isinstance(cb, TrainCB)), TrainCB())
+        found = [cb for cb in (*self.cbs, *self.active) if isinstance(cb, TrainCB)]
+        return found[0] if found else TrainCB()
 
     def new_optimizer(self, lr: Rate = None) -> Any: # the rate; None: the learner's own
         """What `opt_func` makes for the model
