@@ -82,12 +82,6 @@ def compile_pinned(
     options = _known({'post_grad_custom_post_pass': _pinning(), 'cpp_wrapper': cpp})
     return torch.compile(step, dynamic=False, fullgraph=True, options=options or None)
 
-def _programs():
-    "While it lasts, `torch.compile` allows for `aot_compile`, which torch up to 2.11 does only if told to"
-    from torch._dynamo import config
-    if not hasattr(config, 'enable_aot_compile'): return nullcontext()
-    return config.patch(enable_aot_compile=True)
-
 def compile_unchecked(
     step: Callable, # a function of tensors, or lists and dictionaries of them
     args: Sequence, # it will only be called with arguments of these types and shapes
@@ -101,7 +95,7 @@ def compile_unchecked(
     options = _known({'size_asserts': False})
     if hasattr(torch.compiler, 'skip_all_guards_unsafe'):
         options['guard_filter_fn'] = torch.compiler.skip_all_guards_unsafe
-    with _programs(): checked = torch.compile(step, fullgraph=True, dynamic=False, options=options or None)
+    checked = torch.compile(step, fullgraph=True, dynamic=False, options=options or None)
     try: # needs an importable name for the model's class and for the loss; other errors come back at the call
         program = checked.aot_compile((tuple(args), {}))
         program.disable_guard_check()
