@@ -28,8 +28,7 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'callback': 'ScheduleCB RecorderCB MetricsCB SingleBatchCB',
     'run.handy': 'DeviceCB ProgressCB Seconds to_cpu',
     'finder': 'LRFinderCB lr_find',
-    'post': 'MomentumCB TrainLearner MomentumLearner CallbackList printed_factor coded_factor '
-            'four_figures',
+    'post': 'MomentumCB TrainLearner MomentumLearner CallbackList printed_factor coded_factor',
     'lab.fleet': 'run_fleet',
     'lab.paired': 'compare',
     'lab.trial': 'run_trial',
@@ -37,5 +36,8 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'lab.search': 'search_schedule',
     'run.torch_lr': 'ScheduleLR',
     'run.checkpoint': 'CheckpointCB',
+    'view.plot': 'four_figures',
+    'lab.language': 'GPT text_dls',
+    'lab.law': 'fit_law',
     'view': '',
 })

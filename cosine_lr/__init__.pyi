@@ -47,7 +47,6 @@ from .post import MomentumLearner as MomentumLearner
 from .post import CallbackList as CallbackList
 from .post import printed_factor as printed_factor
 from .post import coded_factor as coded_factor
-from .post import four_figures as four_figures
 from .lab.fleet import run_fleet as run_fleet
 from .lab.paired import compare as compare
 from .lab.trial import run_trial as run_trial
@@ -55,5 +54,9 @@ from .lab.annealing import anneal as anneal
 from .lab.search import search_schedule as search_schedule
 from .run.torch_lr import ScheduleLR as ScheduleLR
 from .run.checkpoint import CheckpointCB as CheckpointCB
+from .view.plot import four_figures as four_figures
+from .lab.language import GPT as GPT
+from .lab.language import text_dls as text_dls
+from .lab.law import fit_law as fit_law
 __version__: str
 __all__: list[str]

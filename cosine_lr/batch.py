@@ -7,7 +7,7 @@ the rows"""
 __all__ = ['classes']
 
 # %% ../nbs/batch.ipynb #imports
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any
 import torch
@@ -68,9 +68,9 @@ def _part(batch, key):
         raise KeyError(f"no part {key!r} in the batch, a {type(batch).__name__} {_names(batch)}") from e
 
 # %% ../nbs/batch.ipynb #arguments
-def arguments(parts: Any) -> tuple[tuple, dict]:
-    "Parts of a batch as arguments of a function: (those by position, those by name)"
-    return ((), {**parts}) if isinstance(parts, Mapping) else (tuple(parts), {})
+def call(f: Callable[..., Any], parts: Any, *first: Any) -> Any:
+    "What `f` gives for `first` and the parts of a batch, which have places or names"
+    return f(*first, **parts) if isinstance(parts, Mapping) else f(*first, *parts)
 
 def flat(parts: Any) -> list[Any]:
     "The same parts, with or without names, as a list"
@@ -174,15 +174,14 @@ def _as_classes(preds, targs, dim, threshold):
 
 # %% ../nbs/batch.ipynb #score
 @torch.no_grad()
-def score(metric: Any, learn: Any) -> None:
-    "Let a metric see the learner's batch"
-    preds, targ, rows = learn.preds, learn.train_cb.target(learn.batch), learn.train_cb.rows(learn.batch)
-    if not rows: return # of a process that has none of them
-    if not hasattr(metric, 'add'): return metric.update(preds, targ)
-    if getattr(metric, 'wants_scores', False): return metric.add(preds, targ, n=rows)
-    if not getattr(targ, 'ndim', 0):
-        raise TypeError(f"metrics need targets that are a tensor [n, …], got {targ!r:.60}")
-    metric.add(classes(preds, targ), targ, n=rows)
+def score(metrics: Iterable[Any], learn: Any, rows: int) -> None: # `rows`: a process may have none
+    "Let metrics see the learner's batch"
+    preds, targ = learn.preds, learn.train_cb.target(learn.batch)
+    for metric in metrics if rows else ():
+        if not hasattr(metric, 'add'): metric.update(preds, targ)
+        elif getattr(metric, 'wants_scores', False): metric.add(preds, targ, n=rows)
+        elif getattr(targ, 'ndim', 0): metric.add(classes(preds, targ), targ, n=rows)
+        else: raise TypeError(f"metrics need targets that are a tensor [n, …], got {targ!r:.60}")
 
 def result(metric: Any) -> float:
     "What a metric has found"

@@ -43,17 +43,13 @@ class ScheduleCB(Callback):
         if learn.total and self.advises: self.plan.advise('ScheduleCB')
 
     def before_batch(self, learn: Learner) -> None:
-        if learn.training: self.plan.write(learn.steps)
+        if learn.training: self.plan.write(learn.used)
 
 # %% ../nbs/05_callback.ipynb #recorder-cb
 def _each(f, x): # tuples are values, lists are of groups or of steps
     "`x` with `f` of each tensor in it"
     if isinstance(x, (tuple, list)): return type(x)([_each(f, part) for part in x])
     return f(x) if isinstance(x, torch.Tensor) else x
-
-def _now(t): # it may be written over
-    "What a tensor holds: a number, or on an accelerator, where reading stalls, a copy"
-    return kept(t if t.is_cpu else t.clone())
 
 class RecorderCB(Callback):
     """Record the loss and hyper-parameters of each training step, as used by it
@@ -84,7 +80,7 @@ class RecorderCB(Callback):
         for field in self.fields:
             values = [group[field] for group in learn.opt.param_groups]
             new[field] = values if len(values) > 1 else values[0]
-        for name, x in new.items(): self.records[name].append(_each(_now, x))
+        for name, x in new.items(): self.records[name].append(_each(kept, x))
 
     def cleanup_epoch(self, learn: Learner) -> None:
         new = slice(self.fetched, None) # read once an epoch
@@ -147,7 +143,8 @@ class MetricsCB(Callback):
             raise ValueError(f"there is a column {name!r} already: give another name, MetricsCB(name=metric)")
         self.metrics[name] = metric
 
-    def before_fit(self, learn: Learner) -> None: self.rows, self.row, self.tried = [], {}, False
+    def before_fit(self, learn: Learner) -> None:
+        self.rows, self.row, self.tried = [], {}, not self.metrics
 
     def before_epoch(self, learn: Learner) -> None:
         self.loss.reset()
@@ -159,15 +156,16 @@ class MetricsCB(Callback):
     def after_predict(self, learn: Learner) -> None:
         if self.tried or not learn.training: return
         self.tried = True
-        for metric in map(copy.copy, self.metrics.values()): # a clock goes on
-            metric.reset()
-            score(metric, learn)
-            metric.reset()
+        trial = [copy.copy(metric) for metric in self.metrics.values()] # a clock goes on
+        for metric in trial: metric.reset()
+        score(trial, learn, learn.train_cb.rows(learn.batch))
+        for metric in trial: metric.reset()
 
     def after_batch(self, learn: Learner) -> None:
-        self.loss.add(learn.loss, n=learn.train_cb.rows(learn.batch))
-        if learn.training: self.rate = _each(_now, lr_of(learn.opt)) # a guard may put another back
-        for metric in () if learn.training else self.metrics.values(): score(metric, learn)
+        rows = learn.train_cb.rows(learn.batch)
+        self.loss.add(learn.loss, n=rows)
+        if learn.training: self.rate = kept(lr_of(learn.opt)) # a guard may put another back
+        elif self.metrics: score(self.metrics.values(), learn, rows)
 
     def after_epoch(self, learn: Learner) -> None:
         if not self.loss.ns: return # every batch was cancelled

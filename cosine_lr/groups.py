@@ -26,7 +26,6 @@ def write_field(
     group[field] = _written(group[field], value)
 
 def _written(old, value):
-    if type(old) is float: return value # the usual case
     if isinstance(old, (tuple, list)): return type(old)(map(_written, old, value))
     return old.fill_(value) if hasattr(old, 'fill_') else value
 
@@ -47,12 +46,10 @@ def own_tensors(x: Any, seen: set) -> Any: # `seen`: ids of tensors that have a 
     return new
 
 # %% ../nbs/groups.ipynb #fits
-_INF = math.inf
-
-def fits(old: Any, value: Any, low: float = -_INF) -> bool:
+def fits(old: Any, value: Any, low: float = -math.inf) -> bool:
     "Can `value`, a finite number or a pair of them, stand where `old` stands?"
     pair = isinstance(old, (tuple, list))
-    if type(value) is float and 0 <= value < _INF: return not pair # the usual case
+    if type(value) is float and 0 <= value < math.inf: return not pair # the usual case
     if pair: return isinstance(value, (tuple, list)) and len(value) == len(old) and all(map(fits, old, value))
     if not hasattr(old, '__float__'): return True
     try: return hasattr(value, '__float__') and math.isfinite(value) and value >= low

@@ -19,7 +19,7 @@ def kept(x: Any) -> Any: # a 0-d tensor or a number
         x: a 0-d tensor or a number
     """
     if not isinstance(x, torch.Tensor): return x
-    return x.item() if x.is_cpu else x.detach()
+    return x.item() if x.is_cpu else x.detach().clone() # it may be written over
 
 def fetched(xs: list) -> list[float]: # what `kept` gave
     """The numbers, in one transfer

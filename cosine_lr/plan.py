@@ -76,11 +76,8 @@ class Plan:
 
     def start(self, total: int, end: str, since: int = 0, done: float = 0., **lines: Any) -> None:
         "Have progress go from `done` at step `since` to 1; `lines`: for a field, what replaces its schedules"
-        length = _length(total, end, self.after, since)
-        if since >= total: raise ValueError(f"no steps are left at step {since} of a plan for total={total}")
-        if since and self.after == 'repeat':
-            raise ValueError("after='repeat' has no end to resume towards: choose 'hold' or 'raise'")
-        self.total, self.end, self.length = total, end, length
+        self.length = _length(total, end, self.after, since)
+        self.total, self.end = total, end
         self.since, self.done, self.lines = since, done, lines
         self._bind()
 
@@ -100,10 +97,12 @@ class Plan:
             if any(getattr(sched, 'relative', False) for sched in each):
                 given = [own_schedule(field, *pair) for pair in zip(each, groups)]
             self.functions[field] = given = self.lines.get(field, given)
-            if isinstance(given, list) and len(given) != len(groups):
+            listed = isinstance(given, list)
+            if listed and len(given) != len(groups):
                 need = f'one schedule for each of {len(groups)} param groups'
                 raise ValueError(f"{field} must have {need}, got {len(given)}")
-            places += _places(field, given, groups)
+            pairs = zip(given, [[group] for group in groups]) if listed else [(given, [*groups])]
+            places += [(field, getattr(f, 'formula', f), into) for f, into in pairs] # `progress` checks `pos`
         for field, f, into in places:
             for pos in _GRID: self._check(field, into, f(pos), 'pos', pos)
         for group in groups: group.update({field: own_tensors(group[field], seen) for field in self.scheds})
@@ -119,9 +118,9 @@ class Plan:
 
     def progress(self, step: int) -> float:
         "Progress at `step`, from 0 to 1"
+        if self.after == 'repeat': step %= self.total # then there is no `since`
         n = step - self.since
         if 0 < n < self.length: return self.done + (1 - self.done)*(n/self.length)
-        if step >= self.total and self.after == 'repeat': return self.progress(step % self.total)
         return self.done if n <= 0 else 1.
 
     def values(self, step: int) -> dict[str, list]:
@@ -135,7 +134,7 @@ class Plan:
         groups = self.opt.param_groups
         if groups is not self._groups or len(groups) != self._n: self._bind()
         pos = self.progress(step)
-        if pos == 1. and step >= self.total + self.ahead: self._late(step)
+        if step >= self.total + self.ahead: self._late(step)
         for field, f, into in self._places:
             value = f(pos)
             if type(value) is not float or not 0 <= value < math.inf:
@@ -157,8 +156,3 @@ class Plan:
         self.warned = True
         warnings.warn(f"{what}: the end values are held. Does a loader give more batches than its len? "
                       "Plan for all steps, or choose after='repeat' or 'raise'", stacklevel=3)
-
-def _places(field, given, groups):
-    "(field, function of progress, the param groups that it is for): one place, or one for each group"
-    pairs = zip(given, [[group] for group in groups]) if isinstance(given, list) else [(given, list(groups))]
-    return [(field, getattr(f, 'formula', f), into) for f, into in pairs] # the clock has checked `pos`

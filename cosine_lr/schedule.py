@@ -35,14 +35,13 @@ def math_for(t: Any) -> Any:
 
 def _progress(pos):
     "`pos` in floating point, clamped to [0, 1]"
-    if isinstance(pos, np.ndarray) and pos.dtype.kind in 'fiu':
-        return np.asarray((pos if pos.dtype.kind == 'f' else 1.*pos).clip(0, 1))
     if isinstance(pos, numbers.Real) and not isinstance(pos, bool) and pos == pos:
         return float(min(max(pos, 0), 1))
     lib, kind = math_for(pos), str(getattr(pos, 'dtype', ''))
-    if lib in (math, np) or 'float' not in kind and 'int' not in kind:
+    if lib is math or isinstance(pos, np.generic) or 'float' not in kind and 'int' not in kind:
         refuse('pos', pos, 'a number, a NumPy array or a tensor')
-    return lib.clip(1.*pos if 'int' in kind else pos, 0, 1)
+    pos = lib.clip(1.*pos if 'int' in kind else pos, 0, 1)
+    return np.asarray(pos) if lib is np else pos # it may have no dimension
 
 # %% ../nbs/00_schedule.ipynb #schedule
 class Schedule(ABC):
@@ -97,6 +96,11 @@ class Schedule(ABC):
     def _repr_png_(self):
         from cosine_lr.view.plot import png
         return png(self.plot(title=shown(self)))
+
+    def mean(self) -> float:
+        "The mean over training"
+        from cosine_lr.view.average import mean_of
+        return mean_of(self)
 
     def lint(self, total_steps: int, **how: Any) -> 'list[Finding]':
         "Probable mistakes in a run of `total_steps`: a list of `Finding`s, see `lint_schedule`"
@@ -243,12 +247,11 @@ class join(Schedule):
         if isinstance(t, float):
             i = bisect_right(self.at, t + 1e-12)
             return self.scheds[i].formula(max((t - edges[i]) / (edges[i+1] - edges[i]), 0.))
-        lib, host = math_for(t), isinstance(t, np.ndarray) or getattr(t, 'is_cpu', False)
-        value, nudged = lib.full_like(t, math.nan), t + max(1e-12, 2*lib.finfo(t.dtype).eps)
+        lib, value = math_for(t), t # each piece writes over what is to its right
+        nudged = t + max(1e-12, 2*lib.finfo(t.dtype).eps)
         for sched, lo, hi in zip(self.scheds, edges, edges[1:]):
-            here = (lo <= nudged) & (nudged < hi) if hi < 1 else lo <= nudged
-            if host: value[here] = sched.formula(((t[here] - lo) / (hi - lo)).clip(0, 1))
-            else: value = lib.where(here, sched.formula(lib.clip((t - lo) / (hi - lo), 0, 1)), value)
+            piece = sched.formula(lib.clip((t - lo) / (hi - lo), 0, 1))
+            value = lib.where(lo <= nudged, piece, value)
         return value
 
     def __repr__(self): return f"join({list(self.scheds)}, at={list(self.at)})"

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
-from .torch_inside import swap_workers, uncompiled
+from .torch_inside import drop_workers, uncompiled
 
 # %% ../nbs/state.ipynb #kind
 PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
@@ -192,7 +192,9 @@ def refill(
         old: its old entries: a dictionary for a dictionary, else a list
         apart: keys whose entries stay as they are
     """
-    if isinstance(box, dict): old = old | {key: box[key] for key in apart if key in box}
+    if apart:
+        stay = {key: part for key, part in box.items() if key in apart}
+        old = {key: part for key, part in old.items() if key not in apart} | stay
     if list(map(id, box)) != list(map(id, old)):
         box.clear()
         box.extend(old) if isinstance(box, (list, deque)) else box.update(old)
@@ -201,9 +203,7 @@ def refill(
 def _own_memory(t):
     "`t` without the copies of itself that an expanded tensor shows"
     if t.layout is not torch.strided: return t
-    for dim, (n, stride) in enumerate(zip(t.shape, t.stride())):
-        if n > 1 and not stride: t = t.narrow(dim, 0, 1)
-    return t
+    return t[tuple(slice(None if stride else 1) for stride in t.stride())]
 
 def _put_tensor(x, memory, old, trained, grad):
     x.data = memory
@@ -221,11 +221,8 @@ def _keep(cell):
         if x.flags.writeable: yield partial(np.copyto, x, x.copy())
     else:
         for box in _boxes(x):
-            if not isinstance(box, tuple): yield _keep_box(box, () if box is x else _not_state(x))
-
-def _keep_box(box, apart):
-    old = {key: part for key, part in box.items() if key not in apart} if isinstance(box, dict) else list(box)
-    return partial(refill, box, old, apart)
+            old = dict(box) if isinstance(box, dict) else list(box)
+            if not isinstance(box, tuple): yield partial(refill, box, old, () if box is x else _not_state(x))
 
 # %% ../nbs/state.ipynb #undisturbed
 @contextmanager
@@ -265,7 +262,7 @@ class State:
 
     def capture(self) -> 'State':
         "Note everything as it is now"
-        self._seen, self._loaders = dict(self.apart), list[DataLoader]()
+        self._seen = dict(self.apart)
         self._kept = [(name, True, partial(redraw, g, drawn(g))) for name, g in streams().items()]
         return self.add(**self.roots)
 
@@ -273,13 +270,13 @@ class State:
         "Note what is below these roots too, but for what has been noted already"
         for cell in self.cells(roots, self._seen):
             draws = cell.data or cell.kind == 'generator'
-            if isinstance(cell.x, DataLoader): self._loaders.append(cell.x)
             self._kept += [(cell.path, draws, put) for put in _keep(cell)]
         return self
 
     def rest_workers(self) -> None:
         "Loaders start new workers in their next epoch; those that wait come back when all is put back"
-        for loader in self._loaders: swap_workers(loader, None)
+        for _, x in self._seen.values():
+            if isinstance(x, DataLoader): drop_workers(x)
 
     def put_back(
         self,

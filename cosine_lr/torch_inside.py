@@ -5,11 +5,11 @@ there is one"""
 
 # %% auto #0
 __all__ = ['record', 'pin_layouts', 'compile_pinned', 'compile_unchecked', 'trusting', 'many_variants',
-           'bare_step', 'uncompiled', 'swap_workers', 'draw_worker_seed', 'has_hooks', 'BareScheduler',
+           'bare_step', 'uncompiled', 'drop_workers', 'draw_worker_seed', 'has_hooks', 'BareScheduler',
            'warm_up']
 
 # %% ../nbs/torch_inside.ipynb #imports
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 import torch
@@ -129,18 +129,9 @@ def uncompiled(model: torch.nn.Module) -> torch.nn.Module:
     """
     return getattr(model, '_orig_mod', model)
 
-def swap_workers(
-    loader: DataLoader,
-    workers: Iterator | None, # to put in their place; None for new ones at the next epoch
-) -> Iterator | None:
-    """The workers that wait for the loader's next epoch, with others put in their place
-
-    Args:
-        workers: to put in their place; None for new ones at the next epoch
-    """
-    waiting = getattr(loader, '_iterator', None)
-    if hasattr(loader, '_iterator'): loader._iterator = workers
-    return waiting
+def drop_workers(loader: DataLoader) -> None:
+    "Have the loader start new workers at its next epoch, and forget those that wait for it"
+    if hasattr(loader, '_iterator'): loader._iterator = None
 
 def draw_worker_seed(generator: torch.Generator) -> None:
     "Draw from a loader's generator what a `DataLoader` draws when an epoch begins, before its sampler does"

@@ -26,10 +26,9 @@ ANY = object()
 # Which of our modules each of our modules may import.
 ARROWS = {
     'check': set(),
-    'files': set(),
     'groups': set(),
     'torch_inside': set(),
-    'schedule': {'check', 'view.lint', 'view.plot', 'view.stored', 'view.translate'},
+    'schedule': {'check', 'view.average', 'view.lint', 'view.plot', 'view.stored', 'view.translate'},
     'plan': {'check', 'groups', 'view.lint'},
     'shapes': {'check', 'schedule'},
     'recipes': {'check', 'schedule'},
@@ -37,15 +36,16 @@ ARROWS = {
     'metric': {'batch', 'check'},
     'claims': set(),
     'batch': set(),
-    'learner': {'batch', 'check', 'claims', 'torch_inside'},
+    'learner': {'batch', 'check', 'claims', 'run.passes', 'torch_inside'},
     'callback': {'batch', 'check', 'learner', 'metric', 'plan', 'view.plot'},
     'rules': {'check', 'view.sweep'},
     'state': {'torch_inside'},
     'finder': {'callback', 'check', 'groups', 'learner', 'rules', 'schedule', 'state'},
-    'post': {'callback', 'check', 'claims', 'learner', 'view.plot'},
+    'post': {'callback', 'check', 'claims', 'learner'},
     'view.plot': set(),
     'view.sweep': {'view.plot'},
     'view.lint': {'check'},
+    'view.average': set(),
     'view.stored': set(),
     'view.translate': {'check', 'view.plot'},
     'view.elsewhere': {'check', 'plan', 'schedule'},
@@ -53,29 +53,36 @@ ARROWS = {
     'run.resume': {'check', 'groups', 'plan'},
     'run.torch_lr': {'check', 'groups', 'plan', 'run.resume', 'torch_inside', 'view.plot'},
     'run.handy': {'batch', 'check', 'learner', 'metric', 'view.plot'},
+    'run.files': set(),
+    'run.passes': set(),
     'run.saving': {'state'},
-    'run.checkpoint': {'callback', 'check', 'files', 'groups', 'learner', 'run.resume', 'run.saving',
+    'run.checkpoint': {'callback', 'check', 'groups', 'learner', 'run.files', 'run.resume', 'run.saving',
                        'state'},
     'run.scale': {'check', 'learner'},
-    'run.guards': {'callback', 'check', 'files', 'groups', 'learner', 'run.checkpoint', 'run.saving'},
+    'run.guards': {'callback', 'check', 'groups', 'learner', 'run.checkpoint', 'run.files',
+                   'run.saving'},
     'run.finetune': {'check', 'learner', 'run.handy'},
     'run.fast': {'batch', 'callback', 'learner', 'torch_inside'},
     'run.steps': {'check', 'learner'},
     'lab.probe': {'check', 'lab.fleet', 'rules', 'schedule', 'view.plot'},
-    'lab.runs': {'check', 'files', 'lab.tables', 'view.plot'},
+    'lab.runs': {'check', 'lab.tables', 'run.files', 'view.plot'},
     'lab.stacked': {'torch_inside'},
     'lab.tracing': {'torch_inside'},
     'lab.fleet': {'batch', 'check', 'lab.runs', 'lab.stacked', 'lab.tracing', 'plan', 'torch_inside'},
     'lab.tables': set(),
     'lab.paired': {'check', 'lab.runs'},
-    'lab.trial': {'check', 'data', 'files', 'lab.fleet', 'lab.paired', 'lab.runs', 'post', 'recipes',
+    'lab.trial': {'check', 'data', 'lab.fleet', 'lab.paired', 'lab.runs', 'post', 'recipes', 'run.files',
                   'schedule', 'view.plot'},
     'lab.annealing': {'check', 'plan', 'schedule', 'view.plot'},
     'lab.quadratic': {'check', 'plan'},
     'lab.fashion': {'data'},
+    'lab.language': {'check', 'data', 'learner'},
     'lab.study': {'check', 'lab.annealing', 'plan', 'schedule'},
     'lab.search': {'check', 'data', 'lab.annealing', 'lab.fleet', 'lab.paired', 'lab.study', 'lab.tables',
                    'schedule', 'view.plot'},
+    'lab.logs': {'check'},
+    'lab.law': {'check', 'lab.logs', 'lab.runs', 'lab.search', 'lab.tables', 'plan', 'recipes', 'schedule',
+                'view.plot', 'view.stored'},
     'view': {'__init__'},
     'run': {'__init__'},
     'lab': {'__init__'},
@@ -85,14 +92,14 @@ ARROWS = {
 }
 
 # What any module may use, as it uses the standard library; these import nothing of ours.
-GROUND = {'batch', 'check', 'claims', 'files', 'groups', 'torch_inside', 'view.plot'}
+GROUND = {'batch', 'check', 'claims', 'groups', 'run.files', 'run.passes', 'torch_inside', 'view.plot'}
 # How many arrows there may be, without those to the ground, and floors: the modules on the longest way down.
-MOST_ARROWS, MOST_FLOORS = 72, 7
+MOST_ARROWS, MOST_FLOORS = 83, 7
 # How long the core may be: lines and KiB of code, without docstrings, comments and blank lines.
 SEVEN = ('schedule', 'recipes', 'data', 'metric', 'learner', 'callback', 'finder')
 ELEVEN = (*SEVEN, 'plan', 'post', 'check', 'state')
-WHOLE = (*ELEVEN, 'batch', 'claims', 'files', 'groups', 'rules', 'shapes', 'torch_inside')
-SIZES = {SEVEN: (840, 40), ELEVEN: (1360, 65), WHOLE: (1900, 90)}
+WHOLE = (*ELEVEN, 'batch', 'claims', 'groups', 'rules', 'shapes', 'torch_inside')
+SIZES = {SEVEN: (850, 40), ELEVEN: (1320, 63), WHOLE: (1850, 88)}
 
 
 def modules(root):
@@ -204,7 +211,8 @@ def shape(found):
         if len(way) > MOST_FLOORS: yield f"{len(way)} floors, over {MOST_FLOORS}: {' → '.join(way)}"
     for module, target, _, line, lazy in inner:
         if '.' in module or '.' not in target: continue
-        if not target.startswith('view.'): yield f'{module}, line {line}: the core may not import {target}'
+        if not (target.startswith('view.') or target in GROUND):
+            yield f'{module}, line {line}: the core may not import {target}'
         elif not lazy: yield f'{module}, line {line}: the core may import {target} only inside a function'
 
 

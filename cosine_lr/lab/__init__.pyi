@@ -17,7 +17,6 @@ from .paired import holm as holm
 from .trial import rivals as rivals
 from .trial import Regime as Regime
 from .trial import run_regime as run_regime
-from .trial import mean_rate as mean_rate
 from .trial import scores_over_splits as scores_over_splits
 from .trial import run_trial as run_trial
 from .probe import LRProbe as LRProbe
@@ -40,4 +39,18 @@ from .quadratic import simulate as simulate
 from .quadratic import best_rates as best_rates
 from .quadratic import best_peak as best_peak
 from .fashion import fashion_dls as fashion_dls
+from .language import Vocabulary as Vocabulary
+from .language import TextLoaders as TextLoaders
+from .language import text_dls as text_dls
+from .language import Attention as Attention
+from .language import Block as Block
+from .language import GPT as GPT
+from .language import next_char_loss as next_char_loss
+from .language import sample as sample
+from .language import SampleCB as SampleCB
+from .law import Forecast as Forecast
+from .law import BestSchedule as BestSchedule
+from .law import LossLaw as LossLaw
+from .law import fit_law as fit_law
+from .logs import read_log as read_log
 __all__: list[str]

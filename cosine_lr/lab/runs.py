@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 import numpy as np
 from ..check import choice, number, refuse, whole
-from ..files import replace_file
+from ..run.files import replace_file
 from .tables import markdown_table
 from ..view.plot import label_lines, new_axes
 

@@ -2,7 +2,9 @@
 from .plot import new_axes as new_axes
 from .plot import label_lines as label_lines
 from .plot import draw_schedule as draw_schedule
+from .plot import four_figures as four_figures
 from .plot import png as png
+from .average import mean_of as mean_of
 from .lint import FINDINGS as FINDINGS
 from .lint import Finding as Finding
 from .lint import lint_schedule as lint_schedule
