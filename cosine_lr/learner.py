@@ -133,7 +133,7 @@ def _check_step(opt):
     "Refuse an optimizer whose step needs a closure"
     closure = inspect.signature(opt.step).parameters.get('closure')
     if closure is None or closure.default is not closure.empty: return
-    refuse('opt_func', type(opt), 'an optimizer whose step needs no closure, unless a callback does the step')
+    refuse('opt_func', type(opt), 'an optimizer whose step needs no closure, or have run.ClosureCB step it')
 
 # %% ../nbs/04_learner.ipynb #kinds
 Callbacks = Callback | Iterable[Callback] | None
