@@ -38,5 +38,6 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'run.checkpoint': 'CheckpointCB',
     'view.plot': 'four_figures',
     'lab.language': 'GPT text_dls',
+    'lab.law': 'fit_law',
     'view': '',
 })

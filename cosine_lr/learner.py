@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 import torch
 import torch.nn.functional as F
-from .batch import Parts, arguments, count_rows, flat, ordered, pick, meant
-from .check import batches_in, by_name, flag, function, loaders, rate, refuse, whole
+from .batch import Parts, call, count_rows, flat, ordered, pick, meant
+from .check import budget, by_name, flag, function, loaders, rate, refuse, whole
 from .claims import Cancel, bind, check_names, events_of, listed, place, script, timeline
 from .torch_inside import warm_up
 
@@ -103,12 +103,9 @@ class TrainCB(Callback):
         if self.goal is None and isinstance(batch, Mapping): return count_rows([batch])
         return count_rows(flat(self.targets(batch)) + flat(self.inputs(batch)))
 
-    def predict(self, learn: 'Learner') -> None:
-        args, named = arguments(self.inputs(learn.batch))
-        learn.preds = learn.model(*args, **named)
+    def predict(self, learn: 'Learner') -> None: learn.preds = call(learn.model, self.inputs(learn.batch))
     def get_loss(self, learn: 'Learner') -> None:
-        args, named = arguments(self.targets(learn.batch))
-        learn.loss = learn.loss_func(learn.preds, *args, **named)
+        learn.loss = call(learn.loss_func, self.targets(learn.batch), learn.preds)
     def backward(self, learn: 'Learner') -> None: learn.loss.backward()
     def step(self, learn: 'Learner') -> None: learn.opt.step()
     def zero_grad(self, learn: 'Learner') -> None: learn.opt.zero_grad()
@@ -187,23 +184,38 @@ class Learner:
         self.lr, self.cbs = None if lr is None else rate('lr', lr), listed(cbs, Callback)
         self.active: list[Callback] = [] # the callbacks of the last fit
         self.hooks: dict[str, list[Callable]] = {} # the methods that answer each event
-        self.training, self.steps, self.total = False, 0, 0
+        self.training, self.steps, self.total, self.limit = False, 0, 0, None
 
-    def fit(self, n_epochs: int = 1, train: bool = True, valid: bool = True, cbs: Callbacks = (),
-            lr: Rate = None) -> None: # `cbs` and `lr`: for this fit alone
-        """Train for `n_epochs` and validate after each, with a new optimizer
+    def fit(
+        self,
+        n_epochs: int | None = None, # passes over `dls.train`; 1 if no budget is given
+        train: bool = True,
+        valid: bool = True, # validate after each pass?
+        cbs: Callbacks = (), # for this fit alone
+        lr: Rate = None, # the rate of this fit; None: the learner's own
+        *,
+        steps: int | None = None, # a budget of optimizer steps, in place of epochs
+        seconds: float | None = None, # a budget of time, in place of epochs
+        validate_every: int | None = None, # steps from one validation to the next, under such a budget
+    ) -> None:
+        """Train for `n_epochs`, or for `steps` or `seconds`, with a new optimizer; validate after each pass
 
         Args:
-            cbs: callbacks, for this fit or for all
-            lr: `cbs` and `lr`: for this fit alone
+            n_epochs: passes over `dls.train`; 1 if no budget is given
+            valid: validate after each pass?
+            cbs: for this fit alone
+            lr: the rate of this fit; None: the learner's own
+            steps: a budget of optimizer steps, in place of epochs
+            seconds: a budget of time, in place of epochs
+            validate_every: steps from one validation to the next, under such a budget
         """
-        self.n_epochs, self.training = whole('n_epochs', n_epochs, least=1), flag('train', train)
-        self.epochs, self.epoch, self.iter = range(self.n_epochs), None, None
-        self.dls = loaders('dls', self.dls)
-        self.steps, self.total = 0, self.n_epochs*batches_in('dls.train', self.dls.train) if train else 0
-        valid = flag('valid', valid) and self.dls.valid is not None
-        if valid: batches_in('dls.valid', self.dls.valid)
-        if not train and self.dls.valid is None: refuse('train', train, 'True, where there is no dls.valid')
+        dls = self.dls = loaders('dls', self.dls)
+        self.training, valid = flag('train', train), flag('valid', valid) and dls.valid is not None
+        self.n_epochs, self.total, *kind = budget(dls, train, valid, n_epochs, steps, seconds, validate_every)
+        self.steps, self.epochs, self.epoch, self.iter, self.limit = 0, range(self.n_epochs), None, None, None
+        if kind:
+            from cosine_lr.run.passes import Passes
+            self.limit, self.epochs = Passes.begin(self, *kind)
         self.opt = self.new_optimizer(lr)
         self._gather(cbs)
         self._prepare()
@@ -212,7 +224,7 @@ class Learner:
         try:
             on.before_fit(self)
             for self.epoch in self.epochs:
-                if train: self._one_epoch(on, True, self.dls.train)
+                if train: self._one_epoch(on, True, self.limit or self.dls.train)
                 if valid:
                     with torch.no_grad(): self._one_epoch(on, False, self.dls.valid)
             on.after_fit(self)
@@ -261,14 +273,17 @@ class Learner:
     @property
     def pos(self) -> float:
         "Progress: 0 at the first batch, 1 after the last, and 0 where nothing is trained"
-        return self.steps / (self.total or 1)
+        return self.used / (self.total or 1)
+
+    @property
+    def used(self) -> int:
+        "What of `total` is behind us: steps, or where the budget is time, milliseconds"
+        return self.limit.used if self.limit else self.steps
 
     @property
     def train_cb(self) -> TrainCB:
         "The `TrainCB` among the callbacks: it knows what the parts of a batch are"
-        for cb in (*self.cbs, *self.active):
-            if isinstance(cb, TrainCB): return cb
-        return TrainCB()
+        return next((cb for cb in (*self.cbs, *self.active) if isinstance(cb, TrainCB)), TrainCB())
 
     def new_optimizer(self, lr: Rate = None) -> Any: # the rate; None: the learner's own
         """What `opt_func` makes for the model

@@ -36,7 +36,7 @@ ARROWS = {
     'metric': {'batch', 'check'},
     'claims': set(),
     'batch': set(),
-    'learner': {'batch', 'check', 'claims', 'torch_inside'},
+    'learner': {'batch', 'check', 'claims', 'run.passes', 'torch_inside'},
     'callback': {'batch', 'check', 'learner', 'metric', 'plan', 'view.plot'},
     'rules': {'check', 'view.sweep'},
     'state': {'torch_inside'},
@@ -54,6 +54,7 @@ ARROWS = {
     'run.torch_lr': {'check', 'groups', 'plan', 'run.resume', 'torch_inside', 'view.plot'},
     'run.handy': {'batch', 'check', 'learner', 'metric', 'view.plot'},
     'run.files': set(),
+    'run.passes': set(),
     'run.saving': {'state'},
     'run.checkpoint': {'callback', 'check', 'groups', 'learner', 'run.files', 'run.resume', 'run.saving',
                        'state'},
@@ -79,6 +80,9 @@ ARROWS = {
     'lab.study': {'check', 'lab.annealing', 'plan', 'schedule'},
     'lab.search': {'check', 'data', 'lab.annealing', 'lab.fleet', 'lab.paired', 'lab.study', 'lab.tables',
                    'schedule', 'view.plot'},
+    'lab.logs': {'check'},
+    'lab.law': {'check', 'lab.logs', 'lab.runs', 'lab.search', 'lab.tables', 'plan', 'recipes', 'schedule',
+                'view.plot', 'view.stored'},
     'view': {'__init__'},
     'run': {'__init__'},
     'lab': {'__init__'},
@@ -88,14 +92,14 @@ ARROWS = {
 }
 
 # What any module may use, as it uses the standard library; these import nothing of ours.
-GROUND = {'batch', 'check', 'claims', 'groups', 'run.files', 'torch_inside', 'view.plot'}
+GROUND = {'batch', 'check', 'claims', 'groups', 'run.files', 'run.passes', 'torch_inside', 'view.plot'}
 # How many arrows there may be, without those to the ground, and floors: the modules on the longest way down.
-MOST_ARROWS, MOST_FLOORS = 75, 7
+MOST_ARROWS, MOST_FLOORS = 83, 7
 # How long the core may be: lines and KiB of code, without docstrings, comments and blank lines.
 SEVEN = ('schedule', 'recipes', 'data', 'metric', 'learner', 'callback', 'finder')
 ELEVEN = (*SEVEN, 'plan', 'post', 'check', 'state')
 WHOLE = (*ELEVEN, 'batch', 'claims', 'groups', 'rules', 'shapes', 'torch_inside')
-SIZES = {SEVEN: (840, 40), ELEVEN: (1320, 63), WHOLE: (1840, 88)}
+SIZES = {SEVEN: (850, 40), ELEVEN: (1320, 63), WHOLE: (1850, 88)}
 
 
 def modules(root):
@@ -207,7 +211,8 @@ def shape(found):
         if len(way) > MOST_FLOORS: yield f"{len(way)} floors, over {MOST_FLOORS}: {' → '.join(way)}"
     for module, target, _, line, lazy in inner:
         if '.' in module or '.' not in target: continue
-        if not target.startswith('view.'): yield f'{module}, line {line}: the core may not import {target}'
+        if not (target.startswith('view.') or target in GROUND):
+            yield f'{module}, line {line}: the core may not import {target}'
         elif not lazy: yield f'{module}, line {line}: the core may import {target} only inside a function'
 
 

@@ -48,4 +48,9 @@ from .language import GPT as GPT
 from .language import next_char_loss as next_char_loss
 from .language import sample as sample
 from .language import SampleCB as SampleCB
+from .law import Forecast as Forecast
+from .law import BestSchedule as BestSchedule
+from .law import LossLaw as LossLaw
+from .law import fit_law as fit_law
+from .logs import read_log as read_log
 __all__: list[str]

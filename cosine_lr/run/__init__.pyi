@@ -6,6 +6,7 @@ from .handy import Perplexity as Perplexity
 from .handy import map_tensors as map_tensors
 from .handy import to_cpu as to_cpu
 from .handy import DeviceCB as DeviceCB
+from .passes import Passes as Passes
 from .resume import POLICIES as POLICIES
 from .resume import Line as Line
 from .resume import plan_terms as plan_terms

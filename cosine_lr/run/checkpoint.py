@@ -279,7 +279,7 @@ def describe_data(dls: Any) -> dict[str, Any]:
 # %% ../../nbs/run/checkpoint.ipynb #parts
 _LOOP = { # what a `Learner` itself keeps
     'model', 'dls', 'loss_func', 'opt_func', 'opt', 'lr', 'cbs', 'active', 'hooks', 'batch', 'preds', 'loss',
-    'n_epochs', 'epochs', 'epoch', 'dl', 'iter', 'training', 'steps', 'total', '_unseen'}
+    'n_epochs', 'epochs', 'epoch', 'dl', 'iter', 'training', 'steps', 'total', 'limit', '_unseen'}
 
 def named_cbs(learn: Any) -> dict[str, Callback]:
     "The callbacks of a fit by name; of several of one class, the second has the number 1"
@@ -383,6 +383,14 @@ def _check_model(model, cells):
     what = f"the checkpoint is of another model: {'; '.join(differ)}"
     if differ: raise ValueError(f"{what}. Give CheckpointCB another folder")
 
+def _budget(learn):
+    "What is told of a budget of steps or of time; None, where it is one of epochs"
+    return learn.limit and dict(timed=learn.limit.timed, validate_every=learn.limit.every)
+
+def _text(budget):
+    if budget is None: return 'n_epochs'
+    return f"{'seconds' if budget['timed'] else 'steps'} with validate_every={budget['validate_every']}"
+
 def _differ(what, theirs, ours, cure=''):
     raise ValueError(f"the checkpoint is of another run, {what}: {theirs} there, {ours} here{cure}")
 
@@ -405,17 +413,28 @@ def _check_data(theirs, ours, accept):
         cure = ". To go on with other data, make the CheckpointCB with accept=['data']"
         _differ(f'data of dls.{part}', *rows, cure)
 
+def _check_budget(learn, state):
+    "Refuse a budget of another kind, and one that is used up already"
+    theirs, ours = state.get('budget'), _budget(learn)
+    if theirs: theirs = {name: theirs[name] for name in ours or theirs}
+    if theirs != ours: _differ('budget', _text(theirs), _text(ours))
+    if ours is None:
+        batches = len(learn.dls.train)
+        if state['batches'] != batches: _differ('batches an epoch', state['batches'], batches)
+        where, left = f"in epoch {state['epoch']} (from 0)", learn.n_epochs > state['epoch']
+        if not left: raise ValueError(f"the checkpoint is {where}, got n_epochs={learn.n_epochs}")
+    elif state['budget']['used'] > learn.total:
+        unit = 'milliseconds' if learn.limit.timed else 'steps'
+        raise ValueError(f"the checkpoint has used {state['budget']['used']} {unit}, of {learn.total} here")
+
 def _check_state(learn, state, data, accept):
     "Refuse a checkpoint of another run"
     _check_model(bare(learn.model), state['cells'])
-    batches, processes = len(learn.dls.train), len(_gather(None))
-    if state['batches'] != batches: _differ('batches an epoch', state['batches'], batches)
+    processes = len(_gather(None))
+    _check_budget(learn, state)
     if len(state['own']) != processes: _differ('processes', len(state['own']), processes)
     _check_opt(learn, state['opt'], accept)
     _check_data(state['own'][rank()]['data'], data, accept)
-    if learn.n_epochs <= state['epoch']:
-        where = f"the checkpoint is in epoch {state['epoch']} (from 0)"
-        raise ValueError(f"{where}, got n_epochs={learn.n_epochs}")
     if state['torch'] == torch.__version__: return
     theirs = f"the checkpoint was made with torch {state['torch']}"
     warnings.warn(f"{theirs}, this is {torch.__version__}: the bits may differ")
@@ -487,7 +506,8 @@ class CheckpointCB(Callback):
         self.settings, self.data = opt_settings(learn.opt), describe_data(learn.dls)
         if not self.state: return
         _check_state(learn, self.state, self.data, self.accept)
-        learn.epochs = range(self.state['epoch'], learn.n_epochs)
+        first = self.state['epoch']
+        learn.epochs = learn.limit.epochs(first) if learn.limit else range(first, learn.n_epochs)
         self.score = self.state['score']
 
     def _read(self):
@@ -501,7 +521,15 @@ class CheckpointCB(Callback):
         if not learn.training: return
         if self.memory: _check_validated(self)
         else: self._begin(learn)
+        if learn.limit:
+            learn.limit.opened = self._note_draws
+            learn.limit.behind = self.state['done'] if self.state else 0
+            return
         if self.state: self._load(self.draws, self._own['start'])
+        self._note_draws()
+
+    def _note_draws(self):
+        "A pass over the loader begins: what it may draw from"
         self.start = copy.deepcopy(self.draws.state_dict()) # what counts in place will have gone on
 
     def _begin(self, learn):
@@ -536,9 +564,12 @@ class CheckpointCB(Callback):
 
     def cleanup_batch(self, learn: Any) -> None:
         if not learn.training or sys.exc_info()[1] is not self.outer: return # an error is on its way
-        done = learn.epoch*len(learn.dl) + learn.iter + 1
-        if self.state: self._restore(learn)
-        elif done % self.every == 0 or done == learn.n_epochs*len(learn.dl): self._save(learn, done)
+        if self.state: return self._restore(learn)
+        if learn.limit: done, last = learn.limit.counts['drawn'], learn.limit.ends()
+        else:
+            done = learn.epoch*len(learn.dl) + learn.iter + 1
+            last = done == learn.n_epochs*len(learn.dl)
+        if last or done % self.every == 0: self._save(learn, done)
 
     def cleanup_epoch(self, learn: Any) -> None:
         if not self.best or learn.training or not learn.total or rank(): return
@@ -566,11 +597,13 @@ class CheckpointCB(Callback):
         own = _gather_states(dict(start=self.start, cells=mine, born=born, cbs=names, data=self.data))
         self._say_left_out()
         if rank(): return
+        budget = learn.limit and _budget(learn) | learn.limit.counts | dict(used=learn.used)
         state = dict(
-            format=FORMAT, torch=torch.__version__, score=self.score, own=own,
-            epoch=learn.epoch, done=learn.iter + 1, batches=len(learn.dl), steps=learn.steps,
+            format=FORMAT, torch=torch.__version__, score=self.score, own=own, budget=budget,
+            epoch=learn.epoch, done=learn.iter + 1, steps=learn.steps,
+            batches=done if budget else len(learn.dl),
             opt=dict(kind=_kind(learn.opt), groups=self.settings), cells=cells, grads=saved['grads'],
-            plans=[plan_state(plan, learn.steps) for plan in self.plans])
+            plans=[plan_state(plan, learn.used) for plan in self.plans])
         write_state(self.folder/f'batch-{done:09d}-{{digest}}.pt', state)
         for old in newest_first(self.folder)[self.keep:]:
             if old.is_file(): old.unlink()
@@ -589,7 +622,15 @@ class CheckpointCB(Callback):
         for group, ours in zip(learn.opt.param_groups, self.settings):
             for field in self.accept:
                 if field in ours and field != 'params': write_field(group, field, ours[field])
-        learn.steps, self.state = self.state['steps'], None
+        learn.steps, state, self.state = self.state['steps'], self.state, None
+        if learn.limit: self._reopen(learn.limit, own['start'], state['budget'])
+
+    def _reopen(self, limit, start, budget):
+        "Go through the pass over the loader that was begun, as it was drawn then"
+        self.start, now = start, copy.deepcopy(self.draws.state_dict())
+        self._load(self.draws, start)
+        limit.open({name: budget[name] for name in limit.counts})
+        self._load(self.draws, now)
 
     def _load(self, memory, saved):
         try: memory.load_state_dict(saved)

@@ -421,7 +421,9 @@ class TensorBoardCB(Callback):
         self.writer = _summary_writer()(str(self.writer))
 
     def after_batch(self, learn: Learner) -> None:
-        if not learn.training or (learn.iter + 1) % min(self.every, len(learn.dl)) or rank(): return
+        if not learn.training or rank(): return
+        every = self.every if learn.limit else min(self.every, len(learn.dl))
+        if (learn.iter + 1) % every: return
         self.writer.add_scalar('loss', learn.loss.item(), learn.steps)
         rates = dict(lr=float(learn.opt.param_groups[0]['lr'])) | _more_rates(learn.opt)
         for name, rate in rates.items(): self.writer.add_scalar(name, rate, learn.steps)

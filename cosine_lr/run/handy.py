@@ -94,7 +94,8 @@ class ProgressCB(Callback):
 
     def before_fit(self, learn: Learner) -> None:
         from tqdm.auto import tqdm
-        self.bar, self.looked = tqdm(total=learn.total, unit='batch', **self.kw), -self.every
+        unit = 'ms' if learn.limit and learn.limit.timed else 'batch'
+        self.bar, self.looked = tqdm(total=learn.total, unit=unit, **self.kw), -self.every
         show = _display() if self.plot and not self.kw.get('disable') else None
         self.graph = _LiveLosses(show, self.every) if show else None
 
@@ -102,7 +103,7 @@ class ProgressCB(Callback):
         self.bar.set_description(f"epoch {learn.epoch}", refresh=False)
 
     def after_step(self, learn: Learner) -> None:
-        self.bar.update(learn.steps - self.bar.n)
+        self.bar.update(learn.used - self.bar.n)
         if time.perf_counter() - self.looked < self.every: return
         self.looked = time.perf_counter()
         self.bar.set_postfix(loss=f"{learn.loss.item():.3f}", refresh=False)

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from functools import wraps
 from typing import Any
 import torch
-from ..check import choice, number, whole
+from ..check import batches_in, choice, number, whole
 from ..learner import Callback, CancelEpochException, CancelStepException, Learner
 
 # %% ../../nbs/12_scale.ipynb #grad-accum
@@ -29,7 +29,8 @@ class GradAccumCB(Callback):
         self.every, self.count, self.rows, self.last = whole('every', every, least=1), 0, 0, 0
 
     def before_fit(self, learn: Learner) -> None:
-        if learn.total: learn.total = learn.n_epochs * -(-len(learn.dls.train) // self.every)
+        if learn.limit: _check_limit(learn)
+        elif learn.total: learn.total = learn.n_epochs * -(-len(learn.dls.train) // self.every)
         self.outer = sys.exc_info()[1] # an error that the caller is dealing with
         learn.hooks['cleanup_batch'].append(self._step_what_is_left) # the first of all to clean up
 
@@ -45,15 +46,16 @@ class GradAccumCB(Callback):
         self.loss = learn.loss.detach()
 
     def after_backward(self, learn: Learner) -> None:
-        if self.count < self.every and learn.iter + 1 < len(learn.dl): raise CancelStepException
+        if self.count < self.every and not _is_last(learn): raise CancelStepException
         _scale_grads(learn, self.last/self.rows)
         self.count = 0
 
     def _step_what_is_left(self, learn):
         "Where the last batch of a pass was cancelled, its group still has its step, with the other batches"
         error = sys.exc_info()[1]
-        ends = learn.iter + 1 == len(learn.dl) or isinstance(error, CancelEpochException)
-        failed = error is not self.outer and not isinstance(error, CancelEpochException)
+        left = isinstance(error, CancelEpochException)
+        ends = left or _is_last(learn) or learn.limit and learn.limit.ends()
+        failed = error is not self.outer and not left
         if not learn.training or not ends or failed or not self.count or not _has_grads(learn): return
         self.every, every = self.count, self.every # it is complete
         learn.loss = self.loss
@@ -63,6 +65,15 @@ class GradAccumCB(Callback):
             _call(learn, 'after_step')
         except CancelStepException: pass
         finally: self.every = every
+
+def _check_limit(learn):
+    if learn.limit.every is None: batches_in('dls.train', learn.dls.train)
+
+def _is_last(learn):
+    "Is this the last batch of its pass?"
+    limit = learn.limit
+    if not limit: return learn.iter + 1 == len(learn.dl)
+    return limit.every is None and limit.counts['taken'] == len(learn.dls.train)
 
 def _call(learn, event):
     for hook in learn.hooks[event]: hook(learn)
@@ -206,6 +217,8 @@ class AccelerateCB(Callback):
         if n != 1: raise ValueError(f"gradient_accumulation_steps must be 1, got {n}: add a GradAccumCB({n})")
 
     def before_fit(self, learn: Learner) -> None:
+        if learn.limit and learn.limit.timed and self.engine.num_processes > 1:
+            raise ValueError("AccelerateCB: the clocks of several processes differ, give fit(steps=…)")
         learn.model, learn.opt = self.engine.prepare(learn.model, learn.opt)
         for cb in learn.active if not self.engine.is_main_process else ():
             if hasattr(cb, 'log'): cb.log = lambda line: None

@@ -1,0 +1,117 @@
+"""Budgets of steps and of time: exact after any interruption, whatever the loader and the other callbacks."""
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import pytest
+import torch
+import torch.nn.functional as F
+from cosine_lr.callback import MetricsCB, RecorderCB, ScheduleCB
+from cosine_lr.data import digits_dls
+from cosine_lr.learner import Callback, CancelBatchException, Learner
+from cosine_lr.run.checkpoint import CheckpointCB
+from cosine_lr.run.scale import GradAccumCB
+from cosine_lr.schedule import cosine
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+
+class Clock:
+    "Each look finds that 1/128 s has passed"
+    seconds = 0.
+    def __call__(self):
+        self.seconds += 1/128
+        return self.seconds
+
+
+class Kill(Callback):
+    order, not_state = -999, True
+    def __init__(self, batches): self.left = batches
+    def before_batch(self, learn):
+        self.left -= learn.training
+        if self.left < 0: raise KeyboardInterrupt
+
+
+class Stream(IterableDataset):
+    "A random choice of the rows, each with noise of its own; nobody knows how many there are"
+    def __init__(self, x, y): self.x, self.y = x, y
+    def __iter__(self):
+        for i in torch.randperm(len(self.x))[:300].tolist(): yield self.x[i] + .1*torch.randn(64), self.y[i]
+
+
+def loaders(kind):
+    dls = digits_dls()
+    x, y = dls.train.dataset[:]
+    if kind == 'stream': train = DataLoader(Stream(x, y), batch_size=64)
+    else: train = DataLoader(TensorDataset(x, y), 64, shuffle=True)
+    return SimpleNamespace(train=train, valid=dls.valid)
+
+
+def fit(folder, kind, budget, *cbs, kill=10**6, **saves):
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(64, 16), nn.Dropout(.3), nn.ReLU(), nn.Linear(16, 10))
+    record, table = RecorderCB('lr', pos=lambda learn: learn.pos), MetricsCB(log=len)
+    saver = CheckpointCB(folder, every=4, log=len, **saves)
+    learn = Learner(model, loaders(kind), F.cross_entropy,
+                    cbs=[record, table, ScheduleCB(lr=.1*cosine()), saver, Kill(kill), *cbs])
+    try:
+        with patch('cosine_lr.run.passes.perf_counter', Clock()): learn.fit(**budget)
+    except KeyboardInterrupt: pass
+    return learn, record, table
+
+
+BUDGETS = [dict(steps=23), dict(steps=23, validate_every=10), dict(seconds=.25),
+           dict(seconds=.25, validate_every=7)]
+
+
+@pytest.mark.parametrize('every', [1, 3])
+@pytest.mark.parametrize('budget', BUDGETS, ids=str)
+@pytest.mark.parametrize('kind', ['rows', 'stream'])
+def test_a_budget_ends_with_the_same_bits_after_interruptions(tmp_path, kind, budget, every):
+    if kind == 'stream' and every > 1 and 'validate_every' not in budget: return
+    cbs = [[GradAccumCB(every)] if every > 1 else [] for _ in range(6)]
+    learn, record, table = fit(tmp_path/'whole', kind, budget, *cbs[0])
+    for more, kill in zip(cbs[1:4], (2, 9, 14)): fit(tmp_path/'pieces', kind, budget, *more, kill=kill)
+    other, again, rows = fit(tmp_path/'pieces', kind, budget, *cbs[4])
+    for a, b in zip(learn.model.parameters(), other.model.parameters()): assert torch.equal(a, b)
+    assert (record['pos'] == again['pos']).all() and (record['lr'] == again['lr']).all()
+    assert table.rows == rows.rows and learn.pos == other.pos == 1
+    done, _, rows = fit(tmp_path/'whole', kind, budget, *cbs[5]) # started again after its end
+    assert torch.equal(done.model[0].weight, learn.model[0].weight) and rows.rows == table.rows
+
+
+def test_steps_are_counted_not_batches():
+    class EachSecond(Callback):
+        def before_batch(self, learn):
+            if learn.training and learn.iter % 2: raise CancelBatchException
+    for cb, drawn in ((GradAccumCB(2), 40), (EachSecond(), 36)): # 9 batches have 5 with an even number
+        learn = Learner(nn.Linear(64, 10), loaders('rows'), F.cross_entropy, cbs=[cb])
+        learn.fit(steps=20, validate_every=5, valid=False)
+        assert learn.steps == learn.total == 20 and learn.limit.counts['drawn'] == drawn
+
+
+def test_a_longer_budget_goes_on_by_the_policy(tmp_path):
+    fit(tmp_path, 'rows', dict(steps=20))
+    with pytest.raises(ValueError, match="total: 20 in the state, 40 here"):
+        fit(tmp_path, 'rows', dict(steps=40))
+    _, record, _ = fit(tmp_path, 'rows', dict(steps=40), on_resume='extend')
+    wanted = [.1*cosine()(step/40) for step in range(20, 40)]
+    assert record['lr'][20:].tolist() == pytest.approx(wanted)
+    fit(tmp_path/'time', 'rows', dict(seconds=.25))
+    _, record, _ = fit(tmp_path/'time', 'rows', dict(seconds=.5), on_resume='extend')
+    assert record['pos'][-1] > .95 and (record['lr'] > 0).all()
+
+
+@pytest.mark.parametrize('budget, said', [
+    (dict(n_epochs=3), 'budget: steps with validate_every=5 there, n_epochs here'),
+    (dict(seconds=3), 'steps with validate_every=5 there, seconds with validate_every=None here'),
+    (dict(steps=30, validate_every=6), 'validate_every=5 there, steps with validate_every=6 here'),
+    (dict(steps=10, validate_every=5), 'has used 12 steps, of 10 here')])
+def test_a_checkpoint_of_another_budget_is_refused(tmp_path, budget, said):
+    fit(tmp_path, 'rows', dict(steps=30, validate_every=5), kill=14)
+    with pytest.raises(ValueError, match=said): fit(tmp_path, 'rows', budget, on_resume='extend')
+
+
+def test_accumulation_needs_to_know_where_a_pass_ends():
+    learn = Learner(nn.Linear(64, 10), loaders('stream'), F.cross_entropy, cbs=[GradAccumCB(2)])
+    with pytest.raises(TypeError, match='dls.train must have a length'): learn.fit(steps=10)
+    learn.fit(steps=10, validate_every=5)
