@@ -1,5 +1,6 @@
 """Schedules in JAX, under its compiler; in optax, as they are; in Keras, saved with a model."""
 import json
+import os
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from cosine_lr import cosine, recipes, shapes
 from cosine_lr.view import keras_schedule, per_step
 
+os.environ['KERAS_BACKEND'] = 'jax'  # there is no TensorFlow here
 jax.config.update('jax_enable_x64', True)
 POS = np.linspace(0, 1, 501)
 RECIPES = [getattr(recipes, name)() for name in recipes.__all__ if name != 'warmup']
@@ -18,7 +20,7 @@ SCHEDS = [*RECIPES, recipes.warmup(shapes.rex()), 0.1*cosine() + .01, shapes.noi
 NOTEBOOK = Path(__file__).parent.parent/'nbs/view/elsewhere.ipynb'
 
 
-@pytest.mark.parametrize('sched', SCHEDS, ids=repr)
+@pytest.mark.parametrize('sched', SCHEDS, ids=lambda sched: f'{sched!r:.40}')
 def test_jax_gives_the_values_of_numpy_compiled_or_not(sched):
     ours = sched(POS)
     assert np.abs(np.asarray(jax.jit(sched)(jnp.asarray(POS))) - ours).max() < 1e-12
@@ -27,7 +29,7 @@ def test_jax_gives_the_values_of_numpy_compiled_or_not(sched):
     assert single.dtype == jnp.float32 and abs(float(single) - sched(.5)) < 1e-6
 
 
-@pytest.mark.parametrize('sched', SCHEDS, ids=repr)
+@pytest.mark.parametrize('sched', SCHEDS, ids=lambda sched: f'{sched!r:.40}')
 def test_optax_takes_a_schedule_bound_to_its_steps(sched):
     steps = per_step(sched, 40)
     optimizer = optax.sgd(steps)
@@ -52,7 +54,7 @@ def test_the_notebooks_words(library):
     assert names['optimizer'] is not None
 
 
-@pytest.mark.parametrize('sched', SCHEDS, ids=repr)
+@pytest.mark.parametrize('sched', SCHEDS, ids=lambda sched: f'{sched!r:.40}')
 def test_keras_sees_the_values(sched):
     steps, theirs = per_step(sched, 100, 'closed'), keras_schedule(sched, 100, end='closed')
     gaps = [abs(float(theirs(step)) - steps(step)) for step in range(120)]

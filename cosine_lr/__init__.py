@@ -37,5 +37,7 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'run.torch_lr': 'ScheduleLR',
     'run.checkpoint': 'CheckpointCB',
     'view.plot': 'four_figures',
+    'lab.language': 'GPT text_dls',
+    'lab.law': 'fit_law',
     'view': '',
 })

@@ -55,5 +55,8 @@ from .lab.search import search_schedule as search_schedule
 from .run.torch_lr import ScheduleLR as ScheduleLR
 from .run.checkpoint import CheckpointCB as CheckpointCB
 from .view.plot import four_figures as four_figures
+from .lab.language import GPT as GPT
+from .lab.language import text_dls as text_dls
+from .lab.law import fit_law as fit_law
 __version__: str
 __all__: list[str]

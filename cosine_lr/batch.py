@@ -68,9 +68,9 @@ def _part(batch, key):
         raise KeyError(f"no part {key!r} in the batch, a {type(batch).__name__} {_names(batch)}") from e
 
 # %% ../nbs/batch.ipynb #arguments
-def arguments(parts: Any) -> tuple[tuple, dict]:
-    "Parts of a batch as arguments of a function: (those by position, those by name)"
-    return ((), {**parts}) if isinstance(parts, Mapping) else (tuple(parts), {})
+def call(f: Callable[..., Any], parts: Any, *first: Any) -> Any:
+    "What `f` gives for `first` and the parts of a batch, which have places or names"
+    return f(*first, **parts) if isinstance(parts, Mapping) else f(*first, *parts)
 
 def flat(parts: Any) -> list[Any]:
     "The same parts, with or without names, as a list"
@@ -174,11 +174,10 @@ def _as_classes(preds, targs, dim, threshold):
 
 # %% ../nbs/batch.ipynb #score
 @torch.no_grad()
-def score(metrics: Iterable[Any], learn: Any) -> None:
+def score(metrics: Iterable[Any], learn: Any, rows: int) -> None: # `rows`: a process may have none
     "Let metrics see the learner's batch"
-    cb, preds, batch = learn.train_cb, learn.preds, learn.batch
-    targ, rows = cb.target(batch), cb.rows(batch)
-    for metric in metrics if rows else (): # a process may have no rows
+    preds, targ = learn.preds, learn.train_cb.target(learn.batch)
+    for metric in metrics if rows else ():
         if not hasattr(metric, 'add'): metric.update(preds, targ)
         elif getattr(metric, 'wants_scores', False): metric.add(preds, targ, n=rows)
         elif getattr(targ, 'ndim', 0): metric.add(classes(preds, targ), targ, n=rows)

@@ -158,13 +158,14 @@ class MetricsCB(Callback):
         self.tried = True
         trial = [copy.copy(metric) for metric in self.metrics.values()] # a clock goes on
         for metric in trial: metric.reset()
-        score(trial, learn)
+        score(trial, learn, learn.train_cb.rows(learn.batch))
         for metric in trial: metric.reset()
 
     def after_batch(self, learn: Learner) -> None:
-        self.loss.add(learn.loss, n=learn.train_cb.rows(learn.batch))
+        rows = learn.train_cb.rows(learn.batch)
+        self.loss.add(learn.loss, n=rows)
         if learn.training: self.rate = kept(lr_of(learn.opt)) # a guard may put another back
-        elif self.metrics: score(self.metrics.values(), learn)
+        elif self.metrics: score(self.metrics.values(), learn, rows)
 
     def after_epoch(self, learn: Learner) -> None:
         if not self.loss.ns: return # every batch was cancelled

@@ -27,7 +27,7 @@ from .data import digits_dls
 from .run.files import csv_lines
 from .learner import Callback, Learner
 from .metric import Accuracy
-from .view.plot import four_figures, new_axes, png
+from .view.plot import four_figures, label_lines, new_axes, png
 from .view.stored import from_code
 from .recipes import flat_cos, one_cycle, restarts, warmup_cosine, wsd
 from .schedule import constant, cosine, exponential, linear
@@ -132,14 +132,15 @@ _ABOUT = 'Train digit classifiers with a constant and an annealed learning rate,
 _ABOUT_COMMANDS = '''commands, each with a --help of its own:
   trial   does annealing help? the same with statistics: many seeds, eight schedules
   search  search a schedule by simulated annealing
+  law     forecast schedules from the logs of two runs: cosine_lr law a.csv b.csv --steps 4000
   lint    what is probably wrong with a schedule: cosine_lr lint "0.1*wsd()" --steps 1000'''
 
 def _parser():
     parser = argparse.ArgumentParser(
-        'cosine_lr', usage='%(prog)s [options]\n       %(prog)s {trial,search,lint} [options]',
+        'cosine_lr', usage='%(prog)s [options]\n       %(prog)s {trial,search,law,lint} [options]',
         description=_ABOUT, epilog=_ABOUT_COMMANDS, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('command', nargs='?', choices=['trial', 'search', 'lint'], metavar='command',
-                        help='trial, search or lint, see below; without one, train and compare')
+    parser.add_argument('command', nargs='?', choices=['trial', 'search', 'law', 'lint'], metavar='command',
+                        help='trial, search, law or lint, see below; without one, train and compare')
     parser.add_argument('--version', action='version', version=f'cosine_lr {__version__}')
     _number_option(parser, 'epochs', 50, whole, 'passes over the training set', least=1)
     _number_option(parser, 'lr', .5, number, 'peak learning rate', above=0, below=1e30)
@@ -303,6 +304,53 @@ def _search(argv):
     print(f'sched = {found.schedule}\n\n{found}\n\nWritten to {opts.out}: search.md, search.png')
     return 0
 
+# %% ../nbs/cli.ipynb #law-command
+_ABOUT_LAW = '''Fit a law of the loss to the CSV logs of two runs or more, of which one decays; anneal a
+schedule on it, and forecast it beside the cosine, the line and warmup-stable-decay.'''
+
+def _log_files(text):
+    "A CSV file, or a pair of them"
+    return tuple(text.split(',')) if ',' in text else text
+
+def _law_parser():
+    parser = argparse.ArgumentParser('cosine_lr law', description=_ABOUT_LAW)
+    parser.add_argument('logs', type=_log_files, nargs='+', metavar='LOG',
+                        help='a CSV file that a logger wrote; or RATES,LOSSES: a file for each')
+    _number_option(parser, 'steps', None, whole, 'steps of the run to come', least=20)
+    parser.add_argument('--rate', metavar='COLUMN', help='of the learning rate, unless its name is usual')
+    parser.add_argument('--loss', metavar='COLUMN', help='of the loss, unless its name is usual')
+    _number_option(parser, 'proposals', 2000, whole, 'schedules to try', least=400)
+    _number_option(parser, 'seed', 0, whole, 'of the search', least=0, most=_LONGEST_SEED)
+    _other_options(parser, 'law.md and law.png', 'print the schedule only')
+    return parser
+
+def _draw_law(law, best, steps):
+    "The forecasts of the schedule found and of the recipes"
+    ax = None
+    for name, sched in dict(best.recipes, annealed=best.schedule).items():
+        ax = law.predict(sched, steps).plot(ax, 'Forecasts, with their 90 % intervals', name)
+    return label_lines(ax)
+
+def _law(argv):
+    "`cosine_lr law`: prints the schedule as a line of code, the fit, the forecasts; returns the exit status"
+    from cosine_lr.lab.law import fit_law
+    from cosine_lr.lab.logs import read_log
+    parser = _law_parser()
+    opts = parser.parse_args(argv)
+    if opts.steps is None: parser.error('--steps must be given: the steps of the run to come')
+    _make_writable(parser, opts.out, 'law.md', 'law.png')
+    try:
+        law = fit_law([read_log(files, opts.rate, opts.loss) for files in opts.logs])
+        best = law.best(opts.steps, opts.proposals, seed=opts.seed)
+        (opts.out/'law.md').write_text(f'{best}\n', encoding='utf-8')
+        (opts.out/'law.png').write_bytes(png(_draw_law(law, best, opts.steps)))
+    except (ValueError, OSError) as e:
+        print(f'cosine_lr law: {e}', file=sys.stderr)
+        return 1
+    print(f'sched = {best.schedule}')
+    if not opts.quiet: print(f'\n{law}\n\n{best}\n\nWritten to {opts.out}: law.md, law.png')
+    return 0
+
 # %% ../nbs/cli.ipynb #lint-command
 _ABOUT_LINT = 'Probable mistakes in a schedule, such as "0.1*wsd()"; the exit status is 1 if there are any.'
 
@@ -329,7 +377,7 @@ def _lint(argv):
     print(opts.schedule, *(found or ['nothing found']), sep='\n')
     return 1 if found else 0
 
-_COMMANDS = dict(trial=_trial, search=_search, lint=_lint) # {first word: function of the rest -> exit status}
+_COMMANDS = dict(trial=_trial, search=_search, law=_law, lint=_lint) # {first word: its function}
 
 # %% ../nbs/cli.ipynb #main
 def _train_each(opts, runs):

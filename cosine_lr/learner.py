@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 import torch
 import torch.nn.functional as F
-from .batch import Parts, arguments, count_rows, flat, ordered, pick, meant
+from .batch import Parts, call, count_rows, flat, ordered, pick, meant
 from .check import budget, by_name, flag, function, loaders, rate, refuse, whole
 from .claims import Cancel, bind, check_names, events_of, listed, place, script, timeline
 from .torch_inside import warm_up
@@ -103,19 +103,17 @@ class TrainCB(Callback):
         if self.goal is None and isinstance(batch, Mapping): return count_rows([batch])
         return count_rows(flat(self.targets(batch)) + flat(self.inputs(batch)))
 
-    def predict(self, learn: 'Learner') -> None:
-        args, named = arguments(self.inputs(learn.batch))
-        learn.preds = learn.model(*args, **named)
+    def predict(self, learn: 'Learner') -> None: learn.preds = call(learn.model, self.inputs(learn.batch))
     def get_loss(self, learn: 'Learner') -> None:
-        args, named = arguments(self.targets(learn.batch))
-        learn.loss = learn.loss_func(learn.preds, *args, **named)
+        learn.loss = call(learn.loss_func, self.targets(learn.batch), learn.preds)
     def backward(self, learn: 'Learner') -> None: learn.loss.backward()
     def step(self, learn: 'Learner') -> None: learn.opt.step()
     def zero_grad(self, learn: 'Learner') -> None: learn.opt.zero_grad()
 
 # %% ../nbs/04_learner.ipynb #checks
 def _not_finite(learn, where):
-    return FloatingPointError(f"loss is not finite in {where}, at lr={lr_of(learn.opt):.4g}; try a lower lr")
+    lr = float(lr_of(learn.opt))
+    return FloatingPointError(f"loss is not finite in {where}, at lr={lr:.4g}; try a lower lr")
 
 def _check_loss(learn):
     "Refuse a loss that cannot be trained on"
@@ -188,14 +186,28 @@ class Learner:
         self.hooks: dict[str, list[Callable]] = {} # the methods that answer each event
         self.training, self.steps, self.total, self.limit = False, 0, 0, None
 
-    def fit(self, n_epochs: int | None = None, train: bool = True, valid: bool = True, cbs: Callbacks = (),
-            lr: Rate = None, *, steps: int | None = None, seconds: float | None = None,
-            validate_every: int | None = None) -> None: # `cbs` and `lr`: for this fit alone
+    def fit(
+        self,
+        n_epochs: int | None = None, # passes over `dls.train`; 1 if no budget is given
+        train: bool = True,
+        valid: bool = True, # validate after each pass?
+        cbs: Callbacks = (), # for this fit alone
+        lr: Rate = None, # the rate of this fit; None: the learner's own
+        *,
+        steps: int | None = None, # a budget of optimizer steps, in place of epochs
+        seconds: float | None = None, # a budget of time, in place of epochs
+        validate_every: int | None = None, # steps from one validation to the next, under such a budget
+    ) -> None:
         """Train for `n_epochs`, or for `steps` or `seconds`, with a new optimizer; validate after each pass
 
         Args:
-            cbs: callbacks, for this fit or for all
-            validate_every: `cbs` and `lr`: for this fit alone
+            n_epochs: passes over `dls.train`; 1 if no budget is given
+            valid: validate after each pass?
+            cbs: for this fit alone
+            lr: the rate of this fit; None: the learner's own
+            steps: a budget of optimizer steps, in place of epochs
+            seconds: a budget of time, in place of epochs
+            validate_every: steps from one validation to the next, under such a budget
         """
         dls = self.dls = loaders('dls', self.dls)
         self.training, valid = flag('train', train), flag('valid', valid) and dls.valid is not None

@@ -76,11 +76,8 @@ class Plan:
 
     def start(self, total: int, end: str, since: int = 0, done: float = 0., **lines: Any) -> None:
         "Have progress go from `done` at step `since` to 1; `lines`: for a field, what replaces its schedules"
-        length = _length(total, end, self.after, since)
-        if since >= total: raise ValueError(f"no steps are left at step {since} of a plan for total={total}")
-        if since and self.after == 'repeat':
-            raise ValueError("after='repeat' has no end to resume towards: choose 'hold' or 'raise'")
-        self.total, self.end, self.length = total, end, length
+        self.length = _length(total, end, self.after, since)
+        self.total, self.end = total, end
         self.since, self.done, self.lines = since, done, lines
         self._bind()
 

@@ -19,7 +19,7 @@ PACKAGE = 'cosine_lr'
 # The modules whose names the package shows, in reading order.
 ROOMS = ['schedule', 'plan', 'recipes', 'shapes', 'data', 'metric', 'batch', 'learner', 'callback',
          'run.handy', 'finder', 'post', 'lab.fleet', 'lab.paired', 'lab.trial', 'lab.annealing', 'lab.search',
-         'run.torch_lr', 'run.checkpoint', 'view.plot']
+         'run.torch_lr', 'run.checkpoint', 'view.plot', 'lab.language', 'lab.law']
 # Of a module that has more names than a reader of the story meets, those that are shown.
 CHOSEN = {
     'plan': ['Plan', 'position'],
@@ -31,8 +31,10 @@ CHOSEN = {
     'lab.trial': ['run_trial'],
     'lab.annealing': ['anneal'],
     'lab.search': ['search_schedule'],
+    'lab.law': ['fit_law'],
     'run.checkpoint': ['CheckpointCB'],
     'view.plot': ['four_figures'],
+    'lab.language': ['GPT', 'text_dls'],
 }
 # Modules that need an extra: their names are imported from there, so that a wing can be imported whole.
 APART = {'lab.study'}
@@ -40,11 +42,11 @@ WINGS = {
     'view': ('To look at a schedule, and to say it elsewhere',
              ['plot', 'average', 'lint', 'stored', 'translate', 'elsewhere', 'explorer', 'sweep']),
     'run': ('When the run matters: other loops, checkpoints, guards, scale',
-            ['torch_lr', 'handy', 'resume', 'files', 'passes', 'saving', 'checkpoint', 'guards', 'scale',
+            ['torch_lr', 'handy', 'passes', 'resume', 'files', 'saving', 'checkpoint', 'guards', 'scale',
              'fast', 'steps', 'finetune']),
     'lab': ('To find out: fleets of runs, paired trials, annealed search',
             ['runs', 'tables', 'fleet', 'stacked', 'tracing', 'paired', 'trial', 'probe', 'search', 'study',
-             'annealing', 'quadratic', 'fashion']),
+             'annealing', 'quadratic', 'fashion', 'language', 'law', 'logs']),
 }
 MAIN = '''"""`python -m cosine_lr` is the command `cosine_lr`"""
 

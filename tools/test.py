@@ -76,9 +76,13 @@ ARROWS = {
     'lab.annealing': {'check', 'plan', 'schedule', 'view.plot'},
     'lab.quadratic': {'check', 'plan'},
     'lab.fashion': {'data'},
+    'lab.language': {'check', 'data', 'learner'},
     'lab.study': {'check', 'lab.annealing', 'plan', 'schedule'},
     'lab.search': {'check', 'data', 'lab.annealing', 'lab.fleet', 'lab.paired', 'lab.study', 'lab.tables',
                    'schedule', 'view.plot'},
+    'lab.logs': {'check'},
+    'lab.law': {'check', 'lab.logs', 'lab.runs', 'lab.search', 'lab.tables', 'plan', 'recipes', 'schedule',
+                'view.plot', 'view.stored'},
     'view': {'__init__'},
     'run': {'__init__'},
     'lab': {'__init__'},
@@ -90,12 +94,12 @@ ARROWS = {
 # What any module may use, as it uses the standard library; these import nothing of ours.
 GROUND = {'batch', 'check', 'claims', 'groups', 'run.files', 'run.passes', 'torch_inside', 'view.plot'}
 # How many arrows there may be, without those to the ground, and floors: the modules on the longest way down.
-MOST_ARROWS, MOST_FLOORS = 73, 7
+MOST_ARROWS, MOST_FLOORS = 83, 7
 # How long the core may be: lines and KiB of code, without docstrings, comments and blank lines.
 SEVEN = ('schedule', 'recipes', 'data', 'metric', 'learner', 'callback', 'finder')
 ELEVEN = (*SEVEN, 'plan', 'post', 'check', 'state')
 WHOLE = (*ELEVEN, 'batch', 'claims', 'groups', 'rules', 'shapes', 'torch_inside')
-SIZES = {SEVEN: (840, 40), ELEVEN: (1320, 63), WHOLE: (1840, 88)}
+SIZES = {SEVEN: (850, 40), ELEVEN: (1320, 63), WHOLE: (1850, 88)}
 
 
 def modules(root):

@@ -17,4 +17,7 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'annealing': 'metropolis temperature_for Annealed Annealer anneal nearby',
     'quadratic': 'NoisyQuadratic simulate best_rates best_peak',
     'fashion': 'fashion_dls',
+    'language': 'Vocabulary TextLoaders text_dls Attention Block GPT next_char_loss sample SampleCB',
+    'law': 'Forecast BestSchedule LossLaw fit_law',
+    'logs': 'read_log',
 })

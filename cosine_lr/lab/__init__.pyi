@@ -39,4 +39,18 @@ from .quadratic import simulate as simulate
 from .quadratic import best_rates as best_rates
 from .quadratic import best_peak as best_peak
 from .fashion import fashion_dls as fashion_dls
+from .language import Vocabulary as Vocabulary
+from .language import TextLoaders as TextLoaders
+from .language import text_dls as text_dls
+from .language import Attention as Attention
+from .language import Block as Block
+from .language import GPT as GPT
+from .language import next_char_loss as next_char_loss
+from .language import sample as sample
+from .language import SampleCB as SampleCB
+from .law import Forecast as Forecast
+from .law import BestSchedule as BestSchedule
+from .law import LossLaw as LossLaw
+from .law import fit_law as fit_law
+from .logs import read_log as read_log
 __all__: list[str]

@@ -192,6 +192,11 @@ class _Training:
         final = runs.values['valid_loss'][:, :, -1]
         return np.where(np.isnan(final), np.inf, final)
 
+def _task(make_model, dls, epochs, fleet):
+    "What gives the losses of schedules: training, or the forecasts of a law"
+    if hasattr(make_model, 'forecaster'): return make_model.forecaster(**fleet)
+    return _Training(make_model, dls, whole('epochs', epochs, least=1), fleet)
+
 def _tune(task, shape, peaks, seeds):
     "Pairs (mean loss, schedule) of a shape at each of the peaks, then at eight more around the best one"
     def tried(peaks):
@@ -360,18 +365,20 @@ def _check_spending(budget, chains, seeds, fresh, finalists, seed):
     least = 40 + chains
     if budget < least: refuse('budget', budget, f'at least {least}: 32 proposals measure the temperature')
 
-def _check_search(dls, space, rivals, storage, name):
+def _check_search(forecasts, dls, space, rivals, storage, name):
     if not isinstance(space, KnotSpace): raise TypeError(f"space must be a KnotSpace, got {space!r:.60}")
     if not isinstance(rivals, (list, tuple)): refuse('rivals', rivals, "a list of 'random' and 'tpe'")
     for rival in rivals: choice('rivals', rival, ['random', 'tpe'])
-    if getattr(dls, 'test', None) is None: raise ValueError("dls must have a test split, for the verdict")
+    if forecasts and dls is not None: refuse('dls', dls, 'None where a law forecasts')
+    if not forecasts and getattr(dls, 'test', None) is None:
+        raise ValueError("dls must have a test split, for the verdict")
     if 'tpe' in rivals: _studies() # raises where there is no Optuna
     if storage is not None: _studies().finished_trials(storage, name) # raises where it cannot be opened
 
 # %% ../../nbs/10_search.ipynb #search-schedule
 def search_schedule(
-    make_model: Callable[[], Any], # () -> `nn.Module`, as for `run_fleet`
-    dls: Any, # loaders `train`, `valid` and `test`, as for `run_fleet`
+    make_model: Any, # () -> `nn.Module`, as for `run_fleet`; or a law of the loss, see 14_law
+    dls: Any = None, # loaders `train`, `valid` and `test`, as for `run_fleet`
     epochs: int = 1,
     space: KnotSpace = KnotSpace(), # the schedules to search
     budget: int = 160, # schedules that each method may train
@@ -384,13 +391,13 @@ def search_schedule(
     storage: str | Path | None = None, # an SQLite file or a database URL: to resume, or to share by processes
     name: str = 'search', # of the search, in that database
     quiet: bool = False, # no progress bar
-    **fleet: Any, # further arguments of `run_fleet`
+    **fleet: Any, # further arguments of `run_fleet`; for a law, steps=…
 ) -> ScheduleSearch:
     """Search a schedule by simulated annealing, and judge it beside its rivals and the cosine at its best
     peak
 
     Args:
-        make_model: () -> `nn.Module`, as for `run_fleet`
+        make_model: () -> `nn.Module`, as for `run_fleet`; or a law of the loss, see 14_law
         dls: loaders `train`, `valid` and `test`, as for `run_fleet`
         epochs: passes over the training data
         space: the schedules to search
@@ -404,13 +411,13 @@ def search_schedule(
         storage: an SQLite file or a database URL: to resume, or to share by processes
         name: of the search, in that database
         quiet: no progress bar
-        **fleet: further arguments of `run_fleet`
+        **fleet: further arguments of `run_fleet`; for a law, steps=…
     """
     from tqdm.auto import tqdm
     _check_spending(budget, chains, seeds, fresh, finalists, seed)
-    _check_search(dls, space, rivals, storage, name)
+    _check_search(hasattr(make_model, 'forecaster'), dls, space, rivals, storage, name)
     own, later, last = _roles(seed, seeds, fresh)
-    task = _Training(make_model, dls, whole('epochs', epochs, least=1), fleet)
+    task = _task(make_model, dls, epochs, fleet)
     pairs = dict(cosine=_tune(task, cosine(), np.geomspace(*space.peak, 25), own))
     tuned = min(pairs['cosine'], key=lambda pair: pair[0])
     search = _Search(task, space, tuned, own, budget, seed)

@@ -6,9 +6,9 @@ from .. import attach
 __getattr__, __dir__, __all__ = attach(__name__, {
     'torch_lr': 'ScheduleLR',
     'handy': 'ProgressCB Seconds Perplexity map_tensors to_cpu DeviceCB',
+    'passes': 'Passes',
     'resume': 'POLICIES Line plan_terms plan_state resume_plan',
     'files': 'aside replace_file columns_of csv_lines write_table',
-    'passes': 'Passes',
     'saving': 'pack unpack are_simple SavableState',
     'checkpoint': 'FORMAT compact expanded write_state newest_first read_state newest take describe_data '
                   'named_cbs FitState bare rank opt_settings CheckpointCB',

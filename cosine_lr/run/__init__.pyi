@@ -6,6 +6,7 @@ from .handy import Perplexity as Perplexity
 from .handy import map_tensors as map_tensors
 from .handy import to_cpu as to_cpu
 from .handy import DeviceCB as DeviceCB
+from .passes import Passes as Passes
 from .resume import POLICIES as POLICIES
 from .resume import Line as Line
 from .resume import plan_terms as plan_terms
@@ -16,7 +17,6 @@ from .files import replace_file as replace_file
 from .files import columns_of as columns_of
 from .files import csv_lines as csv_lines
 from .files import write_table as write_table
-from .passes import Passes as Passes
 from .saving import pack as pack
 from .saving import unpack as unpack
 from .saving import are_simple as are_simple

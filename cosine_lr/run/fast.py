@@ -9,16 +9,19 @@ __all__ = ['CompileCB']
 # %% ../../nbs/run/fast.ipynb #imports
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 import torch
 from torch.func import functional_call, grad_and_value
-from ..batch import arguments
 from ..callback import MetricsCB, RecorderCB, ScheduleCB
 from ..learner import Callback, Learner
 from ..torch_inside import bare_step, compile_unchecked
 
 # %% ../../nbs/run/fast.ipynb #whole-step
+def _arguments(parts):
+    "Parts of a batch as arguments of a function: (those by position, those by name)"
+    return ((), {**parts}) if isinstance(parts, Mapping) else (tuple(parts), {})
+
 def _whole_step(learn):
     "A function of inputs and targets that does a training step and gives the loss and the predictions"
     model, loss_func, opt, update = learn.model, learn.loss_func, learn.opt, bare_step(learn.opt)
@@ -100,7 +103,7 @@ class CompileCB(Callback):
     def predict(self, learn: Learner) -> None:
         feed = learn.train_cb
         if not learn.training: return feed.predict(learn)
-        inputs, targets = arguments(feed.inputs(learn.batch)), arguments(feed.targets(learn.batch))
+        inputs, targets = _arguments(feed.inputs(learn.batch)), _arguments(feed.targets(learn.batch))
         learn.loss, learn.preds = self._program(learn, inputs, targets)(inputs, targets)
 
     def _program(self, learn, inputs, targets):

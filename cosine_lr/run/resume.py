@@ -90,6 +90,13 @@ def _lines(plan, cooling):
         lines[field] = list(map(Line, start, end)) if isinstance(given, list) else Line(start, end)
     return lines
 
+def _check_start(plan, start, step):
+    "Refuse to go on where no steps are left, or in circles"
+    total = whole('total', start['total'], least=1)
+    if step >= total: raise ValueError(f"no steps are left at step {step} of a plan for {total=}")
+    if start['since'] and plan.after == 'repeat':
+        raise ValueError("after='repeat' has no end to resume towards: choose 'hold' or 'raise'")
+
 def resume_plan(
     plan: Plan, # it is changed, unless it is the plan that `state` was made for
     state: dict[str, Any], # from `plan_state`
@@ -116,11 +123,10 @@ def resume_plan(
             f"'keep' (the state's horizon, {theirs.get('total')}), 'stretch' (what is left of the curve, "
             f"over the steps left to {total}), 'cooldown' (straight to its end), 'extend' (the plan here, as "
             f"if it had been so all along) or 'restart' (the plan here, from its beginning)")
-    start = POLICIES[policy](state) if differ else _keep(state)
-    if policy == 'extend' and step >= total:
-        raise ValueError(f"no steps are left at step {step} of a plan for {total=}")
+    start = dict(total=total, end=plan.end, since=0) | (POLICIES[policy](state) if differ else _keep(state))
+    _check_start(plan, start, step if policy == 'extend' else start['since'])
     cooling = start.pop('cooling', None)
-    plan.start(**dict(total=total, end=plan.end) | start, **_lines(plan, cooling) if cooling else {})
+    plan.start(**start, **_lines(plan, cooling) if cooling else {})
     if differ: _say_zeros(plan, step, total, policy)
     plan.warned |= policy == 'keep' # it will be late, as it was told to
     return step

@@ -1,0 +1,291 @@
+"""The law of the loss: planted amounts are found again, what tells nothing is refused, and the command forecasts."""
+import re
+
+import numpy as np
+import pytest
+from cosine_lr import constant, cosine, exponential, join, linear, run_fleet, search_schedule, wsd
+from cosine_lr.cli import main
+from cosine_lr.lab import KnotSpace, NoisyQuadratic, Runs, fit_law, read_log
+
+STEPS, PEAK = 1000, .3
+STEP = join([constant(1.), constant(.1)], at=[.7])
+
+
+def rates_of(sched, steps=STEPS): return sched(np.arange(steps)/steps)*np.ones(steps)
+
+
+def planted(rates):
+    "A loss with one exponential and one scale on which noise settles"
+    sums = np.cumsum(rates) - rates
+    changes = np.diff(rates, prepend=0)
+    since = np.maximum(sums[:, None] - sums, 0)
+    noise = np.tril(1 - np.exp(-since/3)) @ changes
+    return .5 + 2*np.exp(-sums/60) + 1.5*noise
+
+
+def bowl(rates, noise=.2):
+    model = NoisyQuadratic(1000, len(rates), noise)
+    return np.append(model.curvature.sum()/2, model.losses(rates)[:-1])
+
+
+@pytest.fixture(scope='module')
+def runs(): return [(PEAK*rates_of(sched), bowl(PEAK*rates_of(sched))) for sched in (constant(1.), STEP)]
+
+
+@pytest.fixture(scope='module')
+def law(runs): return fit_law(runs)
+
+
+# --- forecasts ---
+
+@pytest.mark.parametrize('sched', [linear(), wsd(), exponential(1, .01), .7*cosine()])
+def test_a_planted_law_is_found(sched):
+    rng = np.random.default_rng(0)
+    three = [rates_of(s)*PEAK for s in (constant(1.), STEP, cosine())]
+    law = fit_law([(r, planted(r)*np.exp(.01*rng.normal(size=STEPS))) for r in three])
+    loss, _, _ = law.predict(PEAK*sched, STEPS).final
+    true = planted(rates_of(PEAK*sched))[-1]
+    assert abs(loss/true - 1) < .02
+
+
+def test_the_bowl_is_forecast_and_its_noise_is_what_tells_schedules_apart(law):
+    forecast = {name: law.predict(PEAK*sched, STEPS).final[0]
+                for name, sched in dict(constant=constant(1.), cosine=cosine(), wsd=wsd()).items()}
+    for name, sched in dict(cosine=cosine(), wsd=wsd()).items():
+        assert abs(forecast[name]/bowl(PEAK*rates_of(sched))[-1] - 1) < .03
+    assert forecast['wsd'] < forecast['constant'] # no law of the sum of the rates alone says so
+
+
+def test_a_forecast_has_a_number_for_each_step_and_bounds_around_it(law):
+    forecast = law.predict(PEAK*cosine(), 777)
+    assert all(len(x) == 777 for x in (forecast.rates, forecast.loss, forecast.low, forecast.high))
+    assert (forecast.low < forecast.loss).all() and (forecast.loss < forecast.high).all()
+    assert (forecast.high - forecast.loss >= .01*forecast.loss - 1e-12).all()
+    same = law.predict(PEAK*rates_of(cosine(), 777))
+    assert np.allclose(same.loss, forecast.loss)
+
+
+def test_many_schedules_at_once_give_what_each_gives(law):
+    scheds = [PEAK*sched for sched in (cosine(), linear(), wsd(), constant(1.))]
+    together = law.final_losses(scheds, 2000)
+    alone = [law.predict(sched, 2000).final[0] for sched in scheds]
+    assert np.allclose(together, alone, rtol=.01)
+    assert np.isinf(law.final_losses([1.1*PEAK*cosine()], 2000)).all()
+
+
+def test_the_unit_of_rates_does_not_matter(runs, law):
+    other = fit_law([(1000*rates, losses) for rates, losses in runs])
+    assert np.allclose(other.predict(1000*PEAK*cosine(), STEPS).loss, law.predict(PEAK*cosine(), STEPS).loss)
+
+
+def test_the_same_seed_gives_the_same_law(runs, law):
+    again, other = fit_law(runs), fit_law([(r, l*np.exp(.05*np.sin(np.arange(STEPS)))) for r, l in runs], seed=1)
+    assert np.array_equal(again.predict(PEAK*cosine(), STEPS).high, law.predict(PEAK*cosine(), STEPS).high)
+    assert other.error > 3*law.error
+
+
+def width(law, sched, steps):
+    loss, low, high = law.predict(sched, steps).final
+    return (high - low)/loss
+
+
+def test_intervals_widen_where_less_is_known(law):
+    usual = width(law, PEAK*join([constant(1.), constant(.5)], at=[.7]), STEPS)
+    assert width(law, PEAK*join([constant(1.), constant(.5)], at=[.7]), 4*STEPS) > 1.5*usual
+    lower, lowest = (width(law, PEAK*join([constant(1.), constant(low)], at=[.3]), STEPS) for low in (.09, .1))
+    assert lower > 1.5*lowest # rates below those that were fitted
+    assert width(law, .3*PEAK*constant(1.), STEPS) > 2*usual # another peak
+
+
+def test_a_cooldown_is_that_of_a_branch(law):
+    branch = np.concatenate([np.full(600, PEAK), PEAK*(1 - np.arange(150)/150)])
+    now, cooled = law.runs['runs[0]'][1][600], law.cooldown_now(600).final[0]
+    assert abs(cooled/bowl(branch)[-1] - 1) < .03 and cooled < .85*now
+
+
+# --- what is annealed on it ---
+
+def test_the_annealed_schedule_stays_within_the_fitted_rates_and_beats_the_recipes_on_the_law(law):
+    best = law.best(STEPS, proposals=400)
+    assert best.schedule(np.arange(STEPS)/STEPS).max() <= 1.001*law.peak
+    assert best.gain['cosine'] > 0 and best.gain['linear'] > 0 and set(best.gain) == {'cosine', 'linear', 'wsd'}
+    assert all(best.low[name] <= best.high[name] for name in best.gain)
+    own = law.final_losses([best.schedule], STEPS)[0]
+    assert np.isclose(best.losses['cosine'] - own, best.gain['cosine'])
+    assert 'annealed' in repr(best) and repr(best.schedule) in repr(best)
+    assert law.best(STEPS, proposals=400).schedule == best.schedule
+
+
+def test_search_schedule_asks_the_law(law):
+    found = search_schedule(law, steps=STEPS, budget=60, fresh=4, rivals=['random'], quiet=True,
+                            space=KnotSpace(peak=(.003, 1.)))
+    assert found.evaluations == dict(cosine=33, annealing=60, random=60)
+    assert found.test['annealing'].mean() < found.test['cosine'].mean()
+    assert all(sched(np.linspace(0, 1, 50)).max() <= 1.001*law.peak for sched in found.schedules.values())
+
+
+def test_a_search_on_a_law_takes_no_loaders(law):
+    with pytest.raises(ValueError, match='dls must be None where a law forecasts'):
+        search_schedule(law, object(), steps=STEPS, budget=60, rivals=[])
+
+
+# --- what is refused ---
+
+FLAT = np.full(STEPS, PEAK)
+
+
+def spiked(losses):
+    losses = losses.copy()
+    losses[600:620] *= 4
+    return losses
+
+
+REFUSED = {
+    'at least two runs, got 1': lambda r: r[:1],
+    'one whose rate decays': lambda r: [r[0], r[0]],
+    'finite numbers, got nan at step 5': lambda r: [r[0], (r[1][0], np.where(np.arange(STEPS) == 5, np.nan, r[1][1]))],
+    'got 999 rates and 1000 losses': lambda r: [r[0], (r[1][0][1:], r[1][1])],
+    'at least 20 steps, got 10': lambda r: [r[0], (r[1][0][:10], r[1][1][:10])],
+    'rates of at least 0': lambda r: [r[0], (-r[1][0], r[1][1])],
+    'losses above 0': lambda r: [r[0], (r[1][0], r[1][1] - 5)],
+    'a loss that falls': lambda r: [r[0], (r[1][0], r[1][1][::-1])],
+    'no loss spikes, got one at step 600': lambda r: [r[0], (r[1][0], spiked(r[1][1]))],
+    'must agree with the law': lambda r: [r[0], (r[1][0], 2*r[1][1])],
+    'a number for each step': lambda r: [r[0], (r[1][0], np.ones((STEPS, 2)))],
+    r'a pair \(rates, losses\)': lambda r: [r[0], 3],
+    'a list of numbers': lambda r: [r[0], (r[1][0], ['x']*STEPS)],
+    'a record of fleets': lambda r: 3,
+}
+
+
+@pytest.mark.parametrize('message', REFUSED)
+def test_runs_that_tell_no_law_are_refused(runs, message):
+    with pytest.raises(ValueError, match=message): fit_law(REFUSED[message](runs))
+
+
+@pytest.mark.parametrize('args, message', [
+    ((1.2*PEAK*cosine(), STEPS), r'up to 0.3, got 0.36'),
+    ((PEAK*cosine(), 3), 'steps must be a whole number, at least 20'),
+    ((PEAK*cosine(),), 'steps must be a whole number'),
+    ((FLAT, 5), 'steps must be 1000, as many as rates'),
+    ((-FLAT,), 'rates of at least 0'),
+    ((0*FLAT,), 'some above it'),
+])
+def test_forecasts_that_nobody_can_give_are_refused(law, args, message):
+    with pytest.raises(ValueError, match=message): law.predict(*args)
+
+
+@pytest.mark.parametrize('args, message', [((5,), 'step must be'), ((2000,), 'step must be'),
+                                           ((100, 0), 'over must be'), ((100, 10, 2), 'run must be')])
+def test_cooldowns_that_nobody_can_give_are_refused(law, args, message):
+    with pytest.raises(ValueError, match=message): law.cooldown_now(*args)
+
+
+# --- runs of all kinds ---
+
+def record(names, losses):
+    values = {name: np.ones((len(names), 2, 4)) for name in ('train_loss', 'lr')}
+    return Runs(names, [0, 1], values, losses)
+
+
+def test_fleets_are_read_with_the_mean_over_seeds(runs, law):
+    names = {'flat': repr(PEAK*constant(1.)), 'step': repr(PEAK*STEP)}
+    losses = np.stack([np.stack([.9*values, 1.1*values]) for _, values in runs])
+    fleet = fit_law(record(names, losses))
+    assert list(fleet.runs) == ["runs['flat']", "runs['step']"]
+    assert np.allclose(fleet.predict(PEAK*cosine(), STEPS).loss, law.predict(PEAK*cosine(), STEPS).loss)
+    with pytest.raises(ValueError, match='schedules that can be read back'):
+        fit_law(record({'flat': '<function>', 'step': repr(STEP)}, losses))
+
+
+def write(folder, name, heads, rows):
+    path = folder/name
+    path.write_text('\n'.join([heads, *(','.join(map(str, row)) for row in rows)]) + '\n')
+    return path
+
+
+@pytest.fixture(scope='module')
+def logs(runs, tmp_path_factory):
+    "{logger: its files for the two runs}"
+    folder, found = tmp_path_factory.mktemp('logs'), {}
+    for k, (rates, losses) in enumerate(runs):
+        rows = list(zip(range(STEPS), rates, losses))
+        found.setdefault('CSVLoggerCB', []).append(write(
+            folder, f'a{k}.csv', 'epoch,train_loss,valid_loss,time,lr', [(s, l, 9., 1., r) for s, r, l in rows]))
+        found.setdefault('W&B', []).append(write(
+            folder, f'b{k}.csv', 'Step,sun-7 - train/loss,sun-7 - train/loss__MIN,sun-7 - train/lr',
+            [(s, l, 0., r) for s, r, l in rows]))
+        pair = [write(folder, f'{column}{k}.csv', 'Wall time,Step,Value', [(1.7e9, row[0], row[at]) for row in rows])
+                for column, at in (('rate', 1), ('loss', 2))]
+        found.setdefault('TensorBoard', []).append(tuple(pair))
+        long = [(key, value, s) for s, r, l in rows for key, value in (('lr', r), ('loss', l))]
+        found.setdefault('MLflow', []).append(write(folder, f'c{k}.csv', 'key,value,step', long))
+        blanks = [line for s, r, l in rows for line in ((s, r, ''), (s, '', l))]
+        found.setdefault('Lightning', []).append(write(folder, f'd{k}.csv', 'step,lr-SGD,train_loss_step', blanks))
+    return found
+
+
+@pytest.mark.parametrize('logger', ['CSVLoggerCB', 'W&B', 'TensorBoard', 'MLflow', 'Lightning'])
+def test_what_loggers_write_is_read(logs, law, logger):
+    assert np.allclose(fit_law(logs[logger]).predict(PEAK*cosine(), STEPS).loss,
+                       law.predict(PEAK*cosine(), STEPS).loss)
+
+
+def test_steps_between_are_filled_in_and_nan_is_no_blank(tmp_path):
+    rates, losses = read_log(write(tmp_path, 'a.csv', 'step,lr,loss', [(10, .1, 3), (20, .1, 1), (30, .0, '')]))
+    assert np.allclose(losses, 3 - .2*np.arange(11))
+    assert (rates == .1).all()
+    assert np.isnan(read_log(write(tmp_path, 'b.csv', 'lr,loss', [(.1, 3), (.1, 'nan')]))[1][1])
+
+
+@pytest.mark.parametrize('heads, columns, message', [
+    ('step,eta,loss', {}, r'no column for rate .*name it, rate='),
+    ('step,lr,goal', {}, r'no column for loss .*name it, loss='),
+    ('step,lr,goal', dict(loss='aim'), "loss must be a column of .*got loss='aim'"),
+    ('lr,a - loss,b - loss', {}, r'several columns for loss: .*name one: loss='),
+])
+def test_columns_that_are_not_there_are_named(tmp_path, heads, columns, message):
+    path = write(tmp_path, 'a.csv', heads, [(1, .1, 3)])
+    with pytest.raises(ValueError, match=message): read_log(path, **columns)
+
+
+# --- the command ---
+
+def test_the_command_prints_the_schedule_and_writes_a_table_and_a_figure(logs, tmp_path, capsys):
+    paths = [str(path) for path in logs['CSVLoggerCB']]
+    assert main(['law', *paths, '--steps', '1500', '--proposals', '400', '--out', str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r'^sched = .*join', text) and 'LossLaw(2 runs' in text and '| wsd |' in text
+    assert (tmp_path/'law.md').read_text() in text + '\n' and (tmp_path/'law.png').read_bytes()[:4] == b'\x89PNG'
+
+
+def test_the_command_takes_a_file_for_each_column_and_is_quiet(logs, tmp_path, capsys):
+    paths = [','.join(map(str, pair)) for pair in logs['TensorBoard']]
+    assert main(['law', *paths, '--steps', '500', '--proposals', '400', '--out', str(tmp_path), '--quiet']) == 0
+    assert re.fullmatch(r'sched = .*\n', capsys.readouterr().out)
+
+
+def test_the_command_says_what_is_wrong(logs, tmp_path, capsys):
+    path = str(logs['CSVLoggerCB'][0])
+    assert main(['law', path, '--steps', '500', '--out', str(tmp_path)]) == 1
+    assert 'cosine_lr law: runs must hold at least two runs, got 1' in capsys.readouterr().err
+    assert main(['law', path, str(tmp_path/'no.csv'), '--steps', '500', '--out', str(tmp_path)]) == 1
+    assert 'no.csv' in capsys.readouterr().err
+    with pytest.raises(SystemExit): main(['law', path, path, '--out', str(tmp_path)])
+    assert '--steps must be given' in capsys.readouterr().err
+
+
+# --- real runs ---
+
+@pytest.mark.slow
+def test_digits_are_forecast():
+    import torch
+    from torch import nn
+
+    from cosine_lr import digits_dls
+    def mlp(): return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    def fleet(scheds, seeds):
+        return run_fleet(mlp, digits_dls(), scheds, seeds=seeds, epochs=20, opt_func=torch.optim.SGD, quiet=True)
+    law = fit_law(fleet({'flat': .3*constant(1.), 'step': .3*STEP}, range(8)))
+    seen = fleet([.3*cosine()], range(8, 16)).losses[0].mean(0)[-17:].mean()
+    assert abs(law.predict(.3*cosine(), 340).loss[-17:].mean()/seen - 1) < .1
