@@ -128,12 +128,16 @@ def _cleanup(hooks):
         try: _event([last])(loop)
         finally:
             if others: call(loop, others)
-    return call if hooks else _event(hooks)
+    return call
+
+_NOBODY = id # the cheapest function of one argument: it does nothing
 
 def script(hooks: dict[str, list[Callable]]) -> SimpleNamespace:
     "For each event a function of the loop that calls those who answer it"
-    def one(event): return _cleanup if event.startswith('cleanup_') else _event
-    return SimpleNamespace(**{event: one(event)(methods) for event, methods in hooks.items()})
+    def one(event, methods):
+        if not methods: return _NOBODY
+        return _cleanup(methods) if event.startswith('cleanup_') else _event(methods)
+    return SimpleNamespace(**{event: one(event, methods) for event, methods in hooks.items()})
 
 # %% ../nbs/claims.ipynb #timeline
 def timeline(hooks: dict[str, list[Callable]], loop: Any) -> str:

@@ -220,16 +220,16 @@ class Learner:
         self._gather(cbs)
         self._prepare()
         warm_up()
-        on = script(self.hooks)
         try:
-            on.before_fit(self)
+            script(self.hooks).before_fit(self)
+            on = script(self.hooks) # callbacks may have added to it
             for self.epoch in self.epochs:
                 if train: self._one_epoch(on, True, self.limit or self.dls.train)
                 if valid:
                     with torch.no_grad(): self._one_epoch(on, False, self.dls.valid)
             on.after_fit(self)
         except CancelFitException: pass
-        finally: on.cleanup_fit(self)
+        finally: script(self.hooks).cleanup_fit(self)
 
     def _one_epoch(self, on, training, dl):
         self.training, self.dl, self.iter, self._unseen = training, dl, None, 0.
