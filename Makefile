@@ -38,7 +38,7 @@ docs: $(DOCS)  ## Build the site, notebooks and reference, in _docs/; it needs n
 browser: $(BROWSER) docs  ## Run every notebook in JupyterLab in headless Chromium, and read the site there; screenshots go to results/
 	@$(BIN)/python tools/test.py in_browser
 	@$(BIN)/python tools/browser.py $(ARGS)
-	@$(BIN)/python tools/site.py
+	@$(BIN)/python tools/read_site.py
 
 lab: $(READY)  ## Open the notebooks in JupyterLab
 	@cd nbs && JUPYTER_CONFIG_PATH="$(CURDIR)/.venv/.jupyter" ../$(BIN)/jupyter lab $(ARGS)

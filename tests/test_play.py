@@ -34,7 +34,7 @@ def load(name):
 def site(tmp_path_factory):
     "A browser, and the address of the page."
     from playwright.sync_api import sync_playwright
-    tool, folder = load('site'), tmp_path_factory.mktemp('site')/'play'
+    tool, folder = load('read_site'), tmp_path_factory.mktemp('site')/'play'
     load('docs').add_play(ROOT, folder)
     address = tool.serve(folder)
     with sync_playwright() as play:

@@ -896,7 +896,7 @@ def test_in_browser_notebooks_that_no_reader_should_see(repo, tmp_path):
 @in_browser
 def test_in_browser_pages_that_no_reader_should_see(tmp_path):
     from playwright.sync_api import sync_playwright
-    site = load('site')
+    site = load('read_site')
     link = '<a href="other.html#there">there</a>'
     planted = {'other.html#gone': 'no such place', 'missing.html': 'status 404'}
     wrong = ''.join(f'<a href="{link}">x</a>' for link in planted)

@@ -8,10 +8,12 @@ __all__ = ['metropolis', 'temperature_for', 'Annealed', 'Annealer', 'anneal', 'n
 
 # %% ../../nbs/lab/annealing.ipynb #imports
 import copy
+import inspect
 import math
 import random
+import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 import numpy as np
@@ -115,6 +117,11 @@ class _Thermostat:
         if self.unit is None: self.unit = temperature_for(self.measured(records), self.accept)
         return self.unit*self.schedule(float(position(moved, self.moves)))
 
+    def heat(self, records):
+        "What the schedule says of the next round; where it does not run yet, its first value"
+        moved = max(len(records) - 1 - self.probes, 0)
+        return self.schedule(float(position(moved, self.moves)))
+
     def measured(self, records):
         "Sizes of the changes that were proposed first: a fall is a rise backwards"
         proposed, energies = [r['proposed'] for r in records[1:]], [r['energy'] for r in records[:-1]]
@@ -151,6 +158,16 @@ def _as_energies(energies, n):
     if -math.inf in numbers:
         raise ValueError("energies must be above minus infinity: nothing could be better")
     return [math.inf if math.isnan(e) else e for e in numbers]
+
+def _wants_heat(neighbour):
+    "Is the temperature the third argument of a neighbour? An argument with a default is its own affair"
+    try: signature = inspect.signature(neighbour)
+    except ValueError: return False # it does not say
+    def takes(n):
+        try: return bool(signature.bind(*range(n)))
+        except TypeError: return False
+    if takes(2) or takes(3): return not takes(2)
+    refuse('neighbour', neighbour, 'a function of (state, rng) or (state, rng, temperature)')
 
 # %% ../../nbs/lab/annealing.ipynb #annealed
 @dataclass(eq=False)
@@ -197,7 +214,7 @@ class Annealer:
 
     Args:
         starts: states, one a chain
-        neighbour: (state, rng) -> another state near it
+        neighbour: (state, rng) or (state, rng, temperature) -> another state near it
         temperature: a schedule, or any function of progress
         steps: rounds after the start: proposals of each chain
         seed: the same seed gives the same numbers
@@ -207,7 +224,7 @@ class Annealer:
     def __init__(
         self,
         starts: Sequence[Any], # states, one a chain
-        neighbour: Callable[[Any, random.Random], Any], # (state, rng) -> another state near it
+        neighbour: Callable[..., Any], # (state, rng) or (state, rng, temperature) -> another state near it
         temperature: Callable = cosine(1, 0), # a schedule, or any function of progress
         steps: int = 1000, # rounds after the start: proposals of each chain
         seed: int = 0,
@@ -217,6 +234,7 @@ class Annealer:
         if not isinstance(starts, (list, tuple)) or not starts:
             refuse('starts', starts, 'a list of states, at least one')
         self.neighbour = function('neighbour', neighbour, 'a function (state, rng) -> state')
+        self.wants_heat = _wants_heat(neighbour)
         self.steps = whole('steps', steps, least=1)
         self.chains = _Chains(starts, seed, float(number('ladder', ladder, least=1)))
         self.thermostat = _Thermostat(temperature, self.steps, accept, len(starts))
@@ -233,7 +251,8 @@ class Annealer:
         "The starts, and then a proposal from each chain; the same ones until they are told"
         if self.proposals is None:
             chains = zip(self.chains.states, self.chains.rngs)
-            proposals = [self.neighbour(copy.deepcopy(state), rng) for state, rng in chains]
+            more = [self.thermostat.heat(self.records)] if self.wants_heat else []
+            proposals = [self.neighbour(copy.deepcopy(state), rng, *more) for state, rng in chains]
             if any(state is None for state in proposals):
                 raise ValueError(f"neighbour must return a state, got None from {shown(self.neighbour)}")
             self.proposals = proposals
@@ -268,7 +287,7 @@ class Annealer:
 def anneal(
     energy: Callable[[Any], float], # state -> a number to make small
     start: Any, # a state: anything
-    neighbour: Callable[[Any, random.Random], Any], # (state, rng) -> another state near it
+    neighbour: Callable[..., Any], # (state, rng) or (state, rng, temperature) -> another state near it
     temperature: Callable = cosine(1, 0), # a schedule, or any function of progress
     steps: int = 1000, # proposals
     seed: int = 0,
@@ -281,7 +300,7 @@ def anneal(
     Args:
         energy: state -> a number to make small
         start: a state: anything
-        neighbour: (state, rng) -> another state near it
+        neighbour: (state, rng) or (state, rng, temperature) -> another state near it
         temperature: a schedule, or any function of progress
         steps: proposals
         seed: the same seed gives the same numbers
@@ -293,6 +312,7 @@ def anneal(
     if patience is not None: whole('patience', patience, least=1)
     search, found = Annealer([start], neighbour, temperature, steps, seed, accept), 0
     with ExitStack() as stack:
+        stack.enter_context(_kept_if_interrupted(search))
         bar = None if flag('quiet', quiet) else stack.enter_context(_bar(search.steps + 1))
         while not search.done and (patience is None or len(search.records) - found < patience):
             best, _ = search.best
@@ -302,6 +322,15 @@ def anneal(
             if bar is not None: bar.update()
             if bar is not None and better: bar.set_postfix(best=f'{search.best[0]:.4g}', refresh=False)
     return search.result()
+
+@contextmanager
+def _kept_if_interrupted(search):
+    "Ctrl-C ends the search, and what it has found is kept"
+    try: yield
+    except KeyboardInterrupt:
+        if not search.records: raise
+        done = f"after {len(search.records) - 1} of {search.steps} proposals"
+        warnings.warn(f"anneal was interrupted {done}: this is the best so far", stacklevel=4)
 
 def _bar(total):
     from tqdm.auto import tqdm

@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'saving': 'pack unpack are_simple SavableState',
     'checkpoint': 'FORMAT compact expanded write_state newest_first read_state newest take describe_data '
                   'named_cbs FitState bare rank opt_settings CheckpointCB',
-    'guards': 'ScalerCB NaNGuardCB EarlyStopCB Plateau PlateauCB CSVLoggerCB TensorBoardCB',
+    'guards': 'ScalerCB NaNGuardCB EarlyStopCB Plateau PlateauCB CSVLoggerCB LoggerCB TensorBoardCB',
     'scale': 'GradAccumCB GradClipCB MixedPrecisionCB EMACB TimerCB AccelerateCB',
     'fast': 'CompileCB',
     'steps': 'ClosureCB SAMCB ScheduleFreeCB JoinedOptimizer',

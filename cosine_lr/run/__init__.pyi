@@ -42,6 +42,7 @@ from .guards import EarlyStopCB as EarlyStopCB
 from .guards import Plateau as Plateau
 from .guards import PlateauCB as PlateauCB
 from .guards import CSVLoggerCB as CSVLoggerCB
+from .guards import LoggerCB as LoggerCB
 from .guards import TensorBoardCB as TensorBoardCB
 from .scale import GradAccumCB as GradAccumCB
 from .scale import GradClipCB as GradClipCB
