@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 import numpy as np
-from scipy.optimize import nnls
 from ..check import function, refuse, whole
 from .logs import read_log
 from .runs import Runs
@@ -82,6 +81,7 @@ def _columns(path, at): # {(power, tail): the terms at each point [..., points, 
 # %% ../../nbs/14_law.ipynb #solve
 def _solve(columns, losses, weights, rounds=3):
     "Amounts of at least 0 with the least relative errors; these errors, those far out counted less (Huber)"
+    from scipy.optimize import nnls
     relative, given = columns/losses[:, None], weights
     for _ in range(rounds):
         found, _ = nnls(relative*given[:, None], given)

@@ -27,15 +27,13 @@ def _spellings(column):
     name = column.split(' - ', 1)[-1]
     return {_letters(name), _letters(name.rsplit('/', 1)[-1])}
 
-def _is_bound(column): return column.endswith(('__MIN', '__MAX')) # of a chart's band
-
 def _column(path, what, columns, usual, asked=None):
     "The name of the column, or None; one that was asked for must be there"
     if asked is not None and asked not in columns:
         raise ValueError(f"{what} must be a column of {path}, one of {columns}, got {what}={asked!r}")
     if asked is not None: return asked
     for name in usual:
-        found = [c for c in columns if name in _spellings(c) and not _is_bound(c)]
+        found = [c for c in columns if name in _spellings(c)]
         if len(found) > 1:
             raise ValueError(f"{path} has several columns for {what}: {found}; name one: {what}=…")
         if found: return found[0]
