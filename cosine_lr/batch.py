@@ -159,7 +159,7 @@ def hit_rate(
     Returns:
         0-d
     """
-    if not isinstance(targs, torch.Tensor): raise ValueError(f"targs must be a tensor, got {targs!r:.60}")
+    if not getattr(targs, 'ndim', 0): raise ValueError(f"targs must be a tensor [n, …], got {targs!r:.60}")
     if targs.is_floating_point(): targs = _as_classes(preds, targs, dim, threshold)
     guesses = classes(preds, targs, dim, threshold or 0.)
     if guesses.shape == targs.shape: return (guesses == targs).float().mean()

@@ -61,6 +61,8 @@ def claims_of(party: Any, plain: Sequence[type]) -> Iterator[str]: # `plain`: wh
         usual = [getattr(cls, step, None) for cls in plain]
         if getattr(type(party), step, None) not in usual: yield f'does the step {step!r}'
 
+_INSTEAD = {"'predict'": '; the model could do it alone', "'get_loss'": '; loss_func could do it alone'}
+
 def owners(parties: Sequence[Any], plain: Sequence[type]) -> dict[str, Any]:
     "Who claims what; refuses two that claim one thing, and a party that comes twice"
     found, seen = {}, set()
@@ -71,7 +73,8 @@ def owners(parties: Sequence[Any], plain: Sequence[type]) -> dict[str, Any]:
         for claim in claims_of(party, plain):
             rival = found.setdefault(claim, party)
             if rival is party: continue
-            raise ValueError(f"{type(rival).__name__} and {name} cannot be combined: each {claim}")
+            instead = next((cure for step, cure in _INSTEAD.items() if step in claim), '')
+            raise ValueError(f"{type(rival).__name__} and {name} cannot be combined: each {claim}{instead}")
     return found
 
 # %% ../nbs/claims.ipynb #bind

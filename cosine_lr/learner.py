@@ -133,7 +133,7 @@ def _check_step(opt):
     "Refuse an optimizer whose step needs a closure"
     closure = inspect.signature(opt.step).parameters.get('closure')
     if closure is None or closure.default is not closure.empty: return
-    refuse('opt_func', type(opt), 'an optimizer whose step needs no closure, unless a callback does the step')
+    refuse('opt_func', type(opt), 'an optimizer whose step needs no closure, or have run.ClosureCB step it')
 
 # %% ../nbs/04_learner.ipynb #kinds
 Callbacks = Callback | Iterable[Callback] | None
@@ -283,7 +283,8 @@ class Learner:
     @property
     def train_cb(self) -> TrainCB:
         "The `TrainCB` among the callbacks: it knows what the parts of a batch are"
-        return next((cb for cb in (*self.cbs, *self.active) if isinstance(cb, TrainCB)), TrainCB())
+        found = [cb for cb in (*self.cbs, *self.active) if isinstance(cb, TrainCB)]
+        return found[0] if found else TrainCB()
 
     def new_optimizer(self, lr: Rate = None) -> Any: # the rate; None: the learner's own
         """What `opt_func` makes for the model

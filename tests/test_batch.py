@@ -173,6 +173,25 @@ def test_what_is_no_tensor_is_not_compiled(name):
         one.fit(1, cbs=[CompileCB()])
 
 
+class OwnLoss(TrainCB):
+    def get_loss(self, learn): learn.loss = F.cross_entropy(learn.preds, learn.batch[1])
+
+
+class OwnModel(TrainCB):
+    def predict(self, learn): learn.preds = learn.model(learn.batch[0])
+
+
+CURES = [(OwnLoss, 'loss_func could do it'), (OwnModel, 'the model could do it')]
+
+
+@pytest.mark.parametrize('cb, cure', CURES)
+def test_a_step_of_ones_own_is_no_part_of_a_compiled_one(cb, cure):
+    learn = Learner(Plain(), DataLoaders(rows(), rows()), CE, cbs=[cb()])
+    learn.fit(1)
+    with pytest.raises(ValueError, match=f'{cb.__name__} and CompileCB cannot be combined: .*; {cure}'):
+        learn.fit(1, cbs=[CompileCB()])
+
+
 class Trail(Callback):
     "Counts updates"
     done = 0
@@ -316,7 +335,9 @@ def test_one_logit_is_right_or_wrong(wide, as_float):
 def test_what_cannot_be_scored_is_named(target):
     batches = [(torch.zeros(2, 8), target)]
     class Post(Accuracy): wants_scores = False
-    scores = MetricsCB(Post(), log=silent)
-    learn = Learner(Plain(), DataLoaders(batches, batches), lambda preds, y: preds.mean(), cbs=scores)
-    with pytest.raises(TypeError, match='metrics need targets that are a tensor'): learn.fit()
+    said = r'(metrics need targets that are|targs must be) a tensor \[n'
+    for metric, error in ((Post(), TypeError), (Accuracy(), ValueError)):
+        scores = MetricsCB(metric, log=silent)
+        learn = Learner(Plain(), DataLoaders(batches, batches), lambda preds, y: preds.mean(), cbs=scores)
+        with pytest.raises(error, match=said): learn.fit()
     assert not learn.steps

