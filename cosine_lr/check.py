@@ -117,27 +117,26 @@ def loaders(name: str, x: Any) -> Any:
 def batches_in(name: str, x: Any) -> int:
     "The number of a loader's batches; refuses one without a length, or without batches"
     need = f"{name} must have a length, the number of its batches, got {type(x).__name__}"
-    if name.startswith('dls'): need += "; fit(steps=…) and fit(seconds=…) do without"
     try: n = len(x)
-    except TypeError as e: raise TypeError(need) from e
+    except TypeError as e: raise TypeError(f"{need}; fit(steps=…) trains without one") from e
     if not n: raise ValueError(f"{name} must have at least one batch, it is empty")
     return n
 
 def budget(dls: Any, train: bool, valid: bool, n_epochs: Any, steps: Any, seconds: Any, every: Any) -> tuple:
     "How long a fit is: epochs and steps, or 0, the steps or milliseconds, is it time?, steps to a validation"
     if not train and dls.valid is None: refuse('train', train, 'True, where there is no dls.valid')
-    given = dict(n_epochs=n_epochs, steps=steps, seconds=seconds)
-    names = [name for name, x in given.items() if x is not None]
-    if len(names) > 1: raise ValueError(f"{' and '.join(names)} are budgets: give one of them")
+    all_kinds = ('n_epochs', n_epochs), ('steps', steps), ('seconds', seconds)
+    given = [(name, x) for name, x in all_kinds if x is not None]
+    if len(given) > 1: raise ValueError(f"{' and '.join(dict(given))} are budgets: give one of them")
     if every is not None: every = whole('validate_every', every, least=1)
     if steps is None and seconds is None:
         if every: refuse('validate_every', every, 'None, unless the budget is one of steps or seconds')
-        n_epochs = 1 if n_epochs is None else whole('n_epochs', n_epochs, least=1)
+        n = 1 if n_epochs is None else whole('n_epochs', n_epochs, least=1)
         if valid: batches_in('dls.valid', dls.valid)
-        return n_epochs, n_epochs*batches_in('dls.train', dls.train) if train else 0
-    if not train: refuse(names[0], given[names[0]], 'None, where train=False')
-    if steps is not None: return 0, whole('steps', steps, least=1), False, every
-    return 0, int(1000*number('seconds', seconds, least=.001)), True, every
+        return n, n*batches_in('dls.train', dls.train) if train else 0
+    if not train: refuse(*given[0], 'None, where train=False')
+    n = whole('steps', steps, least=1) if seconds is None else number('seconds', seconds, least=.001)
+    return 0, n if seconds is None else int(1000*n), seconds is not None, every
 
 def by_name(name: str, x: Callable, word: str) -> bool:
     "Whether a function takes `word=…`; if not, it is the second argument; refuses one with neither"
