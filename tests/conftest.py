@@ -1,7 +1,10 @@
-"""For every test: one thread, as a process that forks needs; and the marks of what `make test` leaves out."""
+"""For every test: one thread, as a process that forks needs; Ctrl-C; the marks of what is left out."""
+import signal
+
 import torch
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start without it
 
 
 def pytest_configure(config):
