@@ -730,3 +730,122 @@ def test_a_prefix_has_one_group():
     for twice in (('0.', '0.'), ('0.', '2.', '0.')):
         said = "no parameter is left for prefix '0.'"
         with pytest.raises(ValueError, match=said): split_params(model, *twice)
+
+
+class Table(nn.Module):
+    "Batch norm, dropout, and buffers that are no averages: a mask with -inf in it, and a count"
+    def __init__(self):
+        super().__init__()
+        self.norm, self.drop, self.layer = nn.BatchNorm1d(64), nn.Dropout(.2), nn.Linear(64, 10)
+        self.register_buffer('mask', torch.full((2, 2), -torch.inf).triu(1))
+        self.register_buffer('seen', torch.tensor(0))
+    def forward(self, x):
+        self.seen += self.training
+        return self.layer(self.drop(self.norm(x)))
+
+
+def averaged(*cbs, epochs=2, **kw):
+    torch.manual_seed(0)
+    learn = Learner(Table(), digits_dls(), F.cross_entropy, lr=.5, cbs=cbs)
+    learn.fit(epochs, **kw)
+    return learn
+
+
+class RawTable(Callback):
+    "The model that each step left behind"
+    def __init__(self): self.seen = []
+    def after_step(self, learn):
+        self.seen.append({name: x.tolist() for name, x in learn.model.state_dict().items()})
+
+
+@pytest.mark.parametrize('buffers', ['own', 'average', 5])
+def test_an_average_with_its_buffers_leaves_training_alone(buffers):
+    "Random orders, dropout and counts included"
+    alone, beside = RawTable(), RawTable()
+    averaged(alone)
+    learn = averaged(beside, EMACB(.9, buffers=buffers))
+    assert alone.seen == beside.seen and len(alone.seen) == 34
+    assert learn.model.mask.tolist() == [[0, -np.inf], [0, 0]] and learn.model.seen == 34
+    assert learn.model.norm.momentum == .1
+
+
+@pytest.mark.parametrize('valid', [True, False])
+@pytest.mark.parametrize('n', [1, 5, 1000])
+def test_batch_norms_statistics_are_estimated_as_torch_does(n, valid):
+    class Listed:
+        "Batches that are the same in each pass"
+        def __init__(self): self.batches, self.taken = list(digits_dls().train), 0
+        def __len__(self): return len(self.batches)
+        def __iter__(self):
+            for batch in self.batches:
+                self.taken += 1
+                yield batch
+    def fit(*cbs):
+        torch.manual_seed(0)
+        learn = Learner(Table(), DataLoaders(Listed(), digits_dls().valid), F.cross_entropy, lr=.5, cbs=cbs)
+        learn.fit(2, valid=valid)
+        return learn
+    scores = MetricsCB(log=silent)
+    learn = fit(EMACB(.9, buffers=n), scores)
+    got, batches = [b.clone() for b in learn.model.norm.buffers()], learn.dls.train.batches
+    torch.optim.swa_utils.update_bn(batches[:n], learn.model)
+    for b, torchs in zip(got, learn.model.norm.buffers(), strict=True): torch.testing.assert_close(b, torchs)
+    if not valid: return
+    learn.fit(1, train=False, cbs=[again := MetricsCB(log=silent)])
+    assert again.rows[0]['valid_loss'] == pytest.approx(scores.rows[-1]['valid_loss'], abs=1e-6)
+
+
+@pytest.mark.parametrize('buffers', ['average', 5])
+@pytest.mark.parametrize('at', [(0, 9), (0, 16), (1, 5)])
+def test_an_average_with_its_buffers_is_resumed(tmp_path, buffers, at):
+    def run(*cbs):
+        scores = MetricsCB(log=silent)
+        try: learn = averaged(EMACB(.9, buffers=buffers), scores, *cbs, epochs=3)
+        except Killed: return None
+        return {name: x.tolist() for name, x in learn.model.state_dict().items()}, scores.rows
+    assert run(CheckpointCB(tmp_path, every=1, log=silent), KillAt(*at)) is None
+    said = []
+    assert run(CheckpointCB(tmp_path, every=1, log=said.append)) == run()
+    assert len(said) == 2 and said[1].startswith('KillAt of the checkpoint')
+
+
+def test_frozen_statistics_are_not_estimated():
+    class Trained(Callback):
+        def before_fit(self, learn): learn.model.norm.running_mean.fill_(3.)
+    norm = averaged(Trained(), EMACB(.9, buffers=5), FreezeCB('norm')).model.norm
+    assert norm.num_batches_tracked == 0 and (norm.running_mean == 3).all()
+
+
+def test_statistics_are_of_the_batches_that_the_model_sees():
+    "A callback that changes the inputs changes them here too, and a batch it leaves out is left out"
+    class Shift(Callback):
+        def before_batch(self, learn):
+            if learn.iter == 2: raise CancelBatchException
+            learn.batch = [learn.batch[0] + 100, learn.batch[1]]
+    norm = averaged(EMACB(.9, buffers=5), Shift()).model.norm
+    assert norm.num_batches_tracked == 4 and (norm.running_mean >= 100).all()
+
+
+def test_a_fit_that_fails_is_not_followed_by_a_pass():
+    class Fail(Callback):
+        def after_step(self, learn):
+            if learn.iter == 5: raise RuntimeError('failed')
+    seen = []
+    class Look(Callback):
+        def before_batch(self, learn): seen.append(learn.training)
+    with pytest.raises(RuntimeError, match='failed'): averaged(Fail(), Look(), EMACB(.9, buffers=5))
+    assert seen == [True]*6
+
+
+@pytest.mark.parametrize('buffers', ['mean', 0, True, None, 2.5])
+def test_buffers_are_a_word_or_a_number_of_batches(buffers):
+    with pytest.raises(ValueError, match="buffers must be 'average', 'own' or a number of training batches"):
+        EMACB(buffers=buffers)
+
+
+def test_an_estimate_needs_batch_norm_and_whole_epochs():
+    with pytest.raises(ValueError, match="buffers=5: the model has no batch norm"):
+        learner(EMACB(buffers=5)).fit(1)
+    learn = learner(EMACB(buffers=5))
+    learn.model = Table()
+    with pytest.raises(ValueError, match="buffers=5 needs whole epochs"): learn.fit(steps=10)
