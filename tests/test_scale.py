@@ -17,6 +17,7 @@ from cosine_lr import (
     Accuracy, Callback, CheckpointCB, Learner, MetricsCB, RecorderCB, ScheduleCB, TrainCB, cosine, digits_dls,
     lr_find)
 from cosine_lr.data import DataLoaders, tensor_loader
+from cosine_lr.metric import Metric
 from cosine_lr.learner import CancelBatchException, CancelEpochException
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tools'))
@@ -849,3 +850,47 @@ def test_an_estimate_needs_batch_norm_and_whole_epochs():
     learn = learner(EMACB(buffers=5))
     learn.model = Table()
     with pytest.raises(ValueError, match="buffers=5 needs whole epochs"): learn.fit(steps=10)
+
+
+class TwoParts:
+    "A loss with a penalty, its parts by name"
+    def __init__(self): self.parts = {name: torch.zeros(()) for name in ('data', 'penalty')}
+    def __call__(self, preds, targets):
+        parts = F.cross_entropy(preds, targets), .1*preds.square().mean()
+        self.parts = {name: part.detach() for name, part in zip(self.parts, parts)}
+        return sum(parts)
+
+
+class Part(Metric):
+    def __init__(self, loss, name):
+        self.loss, self.name = loss, name
+        super().__init__()
+    def add(self, inp, targ=None, n=1): super().add(self.loss.parts[self.name], n=n)
+
+
+@pytest.mark.parametrize('more', [lambda: [], lambda: [GradAccumCB(3)], lambda: [EMACB(.9)]])
+def test_the_parts_of_a_loss_are_recorded_by_name_and_resumed(tmp_path, more):
+    def run(*cbs):
+        loss, learn = TwoParts(), learner()
+        def part(name): return lambda learn: learn.loss_func.parts[name]
+        rec = RecorderCB(data=part('data'), penalty=part('penalty'))
+        scores = MetricsCB(log=silent, **{name: Part(loss, name) for name in loss.parts})
+        learn.loss_func = loss
+        try: learn.fit(2, cbs=[rec, scores, *more(), *cbs])
+        except Killed: pass
+        return {name: rec[name].tolist() for name in ('loss', 'data', 'penalty')}, scores.rows
+    keep = lambda: CheckpointCB(tmp_path, every=1, log=silent)
+    records, rows = whole = run()
+    assert np.allclose(np.add(records['data'], records['penalty']), records['loss']) and len(rows) == 2
+    for row in rows: assert row['data'] + row['penalty'] == pytest.approx(row['valid_loss'], abs=1e-6)
+    assert len(run(keep(), KillAt(1, 5))[1]) < 2
+    assert run(keep()) == whole
+
+
+def test_a_range_test_leaves_the_parts_of_a_loss_alone():
+    learn = learner()
+    learn.loss_func = TwoParts()
+    learn.fit(1)
+    before = {name: part.item() for name, part in learn.loss_func.parts.items()}
+    lr_find(learn)
+    assert {name: part.item() for name, part in learn.loss_func.parts.items()} == before
