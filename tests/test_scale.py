@@ -17,6 +17,7 @@ from cosine_lr import (
     Accuracy, Callback, CheckpointCB, Learner, MetricsCB, RecorderCB, ScheduleCB, TrainCB, cosine, digits_dls,
     lr_find)
 from cosine_lr.data import DataLoaders, tensor_loader
+from cosine_lr.metric import Metric
 from cosine_lr.learner import CancelBatchException, CancelEpochException
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tools'))
@@ -730,3 +731,166 @@ def test_a_prefix_has_one_group():
     for twice in (('0.', '0.'), ('0.', '2.', '0.')):
         said = "no parameter is left for prefix '0.'"
         with pytest.raises(ValueError, match=said): split_params(model, *twice)
+
+
+class Table(nn.Module):
+    "Batch norm, dropout, and buffers that are no averages: a mask with -inf in it, and a count"
+    def __init__(self):
+        super().__init__()
+        self.norm, self.drop, self.layer = nn.BatchNorm1d(64), nn.Dropout(.2), nn.Linear(64, 10)
+        self.register_buffer('mask', torch.full((2, 2), -torch.inf).triu(1))
+        self.register_buffer('seen', torch.tensor(0))
+    def forward(self, x):
+        self.seen += self.training
+        return self.layer(self.drop(self.norm(x)))
+
+
+def averaged(*cbs, epochs=2, **kw):
+    torch.manual_seed(0)
+    learn = Learner(Table(), digits_dls(), F.cross_entropy, lr=.5, cbs=cbs)
+    learn.fit(epochs, **kw)
+    return learn
+
+
+class RawTable(Callback):
+    "The model that each step left behind"
+    def __init__(self): self.seen = []
+    def after_step(self, learn):
+        self.seen.append({name: x.tolist() for name, x in learn.model.state_dict().items()})
+
+
+@pytest.mark.parametrize('buffers', ['own', 'average', 5])
+def test_an_average_with_its_buffers_leaves_training_alone(buffers):
+    "Random orders, dropout and counts included"
+    alone, beside = RawTable(), RawTable()
+    averaged(alone)
+    learn = averaged(beside, EMACB(.9, buffers=buffers))
+    assert alone.seen == beside.seen and len(alone.seen) == 34
+    assert learn.model.mask.tolist() == [[0, -np.inf], [0, 0]] and learn.model.seen == 34
+    assert learn.model.norm.momentum == .1
+
+
+@pytest.mark.parametrize('valid', [True, False])
+@pytest.mark.parametrize('n', [1, 5, 1000])
+def test_batch_norms_statistics_are_estimated_as_torch_does(n, valid):
+    class Listed:
+        "Batches that are the same in each pass"
+        def __init__(self): self.batches, self.taken = list(digits_dls().train), 0
+        def __len__(self): return len(self.batches)
+        def __iter__(self):
+            for batch in self.batches:
+                self.taken += 1
+                yield batch
+    def fit(*cbs):
+        torch.manual_seed(0)
+        learn = Learner(Table(), DataLoaders(Listed(), digits_dls().valid), F.cross_entropy, lr=.5, cbs=cbs)
+        learn.fit(2, valid=valid)
+        return learn
+    scores = MetricsCB(log=silent)
+    learn = fit(EMACB(.9, buffers=n), scores)
+    got, batches = [b.clone() for b in learn.model.norm.buffers()], learn.dls.train.batches
+    torch.optim.swa_utils.update_bn(batches[:n], learn.model)
+    for b, torchs in zip(got, learn.model.norm.buffers(), strict=True): torch.testing.assert_close(b, torchs)
+    if not valid: return
+    learn.fit(1, train=False, cbs=[again := MetricsCB(log=silent)])
+    assert again.rows[0]['valid_loss'] == pytest.approx(scores.rows[-1]['valid_loss'], abs=1e-6)
+
+
+@pytest.mark.parametrize('buffers', ['average', 5])
+@pytest.mark.parametrize('at', [(0, 9), (0, 16), (1, 5)])
+def test_an_average_with_its_buffers_is_resumed(tmp_path, buffers, at):
+    def run(*cbs):
+        scores = MetricsCB(log=silent)
+        try: learn = averaged(EMACB(.9, buffers=buffers), scores, *cbs, epochs=3)
+        except Killed: return None
+        return {name: x.tolist() for name, x in learn.model.state_dict().items()}, scores.rows
+    assert run(CheckpointCB(tmp_path, every=1, log=silent), KillAt(*at)) is None
+    said = []
+    assert run(CheckpointCB(tmp_path, every=1, log=said.append)) == run()
+    assert len(said) == 2 and said[1].startswith('KillAt of the checkpoint')
+
+
+def test_frozen_statistics_are_not_estimated():
+    class Trained(Callback):
+        def before_fit(self, learn): learn.model.norm.running_mean.fill_(3.)
+    norm = averaged(Trained(), EMACB(.9, buffers=5), FreezeCB('norm')).model.norm
+    assert norm.num_batches_tracked == 0 and (norm.running_mean == 3).all()
+
+
+def test_statistics_are_of_the_batches_that_the_model_sees():
+    "A callback that changes the inputs changes them here too, and a batch it leaves out is left out"
+    class Shift(Callback):
+        def before_batch(self, learn):
+            if learn.iter == 2: raise CancelBatchException
+            learn.batch = [learn.batch[0] + 100, learn.batch[1]]
+    norm = averaged(EMACB(.9, buffers=5), Shift()).model.norm
+    assert norm.num_batches_tracked == 4 and (norm.running_mean >= 100).all()
+
+
+def test_a_fit_that_fails_is_not_followed_by_a_pass():
+    class Fail(Callback):
+        def after_step(self, learn):
+            if learn.iter == 5: raise RuntimeError('failed')
+    seen = []
+    class Look(Callback):
+        def before_batch(self, learn): seen.append(learn.training)
+    with pytest.raises(RuntimeError, match='failed'): averaged(Fail(), Look(), EMACB(.9, buffers=5))
+    assert seen == [True]*6
+
+
+@pytest.mark.parametrize('buffers', ['mean', 0, True, None, 2.5])
+def test_buffers_are_a_word_or_a_number_of_batches(buffers):
+    with pytest.raises(ValueError, match="buffers must be 'average', 'own' or a number of training batches"):
+        EMACB(buffers=buffers)
+
+
+def test_an_estimate_needs_batch_norm_and_whole_epochs():
+    with pytest.raises(ValueError, match="buffers=5: the model has no batch norm"):
+        learner(EMACB(buffers=5)).fit(1)
+    learn = learner(EMACB(buffers=5))
+    learn.model = Table()
+    with pytest.raises(ValueError, match="buffers=5 needs whole epochs"): learn.fit(steps=10)
+
+
+class TwoParts:
+    "A loss with a penalty, its parts by name"
+    def __init__(self): self.parts = {name: torch.zeros(()) for name in ('data', 'penalty')}
+    def __call__(self, preds, targets):
+        parts = F.cross_entropy(preds, targets), .1*preds.square().mean()
+        self.parts = {name: part.detach() for name, part in zip(self.parts, parts)}
+        return sum(parts)
+
+
+class Part(Metric):
+    def __init__(self, loss, name):
+        self.loss, self.name = loss, name
+        super().__init__()
+    def add(self, inp, targ=None, n=1): super().add(self.loss.parts[self.name], n=n)
+
+
+@pytest.mark.parametrize('more', [lambda: [], lambda: [GradAccumCB(3)], lambda: [EMACB(.9)]])
+def test_the_parts_of_a_loss_are_recorded_by_name_and_resumed(tmp_path, more):
+    def run(*cbs):
+        loss, learn = TwoParts(), learner()
+        def part(name): return lambda learn: learn.loss_func.parts[name]
+        rec = RecorderCB(data=part('data'), penalty=part('penalty'))
+        scores = MetricsCB(log=silent, **{name: Part(loss, name) for name in loss.parts})
+        learn.loss_func = loss
+        try: learn.fit(2, cbs=[rec, scores, *more(), *cbs])
+        except Killed: pass
+        return {name: rec[name].tolist() for name in ('loss', 'data', 'penalty')}, scores.rows
+    keep = lambda: CheckpointCB(tmp_path, every=1, log=silent)
+    records, rows = whole = run()
+    assert np.allclose(np.add(records['data'], records['penalty']), records['loss']) and len(rows) == 2
+    for row in rows: assert row['data'] + row['penalty'] == pytest.approx(row['valid_loss'], abs=1e-6)
+    assert len(run(keep(), KillAt(1, 5))[1]) < 2
+    assert run(keep()) == whole
+
+
+def test_a_range_test_leaves_the_parts_of_a_loss_alone():
+    learn = learner()
+    learn.loss_func = TwoParts()
+    learn.fit(1)
+    before = {name: part.item() for name, part in learn.loss_func.parts.items()}
+    lr_find(learn)
+    assert {name: part.item() for name, part in learn.loss_func.parts.items()} == before

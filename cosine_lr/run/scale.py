@@ -11,10 +11,14 @@ import sys
 import time
 from contextlib import ExitStack
 from functools import wraps
+from itertools import islice
 from typing import Any
 import torch
-from ..check import batches_in, choice, number, whole
-from ..learner import Callback, CancelEpochException, CancelStepException, Learner
+from torch.nn.modules.batchnorm import _BatchNorm
+from ..check import batches_in, choice, number, refuse, whole
+from ..learner import Callback, CancelBatchException, CancelEpochException, CancelStepException
+from ..learner import Learner
+from ..state import State
 
 # %% ../../nbs/12_scale.ipynb #grad-accum
 class GradAccumCB(Callback):
@@ -144,38 +148,107 @@ class EMACB(Callback):
 
     Args:
         decay: share of the old average in the new one
+        buffers: or 'average'; a number: batch norm's, from so many training batches
     """
     order = 5
     sets = ('weights in validation',)
     saved = ('average', 'updates')
-    def __init__(self, decay: float = 0.99): # share of the old average in the new one
+    not_state = ('modes',) # every pass notes them
+    def __init__(
+        self,
+        decay: float = 0.99, # share of the old average in the new one
+        buffers: str | int = 'own', # or 'average'; a number: batch norm's, from so many training batches
+    ):
         self.decay, self.updates, self.swapped = number('decay', decay, least=0, below=1), 0, False
-        self.average: list[torch.Tensor] = []
+        self.buffers, self.average = _check_buffers(buffers), list[torch.Tensor]()
+        self.modes: dict[torch.nn.Module, bool] = {} # of training
 
     def before_fit(self, learn: Learner) -> None:
-        self.updates, self.swapped = 0, False
-        self.average = [p.detach().clone() for p in learn.model.parameters()]
+        self.updates, self.swapped, self.outer = 0, False, sys.exc_info()[1]
+        self.average = [x.detach().clone() for x in self._parts(learn)]
+        if isinstance(self.buffers, int): _check_norms(learn, self.buffers)
+
+    def _parts(self, learn):
+        own = self.buffers == 'own'
+        return [*learn.model.parameters(), *(() if own else learn.model.buffers())]
 
     @torch.no_grad()
     def after_step(self, learn: Learner) -> None:
         share = 1 - self.decay if self.updates else 1.
-        for avg, p in zip(self.average, learn.model.parameters()): avg.lerp_(p, share)
+        for avg, x in zip(self.average, self._parts(learn)):
+            if isinstance(x, torch.nn.Parameter): avg.lerp_(x, share)
+            else: avg.copy_(_between(avg, x, share))
         self.updates += 1
 
     def before_epoch(self, learn: Learner) -> None:
         if self.swapped == learn.training: self.swap(learn)
+        if learn.training: self.modes = {m: m.training for m in learn.model.modules()}
+        else: self._estimate(learn)
 
     def cleanup_fit(self, learn: Learner) -> None:
-        if not self.swapped and self.updates: self.swap(learn)
+        if self.swapped or not self.updates: return
+        self.swap(learn)
+        if sys.exc_info()[1] is self.outer: self._estimate(learn) # no error is on its way
+
+    def _estimate(self, learn):
+        if self.updates and isinstance(self.buffers, int): _estimate_norms(learn, self.modes, self.buffers)
 
     @torch.no_grad()
     def swap(self, learn: Learner) -> None:
-        "Exchange the model's weights and the average"
+        "Exchange the model's weights and the average; its buffers too, unless they are the model's own"
         self.swapped = not self.swapped
-        for i, p in enumerate(learn.model.parameters()):
-            raw = p.clone()
-            p.copy_(self.average[i])
+        for i, x in enumerate(self._parts(learn)):
+            raw = x.clone()
+            x.copy_(self.average[i])
             self.average[i] = raw
+
+# %% ../../nbs/12_scale.ipynb #ema-parts
+def _check_buffers(x):
+    if isinstance(x, str) and x in ('average', 'own'): return x
+    try: return whole('buffers', x, least=1)
+    except ValueError: refuse('buffers', x, "'average', 'own' or a number of training batches, at least 1")
+
+def _between(avg, x, share):
+    "Between two buffers: those that are equal stay, such as a mask's -inf; a count is the newer one"
+    if not (x.is_floating_point() or x.is_complex()): return x
+    return torch.where(avg == x, x, avg.lerp(x, share))
+
+def _norms(model): return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+
+def _check_norms(learn, n):
+    if learn.limit: raise ValueError(f"buffers={n} needs whole epochs: fit(epochs), or buffers='average'")
+    if not _norms(learn.model): raise ValueError(f"buffers={n}: the model has no batch norm to estimate, "
+                                                 "give buffers='average'")
+
+# %% ../../nbs/12_scale.ipynb #ema-estimate
+@torch.no_grad()
+def _estimate_norms(learn, modes, n):
+    "Batch norm's statistics over `n` training batches, as `update_bn` takes them; nothing else changes"
+    model, now = learn.model, vars(learn).copy()
+    norms = [m for m in _norms(model) if modes.get(m)] # not the frozen ones
+    before = State(model=model, dls=learn.dls).capture()
+    modes_now, momenta = {m: m.training for m in model.modules()}, [m.momentum for m in norms]
+    try:
+        for m, mode in modes.items(): m.training = mode
+        for m in norms:
+            m.reset_running_stats()
+            m.momentum = None # a plain mean
+        learn.training = False # for callbacks this is no training
+        for learn.iter, learn.batch in enumerate(islice(learn.dls.train, n)): _only_predict(learn)
+        found = [[b.clone() for b in m.buffers(recurse=False)] for m in norms]
+    finally:
+        before.put_back()
+        vars(learn).update(now)
+        for m, mode in modes_now.items(): m.training = mode
+        for m, momentum in zip(norms, momenta): m.momentum = momentum
+    for m, buffers in zip(norms, found):
+        for b, new in zip(m.buffers(recurse=False), buffers): b.copy_(new)
+
+def _only_predict(learn):
+    try:
+        for event in ('before_batch', 'predict'): _call(learn, event)
+    except CancelBatchException: pass
+    finally: _call(learn, 'cleanup_batch')
 
 # %% ../../nbs/12_scale.ipynb #timer
 def _timed(hook):
