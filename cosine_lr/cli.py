@@ -22,12 +22,12 @@ import torch.nn.functional as F
 from . import __version__
 from .callback import MetricsCB, RecorderCB, ScheduleCB
 from .run.handy import ProgressCB, Seconds
-from .check import number, whole
+from .check import number, shown, whole
 from .data import digits_dls
 from .run.files import csv_lines
 from .learner import Callback, Learner
 from .metric import Accuracy
-from .view.plot import four_figures, label_lines, new_axes, png
+from .view.plot import four_figures, label_lines, new_axes, png, text_plot
 from .view.stored import from_code
 from .recipes import flat_cos, one_cycle, restarts, warmup_cosine, wsd
 from .schedule import constant, cosine, exponential, linear
@@ -133,14 +133,16 @@ _ABOUT_COMMANDS = '''commands, each with a --help of its own:
   trial   does annealing help? the same with statistics: many seeds, eight schedules
   search  search a schedule by simulated annealing
   law     forecast schedules from the logs of two runs: cosine_lr law a.csv b.csv --steps 4000
-  lint    what is probably wrong with a schedule: cosine_lr lint "0.1*wsd()" --steps 1000'''
+  lint    what is probably wrong with a schedule: cosine_lr lint "0.1*wsd()" --steps 1000
+  show    draw, lint and translate a schedule: cosine_lr show "0.1*wsd()" --steps 1000 --to torch'''
 
 def _parser():
     parser = argparse.ArgumentParser(
-        'cosine_lr', usage='%(prog)s [options]\n       %(prog)s {trial,search,law,lint} [options]',
+        'cosine_lr', usage='%(prog)s [options]\n       %(prog)s {trial,search,law,lint,show} [options]',
         description=_ABOUT, epilog=_ABOUT_COMMANDS, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('command', nargs='?', choices=['trial', 'search', 'law', 'lint'], metavar='command',
-                        help='trial, search, law or lint, see below; without one, train and compare')
+    commands = ['trial', 'search', 'law', 'lint', 'show']
+    parser.add_argument('command', nargs='?', choices=commands, metavar='command',
+                        help='trial, search, law, lint or show, see below; without one, train and compare')
     parser.add_argument('--version', action='version', version=f'cosine_lr {__version__}')
     _number_option(parser, 'epochs', 50, whole, 'passes over the training set', least=1)
     _number_option(parser, 'lr', .5, number, 'peak learning rate', above=0, below=1e30)
@@ -359,25 +361,70 @@ def _schedule_of(code):
     try: return from_code(code)
     except ValueError as e: raise argparse.ArgumentTypeError(str(e)) from e
 
-def _lint_parser():
-    parser = argparse.ArgumentParser('cosine_lr lint', description=_ABOUT_LINT)
+def _schedule_parser(command, about):
+    "What `lint` and `show` take: a schedule, its steps, and how it is moved"
+    parser = argparse.ArgumentParser(f'cosine_lr {command}', description=about)
     parser.add_argument('schedule', type=_schedule_of, help='a schedule as code, in quotes')
     _number_option(parser, 'steps', None, whole, 'steps that it is sized for', least=1)
     _number_option(parser, 'steps-per-epoch', None, whole, 'given if it is moved once an epoch', least=1)
     _number_option(parser, 'processes', 1, whole, 'processes that each move it', least=1)
     return parser
 
-def _lint(argv):
-    "`cosine_lr lint`: prints the schedule and what is found, a line each; returns the exit status"
-    parser = _lint_parser()
+def _with_steps(parser, argv):
+    "The options, of which --steps is one"
     opts = parser.parse_args(argv)
     if opts.steps is None: parser.error('--steps must be given: the steps that the schedule is sized for')
+    return opts
+
+def _findings(opts):
+    "What `lint` finds in the schedule that the options describe"
     how = dict(stepped='batch' if opts.steps_per_epoch is None else 'epoch', num_processes=opts.processes)
-    found = opts.schedule.lint(opts.steps, steps_per_epoch=opts.steps_per_epoch, **how)
+    return opts.schedule.lint(opts.steps, steps_per_epoch=opts.steps_per_epoch, **how)
+
+def _lint(argv):
+    "`cosine_lr lint`: prints the schedule and what is found, a line each; returns the exit status"
+    opts = _with_steps(_schedule_parser('lint', _ABOUT_LINT), argv)
+    found = _findings(opts)
     print(opts.schedule, *(found or ['nothing found']), sep='\n')
     return 1 if found else 0
 
-_COMMANDS = dict(trial=_trial, search=_search, law=_law, lint=_lint) # {first word: its function}
+# %% ../nbs/cli.ipynb #show-command
+_ABOUT_SHOW = '''A schedule, such as "0.1*wsd()": its curve, its probable mistakes, and with --to the code
+that makes it in another library.'''
+_LIBRARIES = 'torch', 'optax', 'transformers', 'keras', 'timm'
+
+def _show_parser():
+    parser = _schedule_parser('show', _ABOUT_SHOW)
+    parser.add_argument('--to', choices=_LIBRARIES, help='the library to write code for')
+    parser.add_argument('--out', type=Path, metavar='FOLDER',
+                        help='folder for schedule.png, overwritten; without it, the terminal shows the curve')
+    parser.add_argument('--quiet', action='store_true', help='print the code of --to only')
+    return parser
+
+def _printable(text):
+    "`text`, with a question mark for what the terminal has no character for"
+    encoding = getattr(sys.stdout, 'encoding', None) or 'utf-8'
+    return text.encode(encoding, 'replace').decode(encoding)
+
+def _show(argv):
+    "`cosine_lr show`: prints the schedule, its curve, what is found, and its code; returns the exit status"
+    parser = _show_parser()
+    opts = _with_steps(parser, argv)
+    sched, picture = opts.schedule, None if opts.out is None else opts.out/'schedule.png'
+    if picture: _make_writable(parser, opts.out, picture.name)
+    try:
+        code = [sched.to(opts.to, opts.steps)] if opts.to else []
+        if picture: picture.write_bytes(png(sched.plot(title=shown(sched))))
+    except (ValueError, OSError) as e:
+        print(f'cosine_lr show: {e}', file=sys.stderr)
+        return 1
+    if not opts.quiet:
+        curve = f'Written to {picture}' if picture else _printable(text_plot(sched, opts.steps))
+        print(sched, '', curve, '', *(_findings(opts) or ['nothing found']), *[''][:len(code)], sep='\n')
+    print(*code, end='')
+    return 0
+
+_COMMANDS = dict(trial=_trial, search=_search, law=_law, lint=_lint, show=_show) # {first word: its function}
 
 # %% ../nbs/cli.ipynb #main
 def _train_each(opts, runs):

@@ -244,7 +244,7 @@ def lr_find(
     finally: state.put_back()
     lrs, ends = max((sweep.lrs for sweep in done), key=len), [str(sweep.end) for sweep in done]
     losses, smooth = _table([sweep.losses for sweep in done]), _table([sweep.smooth for sweep in done])
-    return LRFind(np.array(lrs), losses, smooth, ends, passes)
+    return LRFind(np.array(lrs), losses, smooth, ends, passes, rates)
 
 def _table(rows):
     "Rows of unequal length as an array, with NaN after their ends"

@@ -176,12 +176,14 @@ class LRFind(Advised):
         smooth: the moving average of the losses [sweeps, n]
         ends: how each sweep ended: 'climbed' to the top, 'diverged', 'not finite' or a sentence
         passes: how often a whole ladder goes through the training data
+        own: each param group's own rate
     """
     lrs: np.ndarray # learning rate of each update, that of the fastest param group [n]
     losses: np.ndarray # its loss [sweeps, n], NaN after a sweep's end
     smooth: np.ndarray # the moving average of the losses [sweeps, n]
     ends: list[str] # how each sweep ended: 'climbed' to the top, 'diverged', 'not finite' or a sentence
     passes: float # how often a whole ladder goes through the training data
+    own: Any = (1,) # each param group's own rate
 
     @cached_property
     def rules(self) -> dict[str, np.ndarray]: # {rule: its rate for each sweep [sweeps]}; NaN for none
@@ -200,10 +202,11 @@ class LRFind(Advised):
         why = refusal(self.losses, self.smooth, np.array(self.ends) != 'climbed')
         odd = [end for end in self.ends if end not in _ENDS and np.isfinite(self.losses).any()]
         if odd or why: return no_advice(*odd[:1] or [why])
-        advice = agree(self.rules)
-        if self.passes <= _FEW_PASSES: return advice
-        caution = f"small data, seen {self.passes:.0f} times: a rate that overfits looks good"
-        return advice._replace(reason=f"{advice.reason}; {caution}")
+        advice, top = agree(self.rules), max(self.own)
+        notes = [f"give lr={advice.value/top:.2g}*base*…"] if advice.value and top > min(self.own) else []
+        if self.passes > _FEW_PASSES:
+            notes.append(f"small data, seen {self.passes:.0f} times: a rate that overfits looks good")
+        return advice._replace(reason='; '.join([advice.reason, *notes]))
 
     @property
     def band(self) -> np.ndarray: # [3, n]: infinite where most sweeps, or any, have ended

@@ -1,5 +1,6 @@
 """What a notebook cannot test: the console command as a process of its own."""
 import csv
+import os
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ def test_help_names_every_option_and_command():
     text = run('--help', check=True).stdout
     for option in ('--epochs', '--lr', '--seed', '--schedule', '--bs', '--out', '--quiet', '--version'):
         assert option in text
-    for command in ('trial', 'search', 'law', 'lint'): assert f'\n  {command} ' in text
+    for command in ('trial', 'search', 'law', 'lint', 'show'): assert f'\n  {command} ' in text
 
 
 def test_it_says_its_version():
@@ -36,7 +37,7 @@ def test_the_package_is_the_command():
 def test_a_wrong_word_is_told_the_commands():
     done = run('serach')
     assert done.returncode == 2 and not done.stdout
-    for command in ('trial', 'search', 'law', 'lint'): assert command in done.stderr
+    for command in ('trial', 'search', 'law', 'lint', 'show'): assert command in done.stderr
 
 
 def test_a_rate_that_is_too_high_is_told_so():
@@ -117,3 +118,43 @@ def test_a_linter_for_scripts():
     assert done.returncode == 1 and 'the first step is taken at 0' in done.stdout
     done = run('lint', '__import__("os").getcwd()', '--steps', '1000')
     assert done.returncode == 2 and 'must be the code of a schedule' in done.stderr
+
+
+def test_a_schedule_at_a_glance(tmp_path):
+    done = run('show', '0.1*wsd()', '--steps', '1000', cwd=tmp_path)
+    assert done.returncode == 0 and not done.stderr and not list(tmp_path.iterdir())
+    assert done.stdout.startswith('0.1 * join(') and 'the first step is taken at 0' in done.stdout
+    assert done.stdout.count('█') > 200 and '0.1 ┤' in done.stdout
+    plain = run('show', '0.1*wsd()', '--steps', '1000', env=os.environ | dict(PYTHONIOENCODING='ascii'))
+    assert plain.returncode == 0 and plain.stdout.count('?') > 200
+
+
+@pytest.mark.parametrize('library', ['torch', 'transformers'])
+def test_show_writes_a_figure_and_code_alone(tmp_path, library):
+    args = '--steps', '1000', '--out', str(tmp_path/'new'), '--to', library, '--quiet'
+    done = run('show', '0.1*warmup_cosine()', *args)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout == (.1*cosine_lr.warmup_cosine()).to(library, 1000)
+    assert (tmp_path/'new'/'schedule.png').read_bytes()[:4] == b'\x89PNG'
+
+
+WRONG = {('0.1*sine()',): 'known are linear, cosine', ('cosine(begin=1)',): 'cosine takes start, end',
+         ('0.1*wsd()', '--to', 'paddle'): 'transformers', ('0.1*wsd()', '--out', __file__): 'cannot write to',
+         ('__import__("os").getcwd()',): 'must be the code'}
+
+
+@pytest.mark.parametrize('args', WRONG, ids=' '.join)
+def test_show_says_what_would_be_right(args):
+    done = run('show', *args, '--steps', '9')
+    assert done.returncode == 2 and not done.stdout and WRONG[args] in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_show_says_what_a_library_has_no_words_for():
+    done = run('show', '0.1*restarts()', '--steps', '900', '--to', 'transformers')
+    assert done.returncode == 1 and not done.stdout and 'transformers has no words for' in done.stderr
+
+
+def test_show_asks_for_the_steps():
+    done = run('show', '0.1*wsd()')
+    assert done.returncode == 2 and '--steps must be given' in done.stderr

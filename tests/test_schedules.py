@@ -18,16 +18,17 @@ from cosine_lr.plan import Plan
 from cosine_lr.schedule import Ramp
 from cosine_lr.shapes import *
 from cosine_lr.view.lint import lint_schedule
+from cosine_lr.view.stored import _vocabulary, from_code
 
 settings.register_profile('project', deadline=None, derandomize=True, max_examples=150)
 settings.load_profile('project')
 
 value = st.floats(-1e3, 1e3, allow_subnormal=False) | st.integers(-1000, 1000)
 above = st.floats(1e-3, 1e3)
-power = st.floats(.1, 9)
+powers = st.floats(.1, 9)
 fraction = st.integers(1, 999).map(lambda k: k/1000)
 plain_ramps = [st.builds(shape, value, value) for shape in (linear, cosine, one_minus_sqrt, rex)]
-bent_ramps = [st.builds(shape, value, value, power) for shape in (polynomial, k_decay)]
+bent_ramps = [st.builds(shape, value, value, powers) for shape in (polynomial, k_decay, power)]
 ramps = st.one_of(*plain_ramps, *bent_ramps)
 others = [st.builds(constant, value), st.builds(exponential, above, above), st.builds(tanh, value, value),
           st.builds(inverse_sqrt, above)]
@@ -296,6 +297,36 @@ def test_what_has_no_formula_cannot_be_made(shape):
     with pytest.raises(TypeError, match='abstract'): shape()
     with pytest.raises(ValueError, match='text must be a schedule'):
         Schedule.from_json(f'{{"{shape.__name__.lower()}": {{}}}}')
+
+
+ARGUMENTS = dict(join='[cosine(), linear(1, .5)], at=[.3]', warmup='rex(), .1', noisy='cosine(), .2, knots=9',
+                 power='.1, 1, 3', triangular='4, low=.2, decay=.5', restarts='3, growth=2, shape=linear()',
+                 wsd='.1, cool=.5, decay=one_minus_sqrt()', multistep='at=(.3, .6), factor=.2')
+
+
+@given(schedules)
+def test_code_is_read_as_python_reads_it(s):
+    for sched in (s, base*s, -.5*(s + base), join([base*s, s], at=[.4])):
+        assert from_code(repr(sched)) == sched
+
+
+@pytest.mark.parametrize('name', _vocabulary())
+def test_every_shape_and_recipe_is_read(name):
+    code = 'base' if name == 'base' else f'{name}({ARGUMENTS.get(name, "")})'
+    for text in (code, f'0.1*{code}', f'base*{code}', f'1e-05 - {code}/3', f'restarts(shape=base*{code})'):
+        assert from_code(text) == eval(text) and from_code(repr(eval(text))) == eval(text)
+
+
+@pytest.mark.parametrize('text, said', [
+    ('sine()', 'known are linear, cosine,'), ('cosine', 'known are'), ('base()', 'known are'),
+    ('cosine(begin=1)', 'cosine takes start, end'), ('wsd(1, 2, 3, 4)', 'wsd takes warm, cool, decay'),
+    ('wsd(warm=2)', 'warm must be a fraction'), ('[1]*9', 'arithmetic with a list'),
+    ('2*3', 'it is no schedule'), ('cosine.__init__()', 'known are'), ('cosine().mean()', 'known are'),
+    ('(lambda: cosine())()', 'known are'), ('cosine(*[1])', 'known are'), ('cosine(**base)', 'cosine takes'),
+    ('"a"*9', 'known are')])
+def test_code_that_is_no_schedule_is_refused(text, said):
+    with pytest.raises(ValueError, match='text must be the code of a schedule') as refused: from_code(text)
+    assert said in str(refused.value)
 
 
 def test_text_names_no_class_of_ours():

@@ -12,6 +12,7 @@ import json
 import operator
 from dataclasses import fields, is_dataclass
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 # %% ../../nbs/view/stored.ipynb #tree
@@ -81,7 +82,7 @@ _SIGNS = {ast.Add: '__add__', ast.Sub: '__sub__', ast.Mult: '__mul__', ast.Div: 
 def from_code(
     text: str, # e.g. '0.1*warmup_cosine(.05)', as `repr` writes it
 ) -> Any: # a schedule
-    """The schedule that a line of code stands for; shapes, recipes, numbers and arithmetic, and nothing else
+    """The schedule that a line of code stands for; shapes, recipes, `base`, numbers, arithmetic; nothing else
 
     Args:
         text: e.g. '0.1*warmup_cosine(.05)', as `repr` writes it
@@ -93,11 +94,11 @@ def from_code(
     try: sched = _worth(ast.parse(text.strip(), mode='eval').body, _vocabulary())
     except (SyntaxError, TypeError, ValueError, ArithmeticError, RecursionError, MemoryError) as e:
         raise ValueError(f"{wrong} ({e})") from e
-    if not callable(sched): raise ValueError(f"{wrong}: it is no schedule")
+    if not hasattr(sched, 'formula'): raise ValueError(f"{wrong}: it is no schedule")
     return sched
 
 def _vocabulary():
-    "The shapes and recipes, by name"
+    "The shapes and recipes, and `base`, by name"
     modules = map(import_module, ['cosine_lr.schedule', 'cosine_lr.recipes', *SHAPES])
     return {name: getattr(module, name) for module in modules for name in module.__all__ if name.islower()}
 
@@ -109,7 +110,25 @@ def _worth(node, names):
         case ast.List(elts=parts) | ast.Tuple(elts=parts): return [worth(part) for part in parts]
         case ast.UnaryOp(op=ast.USub(), operand=part): return -worth(part)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _SIGNS:
-            return getattr(operator, _SIGNS[type(op)])(worth(left), worth(right))
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=named) if name in names:
-            return names[name](*map(worth, args), **{part.arg: worth(part.value) for part in named})
+            return _combined(_SIGNS[type(op)], worth(left), worth(right))
+        case ast.Name(id=name) if name in names and not _makes(names[name]): return names[name]
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=named) if _makes(names.get(name)):
+            return _made(names[name], map(worth, args), {part.arg: worth(part.value) for part in named})
     raise ValueError(f"it holds {ast.unparse(node)!r:.40}; known are {', '.join(names)}")
+
+def _combined(sign, a, b):
+    "Arithmetic on numbers and schedules; a list times a number would be a longer list"
+    if isinstance(a, list) or isinstance(b, list): raise ValueError("it does arithmetic with a list")
+    return getattr(operator, sign)(a, b)
+
+def _makes(x):
+    "Is it a shape or a recipe, which makes a schedule, and not `base`, which is one?"
+    return hasattr(x, '__name__')
+
+def _made(make, args, named):
+    "What a shape or a recipe makes of its arguments; the error for wrong ones names those that it takes"
+    try: called = signature(make).bind(*args, **named)
+    except TypeError as e:
+        takes = ', '.join(signature(make).parameters)
+        raise ValueError(f"{make.__name__} takes {takes}: {e}") from e
+    return make(*called.args, **called.kwargs)

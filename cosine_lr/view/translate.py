@@ -28,6 +28,7 @@ _FORMULAS = dict(
     tanh="{end} + ({start} - {end})*(1 - math.tanh({low} + ({high} - {low})*{t}))/2",
     k_decay="{end} + ({start} - {end})*(1 + math.cos(math.pi*{t}**{k}))/2",
     rex="{end} + ({start} - {end})*(1 - {t})/(1 - {t}/2)",
+    power="{end} + ({start} - {end})*(1 - {t}**{k})",
 )
 
 def _expression(tree, t='t'):
@@ -64,11 +65,17 @@ def value(step):
 def _factor(tree):
     "What is left of a product without `base`, the optimizer's own rate; None where there is no `base`"
     if not _has_base(tree): return None
-    parts = tree.get('product', {}).get('operands', [tree])
+    parts = _operands(tree)
     others = [part for part in parts if part != {'base': {}}]
     if len(others) != len(parts) - 1 or _has_base(others):
         raise ValueError("`base` in any place but as one factor")
-    return {'product': {'operands': others or [1.]}}
+    if not any(isinstance(part, dict) for part in others): others.append({'constant': {'value': 1.}})
+    return {'product': {'operands': others}}
+
+def _operands(tree):
+    "The factors of a product, those of products in it, too"
+    if not isinstance(tree, dict) or 'product' not in tree: return [tree]
+    return [part for x in tree['product']['operands'] for part in _operands(x)]
 
 def _has_base(tree):
     if isinstance(tree, dict): return 'base' in tree or _has_base([*tree.values()])
@@ -135,15 +142,34 @@ def _warmup_decay(tree, total):
     if pieces[0].start == 0: raise ValueError(f"a curve, {pieces[0].name}, that starts at 0")
     return warmup, ' '.join(piece.name for piece in pieces), pieces
 
+def _decay_and_rate(tree, total):
+    "`_warmup_decay` of what is left without `base`, or of the whole; and whose rate the code needs, in words"
+    factor = _factor(tree)
+    found = _warmup_decay(factor or tree, total)
+    peak = found[-1][0].start
+    if not factor: return found, f"with an optimizer whose lr is {peak}"
+    if not math.isclose(peak, 1):
+        raise ValueError(f"a peak of {peak:g} times the optimizer's own rate: "
+                         "multiply the optimizer's lr, and leave the number out")
+    return found, "on each param group's own lr"
+
+def _absolute_end(tree, what, value):
+    "Refuse a factor where the library has an absolute number, unless it is 0"
+    if value and _has_base(tree): raise ValueError(f"{what} that is a share of the optimizer's own rate")
+
 def _transformers(tree, total):
-    warmup, names, pieces = _warmup_decay(tree, total)
+    (warmup, names, pieces), whose = _decay_and_rate(tree, total)
     first, last, warm = pieces[0], pieces[-1], warmup.steps
-    if warmup.start: raise ValueError("a warm-up that starts above 0")
+    floor = last.end if warm and names in ('constant linear', 'constant cosine') else 0
+    if warmup.start and not floor: raise ValueError("a warm-up that starts above 0")
+    if not math.isclose(warmup.start, floor):
+        raise ValueError(f"an end at {floor:g} without a warm-up that starts there")
     if names == 'constant':
         name, options = 'constant_schedule_with_warmup', ''
     elif names in ('cosine', 'linear') and last.end == 0:
         name, options = f'{names}_schedule_with_warmup', f', {total}'
     elif names == 'polynomial':
+        _absolute_end(tree, "an end", last.end)
         name = 'polynomial_decay_schedule_with_warmup'
         options = f', {total}, lr_end={last.end}, power={first.power}'
     elif names in ('constant linear', 'constant cosine'):
@@ -151,7 +177,7 @@ def _transformers(tree, total):
         options = (f', {last.steps}, num_stable_steps={first.steps}, '
                    f'decay_type={last.name!r}, min_lr_ratio={ratio}')
     else: raise ValueError(f"a warm-up followed by {names} down to {last.end}")
-    return (f"from transformers import get_{name}\n\n# with an optimizer whose lr is {first.start}\n"
+    return (f"from transformers import get_{name}\n\n# {whose}\n"
             f"scheduler = get_{name}(optimizer, {warm}{options})\n")
 
 # %% ../../nbs/view/translate.ipynb #keras-timm
@@ -172,8 +198,10 @@ def _keras(tree, total):
     return f"import keras\n\nlearning_rate = keras.optimizers.schedules.{call}\n"
 
 def _timm(tree, total):
-    warmup, names, pieces = _warmup_decay(tree, total)
-    peak, piece = pieces[0].start, pieces[0]
+    (warmup, names, pieces), whose = _decay_and_rate(tree, total)
+    piece = pieces[0]
+    _absolute_end(tree, "an end", piece.end)
+    _absolute_end(tree, "a first value", warmup.start)
     if names == 'cosine': name, options = 'CosineLRScheduler', ''
     elif names in ('linear', 'polynomial'): name, options = 'PolyLRScheduler', f", power={piece.power}"
     elif warmup.steps: raise ValueError(f"a warm-up followed by {names}")
@@ -181,7 +209,7 @@ def _timm(tree, total):
     if warmup.steps:
         options += f", warmup_t={warmup.steps}, warmup_lr_init={warmup.start}, warmup_prefix=True"
     return (f"from timm.scheduler import {name}\n\n"
-            f"# with an optimizer whose lr is {peak}; call scheduler.step_update(step)\n"
+            f"# {whose}; call scheduler.step_update(step)\n"
             f"scheduler = {name}(optimizer, t_initial={piece.steps}, lr_min={piece.end}{options}, "
             f"t_in_epochs=False)\n")
 
