@@ -227,7 +227,7 @@ def _report(runs, opts):
 
 # %% ../nbs/cli.ipynb #trial
 _ABOUT_TRIAL = '''Does annealing help? Run the protocol of notebook 09_trial; write a table and a figure
-for each of its four answers.'''
+for each of its five answers.'''
 
 def _trial_parser():
     parser = argparse.ArgumentParser('cosine_lr trial', description=_ABOUT_TRIAL)
