@@ -72,7 +72,8 @@ def leaf(rng):
         lambda: constant(level()), lambda: linear(start, end), lambda: cosine(start, end),
         lambda: polynomial(start, end, power), lambda: exponential(rng.uniform(.01, 3), rng.uniform(.01, 3)),
         lambda: shapes.one_minus_sqrt(start, end), lambda: shapes.rex(start, end),
-        lambda: shapes.k_decay(start, end, power), lambda: shapes.inverse_sqrt(rng.uniform(.1, 200)),
+        lambda: shapes.k_decay(start, end, power), lambda: shapes.power(start, end, power),
+        lambda: shapes.inverse_sqrt(rng.uniform(.1, 200)),
         lambda: shapes.tanh(start, end, rng.uniform(-8, 0), rng.uniform(.5, 5))]
     return rng.choice(makers)()
 

@@ -15,10 +15,11 @@ export const FIELDS = {
   constant: ['value'], linear: ['start', 'end'], cosine: ['start', 'end'],
   polynomial: ['start', 'end', 'power'], exponential: ['start', 'end'],
   one_minus_sqrt: ['start', 'end'], rex: ['start', 'end'], k_decay: ['start', 'end', 'k'],
+  power: ['start', 'end', 'k'],
   tanh: ['start', 'end', 'low', 'high'], inverse_sqrt: ['scale'],
 };
 const SIGNS = { sum: ' + ', product: ' * ' };
-const MORE = ['one_minus_sqrt', 'rex', 'k_decay', 'tanh', 'inverse_sqrt']; // of cosine_lr.shapes
+const MORE = ['one_minus_sqrt', 'rex', 'k_decay', 'power', 'tanh', 'inverse_sqrt']; // of cosine_lr.shapes
 
 function operand(x) {
   const nested = isTree(x) && only(x)[0] in SIGNS;
@@ -55,6 +56,7 @@ const EXPRESSIONS = {
   one_minus_sqrt: '{end} + ({start} - {end})*(1 - {t}**.5)',
   tanh: '{end} + ({start} - {end})*(1 - math.tanh({low} + ({high} - {low})*{t}))/2',
   k_decay: '{end} + ({start} - {end})*(1 + math.cos(math.pi*{t}**{k}))/2',
+  power: '{end} + ({start} - {end})*(1 - {t}**{k})',
   rex: '{end} + ({start} - {end})*(1 - {t})/(1 - {t}/2)',
 };
 
@@ -152,8 +154,12 @@ function warmupDecay(tree, total) {
 }
 
 function transformersCall(names, total, warmup, first, last) {
-  if (warmup.start) throw new NoWords('a warm-up that starts above 0');
-  const warm = warmup.steps;
+  const warm = warmup.steps, held = ['constant linear', 'constant cosine'].includes(names);
+  const floor = warm && held ? last.end : 0; // wsd_schedule keeps the warm-up above it too
+  if (warmup.start && !floor) throw new NoWords('a warm-up that starts above 0');
+  if (!near(warmup.start, floor)) {
+    throw new NoWords(`an end at ${short(floor, 6)} without a warm-up that starts there`);
+  }
   if (names === 'constant') return ['constant_schedule_with_warmup', `${warm}`];
   if (['cosine', 'linear'].includes(names) && last.end === 0) {
     return [`${names}_schedule_with_warmup`, `${warm}, ${total}`];
@@ -162,7 +168,7 @@ function transformersCall(names, total, warmup, first, last) {
     const how = `lr_end=${num(last.end)}, power=${num(first.power)}`;
     return ['polynomial_decay_schedule_with_warmup', `${warm}, ${total}, ${how}`];
   }
-  if (['constant linear', 'constant cosine'].includes(names)) {
+  if (held) {
     const how = `decay_type='${last.name}', min_lr_ratio=${num(last.end / first.start)}`;
     return ['wsd_schedule', `${warm}, ${last.steps}, num_stable_steps=${first.steps}, ${how}`];
   }

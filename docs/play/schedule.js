@@ -15,6 +15,7 @@ export const FORMULAS = {
   one_minus_sqrt: (f, t) => blend(f, 1 - Math.sqrt(t)),
   rex: (f, t) => blend(f, (1 - t) / (1 - t / 2)),
   k_decay: (f, t) => blend(f, (1 + Math.cos(Math.PI * t ** f.k)) / 2),
+  power: (f, t) => blend(f, 1 - t ** f.k),
   tanh: (f, t) => blend(f, (1 - Math.tanh(f.low + (f.high - f.low) * t)) / 2),
   inverse_sqrt: (f, t) => (1 + f.scale * t) ** -.5,
   base: () => { throw new Error('base is the own value of an optimizer, which this page does not have'); },
