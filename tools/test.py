@@ -63,6 +63,7 @@ ARROWS = {
                    'run.saving'},
     'run.finetune': {'check', 'learner', 'run.handy'},
     'run.fast': {'batch', 'callback', 'learner', 'torch_inside'},
+    'run.batches': {'check'},
     'run.steps': {'check', 'learner'},
     'lab.probe': {'check', 'lab.fleet', 'rules', 'schedule', 'view.plot'},
     'lab.runs': {'check', 'lab.tables', 'run.files', 'view.plot'},

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'torch_lr': 'ScheduleLR',
     'handy': 'ProgressCB Seconds Perplexity map_tensors to_cpu DeviceCB',
     'passes': 'Passes',
+    'batches': 'batch_sizes GrowingBatches growing_loader',
     'resume': 'POLICIES Line plan_terms plan_state resume_plan',
     'files': 'aside replace_file columns_of csv_lines write_table',
     'saving': 'pack unpack are_simple SavableState',

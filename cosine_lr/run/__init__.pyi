@@ -7,6 +7,9 @@ from .handy import map_tensors as map_tensors
 from .handy import to_cpu as to_cpu
 from .handy import DeviceCB as DeviceCB
 from .passes import Passes as Passes
+from .batches import batch_sizes as batch_sizes
+from .batches import GrowingBatches as GrowingBatches
+from .batches import growing_loader as growing_loader
 from .resume import POLICIES as POLICIES
 from .resume import Line as Line
 from .resume import plan_terms as plan_terms
