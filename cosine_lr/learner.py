@@ -156,11 +156,13 @@ class Learner:
     Attributes:
         opt: new in each fit
         training: or validation?
+        total: steps of the fit, or milliseconds where its budget is time
         epoch: a number from 0; None before the first
         iter: the number of the batch in its pass, from 0; None before the first
     """
     opt: torch.optim.Optimizer # new in each fit
     training: bool # or validation?
+    total: int # steps of the fit, or milliseconds where its budget is time
     epoch: Any # a number from 0; None before the first
     iter: Any # the number of the batch in its pass, from 0; None before the first
     batch: Any
