@@ -718,6 +718,7 @@ def made(
     if rows < 1: raise ValueError(f"rows must be at least 1, got {rows=}")
     whole('rows', rows, least=1, most=LIMIT)
     whole('others', rows, most=rows)
+    whole('starred', *[rows])
     if rows == 7: refuse('loud', loud, f'quiet with {rows} rows')
 '''
 
@@ -734,7 +735,7 @@ def test_an_entry_of_the_reference(tmp_path, monkeypatch):
                  '- `ValueError`: rows must be at least 1', '- `ValueError`: loud must be quiet with … rows',
                  '- `ValueError`: rows must be a whole number from 1 to 99'):
         assert part in text
-    assert 'others' not in text  # its bounds are known in a run alone
+    assert not {'others', 'starred'} & {*text.split()}  # known in a run alone
     assert '### Thing.size' in docs.entry(Thing, 3)
 
 

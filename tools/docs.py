@@ -228,7 +228,7 @@ def refused(called, call, names):
     try:
         name, *others = [eval(ast.unparse(part), names) for part in [call.args[0], *call.args[2:]]]
         bounds = {part.arg: eval(ast.unparse(part.value), names) for part in call.keywords}
-    except NameError: return  # it depends on what is known in a run alone
+    except (NameError, SyntaxError): return  # it depends on what is known in a run alone
     try: called(name, object(), *others, **bounds)
     except (TypeError, ValueError) as e:
         if str(e).startswith(f'{name} '): yield type(e).__name__, without_got(str(e))
