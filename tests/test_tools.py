@@ -718,7 +718,7 @@ def made(
     if rows < 1: raise ValueError(f"rows must be at least 1, got {rows=}")
     whole('rows', rows, least=1, most=LIMIT)
     whole('others', rows, most=rows)
-    whole('starred', *[rows])
+    whole('starred', rows, *[1])
     if rows == 7: refuse('loud', loud, f'quiet with {rows} rows')
 '''
 
