@@ -247,11 +247,14 @@ class join(Schedule):
         if isinstance(t, float):
             i = bisect_right(self.at, t + 1e-12)
             return self.scheds[i].formula(max((t - edges[i]) / (edges[i+1] - edges[i]), 0.))
-        lib, value = math_for(t), t # each piece writes over what is to its right
+        lib, value = math_for(t), np.array(t) if isinstance(t, np.ndarray) else t
         nudged = t + max(1e-12, 2*lib.finfo(t.dtype).eps)
-        for sched, lo, hi in zip(self.scheds, edges, edges[1:]):
-            piece = sched.formula(lib.clip((t - lo) / (hi - lo), 0, 1))
-            value = lib.where(lo <= nudged, piece, value)
+        for sched, lo, hi in zip(self.scheds, edges, edges[1:]): # each writes over what is to its right
+            here = lo <= nudged
+            if lib is np:
+                if hi < 1: here &= nudged < hi
+                value[here] = sched.formula(((t[here] - lo) / (hi - lo)).clip(0, 1))
+            else: value = lib.where(here, sched.formula(lib.clip((t - lo) / (hi - lo), 0, 1)), value)
         return value
 
     def __repr__(self): return f"join({list(self.scheds)}, at={list(self.at)})"
