@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
-from .check import number, refuse, shown
+from .check import number, refuse
 if TYPE_CHECKING:
     import torch
     from cosine_lr.view.lint import Finding
@@ -94,8 +94,8 @@ class Schedule(ABC):
         return draw_schedule(self, ax, title, **line)
 
     def _repr_png_(self):
-        from cosine_lr.view.plot import png
-        return png(self.plot(title=shown(self)))
+        from cosine_lr.view.plot import brief, png
+        return png(self.plot(title=brief(self)))
 
     def mean(self) -> float:
         "The mean over training"

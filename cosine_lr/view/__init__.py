@@ -4,7 +4,7 @@
 from .. import attach
 
 __getattr__, __dir__, __all__ = attach(__name__, {
-    'plot': 'new_axes label_lines draw_schedule text_plot four_figures png',
+    'plot': 'new_axes label_lines draw_schedule brief text_plot four_figures png',
     'average': 'mean_of',
     'lint': 'FINDINGS Finding lint_schedule lint_plan',
     'stored': 'SHAPES as_tree as_json from_json from_tree from_code',

@@ -2,6 +2,7 @@
 from .plot import new_axes as new_axes
 from .plot import label_lines as label_lines
 from .plot import draw_schedule as draw_schedule
+from .plot import brief as brief
 from .plot import text_plot as text_plot
 from .plot import four_figures as four_figures
 from .plot import png as png
