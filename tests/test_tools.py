@@ -174,6 +174,15 @@ def test_the_marks_of_a_conflict(kind, mark):
     assert not any('conflict' in fault for fault in tutorial.not_ready(harmless))
 
 
+@pytest.mark.parametrize('text, found', [
+    ('/a/b-c/cosine_lr/claims.py:118: UserWarning: x', True), ('cosine_lr/claims.py', False)])
+def test_a_path_of_one_machine_in_a_committed_notebook(text, found):
+    warned = cell('code', 'warned', 'x = 1')
+    warned['outputs'] = [dict(output_type='stream', name='stderr', text=[text])]
+    faults = tutorial.not_ready(notebook(cell('code', 'install', INSTALL), warned))
+    assert any('path of a file' in fault for fault in faults) == found
+
+
 def test_a_widget_in_a_committed_notebook():
     for data in ({'text/plain': 'IntSlider(value=0)', tutorial.WIDGET: {'model_id': '0'}},
                  {'text/plain': 'VBox(children=())'}):

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = 'cosine_lr'
 MAX_KB = 400
 WIDGET = 'application/vnd.jupyter.widget-view+json'
+PATH = re.compile(r'/(?:[\w.-]+/)+[\w-]+\.py:\d+')  # as a warning or a traceback begins with
 WIDGET_AS_TEXT = re.compile(
     r'Error displaying widget|Loading widget|^(HBox|VBox|Box|Output|interactive|\w*(Slider|Progress|Text))\(',
     re.MULTILINE)
@@ -72,6 +73,8 @@ def not_ready(nb):
 
 def faults_of_outputs(cell):
     if any(output['output_type'] == 'error' for output in cell['outputs']): yield 'ended in an error'
+    for output in cell['outputs']:
+        if PATH.search(''.join(output.get('text', ''))): yield 'prints the path of a file on one machine'
     for data in (output.get('data', {}) for output in cell['outputs']):
         if WIDGET in data or WIDGET_AS_TEXT.search(''.join(data.get('text/plain', ''))):
             yield 'holds a widget, which is raw text on GitHub: make prepare keeps a picture of it'
