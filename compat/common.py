@@ -1,5 +1,6 @@
 """A small problem to train on, a plan to train by, and a witness of the rates that the optimizer used."""
 import torch
+import torch.nn.functional as F
 from cosine_lr import ScheduleLR, constant, cosine, join, linear, position
 from torch import nn
 
@@ -11,6 +12,19 @@ def rates(total, steps=None): return [PEAK(position(step, total)) for step in ra
 def momenta(total): return [MOMENTUM(position(step, total)) for step in range(total)]
 def problem(rows=64): return torch.randn(rows, 4), torch.randint(0, 2, (rows,))
 def net(): return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+class WithLoss(nn.Module):
+    "A network that returns its loss, as the Trainer wants it"
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+
+    def forward(self, x, labels):
+        logits = self.net(x)
+        return dict(loss=F.cross_entropy(logits, labels), logits=logits)
+
+
 def sgd(model): return torch.optim.SGD(model.parameters(), lr=1., momentum=.9)
 def plan(opt, total, **kw):
     return ScheduleLR(opt, lr=PEAK, momentum=MOMENTUM, weight_decay=constant(.01), total_steps=total, **kw)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from common import net, problem
+from common import WithLoss, net, problem
 from cosine_lr import ScheduleLR, warmup_cosine
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -38,16 +38,6 @@ def used(monkeypatch):
         return step(self, *args, **kw)
     monkeypatch.setattr(torch.optim.AdamW, 'step', stepped)
     return rates
-
-
-class WithLoss(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.net = net()
-
-    def forward(self, x, labels):
-        logits = self.net(x)
-        return dict(loss=F.cross_entropy(logits, labels), logits=logits)
 
 
 @pytest.mark.parametrize('accumulate', [1, 2])

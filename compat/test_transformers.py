@@ -1,26 +1,15 @@
 """ScheduleLR in Hugging Face's Trainer, resumed too; transformers' get_* schedules as oracles."""
 import pytest
 import torch
-import torch.nn.functional as F
 import transformers
-from common import momenta, net, plan, problem, rates, sgd, witness
+from common import WithLoss, momenta, plan, problem, rates, sgd, witness
 from cosine_lr import ScheduleLR, constant, cosine, join, linear, polynomial, restarts
 from transformers import Trainer, TrainingArguments
 
 
-class Model(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.net = net()
-
-    def forward(self, x, labels):
-        logits = self.net(x)
-        return dict(loss=F.cross_entropy(logits, labels), logits=logits)
-
-
 def trainer(folder, total, **kw):
     x, y = problem()
-    model = Model()
+    model = WithLoss()
     opt = sgd(model)
     used = witness(opt)
     args = TrainingArguments(
