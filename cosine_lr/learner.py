@@ -6,7 +6,7 @@
 __all__ = ['CancelStepException', 'CancelBatchException', 'CancelEpochException', 'CancelFitException',
            'Callback', 'TrainCB', 'Learner']
 
-# %% ../nbs/04_learner.ipynb #imports
+# %% ../nbs/04_learner.ipynb #cancel
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -18,7 +18,6 @@ from .claims import Cancel, bind, check_names, events_of, listed, place, script,
 from .groups import add_gradients, check_step, lr_of, make_optimizer
 from .torch_inside import warm_up
 
-# %% ../nbs/04_learner.ipynb #cancel
 class CancelStepException(Cancel):
     "Raised by a callback: leave the weights as they are and the step uncounted, go on with `after_batch`"
 class CancelBatchException(Cancel): "Raised by a callback: leave this batch, go on with the next"
@@ -88,6 +87,16 @@ Callbacks = Callback | Iterable[Callback] | None
 Rate = float | torch.Tensor | None
 Loss = Callable[..., torch.Tensor] # (preds, *targets) -> 0-d tensor
 MakeOptimizer = Callable[..., Any] # (parameters, lr=…) -> optimizer
+
+def _not_finite(learn, where):
+    lr = float(lr_of(learn.opt))
+    return FloatingPointError(f"loss is not finite in {where}, at lr={lr:.4g}; try a lower lr")
+
+def _check_loss(learn):
+    if not isinstance(learn.loss, torch.Tensor) or learn.loss.ndim:
+        raise ValueError(f"loss_func must return a 0-d tensor, got {learn.loss!r:.60}")
+    if not learn.loss.is_cpu: learn._unseen = learn._unseen + 0*learn.loss.detach() # nan stays nan
+    elif not math.isfinite(learn.loss.item()): raise _not_finite(learn, place(learn))
 
 # %% ../nbs/04_learner.ipynb #learner
 class Learner:
@@ -261,16 +270,3 @@ class Learner:
         "Who answers which event, in order; after a fit with a `TimerCB`, for how long"
         if not self.hooks: self._gather()
         return timeline(self.hooks, self)
-
-# %% ../nbs/04_learner.ipynb #checks
-def _check_loss(learn):
-    "Refuse a loss that cannot be trained on"
-    loss = learn.loss
-    if not isinstance(loss, torch.Tensor) or loss.ndim:
-        raise ValueError(f"loss_func must return a 0-d tensor, got {loss!r:.60}")
-    if not loss.is_cpu: learn._unseen = learn._unseen + 0*loss.detach() # nan, once a loss is not finite
-    elif not math.isfinite(loss.item()): raise _not_finite(learn, place(learn))
-
-def _not_finite(learn, where):
-    lr = float(lr_of(learn.opt))
-    return FloatingPointError(f"loss is not finite in {where}, at lr={lr:.4g}; try a lower lr")

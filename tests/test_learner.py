@@ -422,3 +422,12 @@ def test_a_rate_that_is_a_tensor_goes_into_the_optimizer_as_a_copy():
     own = learner(lr=None)
     own.fit(1)
     assert own.opt.defaults['lr'] == torch.optim.SGD([torch.zeros(1)]).defaults['lr']
+
+
+def test_a_callback_that_makes_lists_of_dictionaries():
+    class Undict(Callback):
+        order = -50
+        def before_batch(self, learn): learn.batch = [*learn.batch.values()]
+    pairs = [*digits_dls().train]
+    named = [dict(pixels=x, label=y) for x, y in pairs]
+    assert torch.equal(trained(named, cbs=Undict()), trained(pairs))
