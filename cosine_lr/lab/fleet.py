@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call, grad_and_value, vmap
 from torch.utils.data import DataLoader, TensorDataset, default_collate, default_convert
-from ..batch import class_dim, count_rows, hit_rate
-from ..check import flag, function, loaders, number, refuse, whole
+from ..batch import class_dim, count_rows, hit_rate, loaders
+from ..check import flag, function, number, refuse, whole
 from .runs import Runs
 from ..plan import position
 from .stacked import member_columns, stack_models, stacked_optimizer
