@@ -104,7 +104,9 @@ def network(inputs): return nn.Sequential(nn.Linear(inputs, 64), nn.ReLU(), nn.L
 def losses_of(name, scheds, seeds, epochs, split=3):
     "Training losses of each step [schedules, seeds, steps]"
     data, optimizer, _, _ = TASKS[name]
-    if data == 'text': return text_losses(scheds, seeds[:FEWER.get(seeds, 8)], round(1000*epochs), optimizer, split)
+    if data == 'text':
+        few, steps = seeds[:FEWER.get(seeds, 8)], round(1000*epochs)
+        return text_losses(scheds, few, steps, optimizer, split)
     dls = digits_dls(split=split) if data == 'digits' else mnist(split)
     make = partial(network, 64 if data == 'digits' else 196)
     return run_fleet(make, dls, scheds, seeds=seeds, epochs=epochs, opt_func=optimizer, quiet=True).losses
