@@ -25,8 +25,8 @@ The protocol, laid down before anything was measured:
   13_language, width 32, with AdamW. Its fit has 1,000 steps, the longer horizon 2,000. All is as above, but
   for the number of seeds, because a step costs forty times as much: 2 for the peak, 8 for the fit, 3 for the
   test, 1 for each recipe and peak, and 4 for the last comparison. (It was to be 8 for the test, 3 and 8; they
-  were cut for want of time after the peak had been measured, and nothing else.) Each seed has its own weights and its own
-  order of the text, and reads each window once.
+  were cut for want of time after the peak had been measured, and nothing else.) Each seed has its own
+  weights and its own order of the text, and reads each window once.
 - So was the contest, for the three tasks on the digits. The law has two runs of 30 epochs with 16 seeds each
   at the peak of the exam; 16 more seeds train the best of its schedule and three tuned recipes (each at its
   best peak by the law) a last time: 48 runs in all. Where the law refuses the two runs, the peak is halved
