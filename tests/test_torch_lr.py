@@ -1,4 +1,4 @@
-"""ScheduleLR where a reader of 11_torch does not look: wrong arguments, tensors, resuming, other schedulers."""
+"""ScheduleLR where a reader of 11_torch does not look: arguments, tensors, resuming, other schedulers."""
 import copy
 import io
 import json

@@ -54,7 +54,6 @@ YET = {
     '07_post': {'lines': (0, 33), 'early': (0, 4)},
     '08_fleet': {'early': (0, 1)},
     '09_trial': {'early': (0, 1)},
-    '11_torch': {'early': (0, 3)},
 }
 
 
