@@ -51,7 +51,6 @@ YET = {
     '06_finder': {'words': (500, 1243), 'lines': (0, 55), 'early': (0, 3)},
     '08_fleet': {'early': (0, 1)},
     '09_trial': {'early': (0, 1)},
-    '11_torch': {'early': (0, 3)},
 }
 
 
