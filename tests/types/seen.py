@@ -1,5 +1,6 @@
 """What mypy and pyright take each expression for: an `Any`, which fits everywhere, is an error here."""
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
