@@ -16,6 +16,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import facade
+import reading
 import readme
 import typed
 from explain import explain
@@ -348,6 +349,11 @@ def readme_in_step(root):
     return faults
 
 
+def reads_well(root):
+    "The numbered notebooks keep to their lengths, their grade, and the order of the glossary's words"
+    return reading.faults(root)
+
+
 def pytests(root, which='not slow'):
     "What notebooks cannot test"
     process = tool('python', '-m', 'pytest', '--quiet', '--no-header', '-p', 'progress', '--numprocesses', 2,
@@ -369,6 +375,7 @@ def browser_pytests(root):
 CHECKS = {
     'clean': clean, 'export': export, 'facade': facade_in_step, 'ruff': ruff,
     'arrows': arrows, 'sizes': sizes, 'annotations': annotations, 'types': types, 'readme': readme_in_step,
+    'reading': reads_well,
     'pytest': pytests, 'slow': slow_pytests, 'in_browser': browser_pytests,
 }
 ONLY_IF_ASKED = {'types', 'slow', 'in_browser'}
