@@ -219,9 +219,9 @@ ON_LOOPS = (
     'from tensors at once, in place of a plain `DataLoader`.')
 ON_FINDERS = 'One thread, processor\'s time; 140 steps, from the call to the end, what is put back included.'
 ON_GPT = (
-    f'A GPT of width {gpt.WIDTH}, {gpt.BS} windows of {gpt.CONTEXT} characters a step, AdamW, a cosine; one '
-    "thread, processor's time for a step, without validation. By hand, the model and the optimizer's step are "
-    'compiled.')
+    f'A GPT of width {gpt.WIDTH}, {gpt.BS} windows of {gpt.CONTEXT} characters a step, AdamW, a cosine; '
+    "one thread, processor's time for a step, without validation. By hand, what is compiled is the model "
+    "and the optimizer's step.")
 ON_SCHEDULES = 'One thread, processor\'s time. "One by one": 2000 measured, times 500.'
 ON_SWEEPS = (
     'Two threads, time on the wall. A step of one run, first without, then with its share of validation; and '
