@@ -47,14 +47,10 @@ LONGER = {'04': {'Learner'}, '07': {'LRFinderCB', 'Metric'}}
 YET = {
     '00_schedule': {'words': (500, 1060), 'lines': (0, 52), 'early': (0, 5)},
     '01_recipes': {'cells': (20, 44), 'lines': (0, 28), 'early': (0, 1)},
-    '02_data': {'lines': (0, 13), 'early': (0, 3)},
-    '03_metric': {'lines': (0, 30), 'early': (0, 2)},
-    '04_learner': {'words': (500, 967), 'cells': (20, 57), 'lines': (0, 29), 'early': (0, 2)},
     '05_callback': {'lines': (0, 58), 'early': (0, 1)},
     '06_finder': {'words': (500, 1243), 'lines': (0, 55), 'early': (0, 3)},
     '08_fleet': {'early': (0, 1)},
     '09_trial': {'early': (0, 1)},
-    '11_torch': {'early': (0, 3)},
 }
 
 
