@@ -122,12 +122,13 @@ def restarts(
     pieces = [_schedule('shape', shape) if peak == 1 else peak*shape for peak in peaks]
     return join(pieces, at=_starts(cycles, growth))
 
-# %% ../nbs/01_recipes.ipynb #restarts-parts
+# %% ../nbs/01_recipes.ipynb #peaks
 def _peaks(cycles, decay):
     decay = number('decay', decay, least=1e-3, most=1e3)
     try: return [decay**i for i in range(cycles)]
     except OverflowError: refuse('decay', decay, f'such that its power {cycles-1} is finite')
 
+# %% ../nbs/01_recipes.ipynb #starts
 def _starts(cycles, growth):
     "Where each cycle but the first begins, exactly"
     ratio = Fraction(number('growth', growth, least=1e-3, most=1e3))

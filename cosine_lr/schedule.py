@@ -32,7 +32,7 @@ class _Value:
 
 # %% ../nbs/00_schedule.ipynb #arithmetic
 class _Arithmetic:
-    "Numbers and schedules are added and multiplied to schedules"
+    "A sum or a product of numbers and schedules is a schedule"
     __array_ufunc__ = None # so that a NumPy number times a schedule is a schedule
     def __add__(self, other: 'Schedule | float') -> 'Schedule': return _combine(Sum, self, other)
     def __radd__(self, other: float) -> 'Schedule': return _combine(Sum, other, self)
@@ -133,8 +133,9 @@ def _inverse(divisor):
     if number('divisor', divisor) == 0: refuse('divisor', divisor, 'a number other than 0')
     return 1/divisor
 
+# %% ../nbs/00_schedule.ipynb #operands
 def _operands(kind, given):
-    "The operands, checked, as a tuple; those of a sum that begins a sum are taken out of it"
+    "The operands, checked; where a sum begins with a sum, the operands of that take its place"
     operands = [x if isinstance(x, Schedule) else number('operand', x) for x in given]
     if len(operands) < 2 or not any(isinstance(x, Schedule) for x in operands[:2]):
         refuse('operands', operands, 'two or more, with a schedule among the first two')
