@@ -493,6 +493,12 @@ def halved(opt):
     return torch.optim.lr_scheduler.CyclicLR(opt, .1, 1., 10, mode='triangular2', cycle_momentum=False)
 
 
+def climb_and_cosine(opt):
+    parts = [torch.optim.lr_scheduler.LinearLR(opt, .1, 1., 16),
+             torch.optim.lr_scheduler.CosineAnnealingLR(opt, 64)]
+    return torch.optim.lr_scheduler.SequentialLR(opt, parts, [16])
+
+
 HILL = join([linear(0, 1), linear(1, 0)], at=[.5])
 IN_TORCH = { # of 80 steps
     'restarts x3': (restarts(4, growth=3), lambda opt: again(opt, 2, 3)),
@@ -500,6 +506,11 @@ IN_TORCH = { # of 80 steps
     'step': (multistep([.25, .5, .75], .5), lambda opt: torch.optim.lr_scheduler.StepLR(opt, 20, gamma=.5)),
     'constant': (join([constant(.5), constant()], at=[.25]),
                  lambda opt: torch.optim.lr_scheduler.ConstantLR(opt, .5, 20)),
+    'linear': (linear(1, .2), lambda opt: torch.optim.lr_scheduler.LinearLR(opt, 1., .2, 80)),
+    'exponential': (exponential(1, .95**80), lambda opt: torch.optim.lr_scheduler.ExponentialLR(opt, .95)),
+    'polynomial': (polynomial(power=3), lambda opt: torch.optim.lr_scheduler.PolynomialLR(opt, 80, 3)),
+    'warm-up': (warmup_cosine(.2, start=.1), climb_and_cosine),
+    'restarts': (restarts(4), lambda opt: again(opt, 20, 1)),
 }
 
 
@@ -507,6 +518,13 @@ IN_TORCH = { # of 80 steps
 def test_torch_has_the_same_values(name):
     ours, theirs = IN_TORCH[name]
     assert np.abs(ours(position(np.arange(80), 80)) - torch_rates(theirs, 80)).max() < 1e-12
+
+
+def test_one_cycle_counts_the_last_step_as_the_end():
+    once = torch.optim.lr_scheduler.OneCycleLR
+    theirs = torch_rates(lambda opt: once(opt, 1., 80, cycle_momentum=False), 80)
+    ours = one_cycle((.3*80 - 1)/79) # torch's peak is a step early
+    assert np.abs(ours(position(np.arange(80), 80, end='closed')) - theirs).max() < 1e-12
 
 
 @pytest.mark.parametrize('growth', [1, 2, 3])
