@@ -45,8 +45,6 @@ LONGER = {'04': {'Learner'}, '07': {'LRFinderCB', 'Metric'}}
 
 # Where a rule is not kept yet: what is asked in its place. `make prepare` says what is needed no more.
 YET = {
-    '00_schedule': {'words': (500, 1138), 'cells': (20, 66), 'early': (0, 2)},
-    '01_recipes': {'words': (500, 944), 'cells': (20, 60), 'lines': (0, 13), 'early': (0, 1)},
     '05_callback': {'lines': (0, 55), 'early': (0, 1)},
     '06_finder': {'words': (500, 1243), 'lines': (0, 52), 'early': (0, 2)},
     '08_fleet': {'cells': (1, 66)},
