@@ -83,11 +83,13 @@ class TrainCB(Callback, Layout):
     def step(self, learn: 'Learner') -> None: learn.opt.step()
 
 # %% ../nbs/04_learner.ipynb #kinds
+# names for the annotations
 Callbacks = Callback | Iterable[Callback] | None
 Rate = float | torch.Tensor | None
 Loss = Callable[..., torch.Tensor] # (preds, *targets) -> 0-d tensor
 MakeOptimizer = Callable[..., Any] # (parameters, lr=…) -> optimizer
 
+# the check of each loss, before the step
 def _not_finite(learn, where):
     lr = float(lr_of(learn.opt))
     return FloatingPointError(f"loss is not finite in {where}, at lr={lr:.4g}; try a lower lr")
