@@ -29,9 +29,10 @@ ARROWS = {
     'check': set(),
     'groups': {'check'},
     'torch_inside': set(),
-    'schedule': {'check', 'view.average', 'view.lint', 'view.plot', 'view.stored', 'view.translate'},
+    'plumbing': {'check', 'view'},
+    'schedule': {'check', 'plumbing'},
     'plan': {'check', 'groups', 'view.lint'},
-    'shapes': {'check', 'schedule'},
+    'shapes': {'check', 'plumbing', 'schedule'},
     'recipes': {'check', 'schedule'},
     'data': {'check', 'torch_inside'},
     'metric': {'batch', 'check'},
@@ -70,7 +71,8 @@ ARROWS = {
     'lab.runs': {'check', 'lab.tables', 'run.files', 'view.plot'},
     'lab.stacked': {'torch_inside'},
     'lab.tracing': {'torch_inside'},
-    'lab.fleet': {'batch', 'check', 'lab.runs', 'lab.stacked', 'lab.tracing', 'plan', 'torch_inside'},
+    'lab.fleet': {'batch', 'check', 'claims', 'lab.runs', 'lab.stacked', 'lab.tracing', 'learner', 'plan',
+                  'torch_inside'},
     'lab.tables': set(),
     'lab.paired': {'check', 'lab.runs'},
     'lab.trial': {'check', 'data', 'lab.fleet', 'lab.paired', 'lab.runs', 'post', 'recipes', 'run.files',
@@ -96,12 +98,12 @@ ARROWS = {
 # What any module may use, as it uses the standard library; of ours, these import only each other.
 GROUND = {'batch', 'check', 'claims', 'groups', 'run.files', 'run.passes', 'torch_inside', 'view.plot'}
 # How many arrows there may be, without those to the ground, and floors: the modules on the longest way down.
-MOST_ARROWS, MOST_FLOORS = 84, 7
+MOST_ARROWS, MOST_FLOORS = 85, 7
 # How long the core may be: lines and KiB of code, without docstrings, comments and blank lines.
 SEVEN = ('schedule', 'recipes', 'data', 'metric', 'learner', 'callback', 'finder')
 ELEVEN = (*SEVEN, 'plan', 'post', 'check', 'state')
-WHOLE = (*ELEVEN, 'batch', 'claims', 'groups', 'rules', 'shapes', 'torch_inside')
-SIZES = {SEVEN: (855, 40), ELEVEN: (1315, 63), WHOLE: (1860, 89)}
+WHOLE = (*ELEVEN, 'batch', 'claims', 'groups', 'plumbing', 'rules', 'shapes', 'torch_inside')
+SIZES = {SEVEN: (855, 40), ELEVEN: (1315, 63), WHOLE: (1870, 89)}
 
 
 def modules(root):
