@@ -9,16 +9,15 @@ __all__ = ['LRFinderCB', 'lr_find']
 import math
 import warnings
 from collections.abc import Callable
-from itertools import islice, zip_longest
+from itertools import islice
 from types import SimpleNamespace
-import numpy as np
-from .callback import MetricsCB, RecorderCB, ScheduleCB, SingleBatchCB
+from .callback import ScheduleCB
 from .check import batches_in, flag, number, refuse, whole
 from .learner import Callback, CancelEpochException, CancelFitException, Learner
 from .groups import write_field
-from .rules import LRFind
+from .rules import LRFind, Sweep, read
 from .schedule import cosine, exponential, linear
-from .state import State, losses_at
+from .state import State
 
 # %% ../nbs/06_finder.ipynb #lrfinder-cb
 class LRFinderCB(Callback):
@@ -37,9 +36,6 @@ class LRFinderCB(Callback):
         anneal: bool = False, # multiply the ladder by `cosine_annealing` too?
     ):
         self.lr_mult, self.anneal = number('lr_mult', lr_mult, above=0), flag('anneal', anneal)
-        self.epochs: list[int] = [] # batches done before each
-        self.lrs: list[float] = []
-        self.losses: list[float] = []
 
     def before_fit(self, learn: Learner) -> None:
         self.epochs, self.lrs, self.losses, self.min = [], [], [], math.inf
@@ -70,93 +66,96 @@ class LRFinderCB(Callback):
         self.min = min(self.min, loss)
         if not loss <= self.min + abs(self.min): raise CancelFitException # true for nan as well
 
-# %% ../nbs/06_finder.ipynb #average
-class _Average:
-    "A moving average, and its lowest value so far"
-    def __init__(self, keeps): self.keeps, self.sum, self.weight, self.low = keeps, 0., 0., math.inf
-    def add(self, loss):
-        self.sum, self.weight = self.keeps*self.sum + loss, self.keeps*self.weight + 1
-        smooth = self.sum / self.weight
-        self.low = min(self.low, smooth)
-        return smooth
-
-# %% ../nbs/06_finder.ipynb #sweep
-def _top_rate(opt): return max(float(g['lr']) for g in opt.param_groups)
-
-class _Sweep(Callback):
-    "Rate and loss of each update; stop where the smoothed loss is `diverged` times its lowest, or not finite"
-    hook = None
-    def __init__(self, steps, valid, diverged, smoothing):
-        self.left, self.valid, self.diverged, self.average = steps, valid, diverged, _Average(smoothing)
-        self.lrs, self.losses, self.smooth, self.end = [], [], [], None
-        self.updated, self.batches = False, [] # since the last record: an update? (loss, rows) of each batch
+# %% ../nbs/06_finder.ipynb #updates
+class _Updates(Callback):
+    "Notes the loss of each update of the weights: of its batches, or of a validation pass after it"
+    def __init__(self, valid): self.valid, self.updated, self.batches = valid, False, []
 
     def before_fit(self, learn):
-        self.first = State(model=learn.model).capture()
-        self.hook = learn.opt.register_step_pre_hook(self._note_update)
+        learn.opt.register_step_pre_hook(self._see_update)
         self.rows = learn.train_cb.rows
 
-    def _note_update(self, *_): self.updated = True
+    def _see_update(self, *_): self.updated = True
 
     def before_epoch(self, learn):
         if learn.training: return
         if not self.updated: raise CancelEpochException
         self.batches = []
 
-    def after_loss(self, learn):
-        loss = learn.loss.item()
-        if not math.isfinite(loss): self._stop(self._not_finite(learn))
-        self.batches.append((loss, self.rows(learn.batch)))
+    def after_loss(self, learn): self.batches.append((learn.loss.item(), self.rows(learn.batch)))
 
     def after_step(self, learn):
-        if self.updated and not self.valid: self._record(learn)
+        if not self.valid: self._end_update(learn)
 
     def after_epoch(self, learn):
-        if not learn.training: self._record(learn)
+        if not learn.training: self._end_update(learn)
+
+    def _end_update(self, learn):
+        if not self.updated: return
+        self._note(learn, sum(loss*n for loss, n in self.batches) / sum(n for _, n in self.batches))
+        self.updated, self.batches = False, []
+
+# %% ../nbs/06_finder.ipynb #losses-at
+def losses_at(state: State, learn: Learner, batches: list) -> list[float]: # `learn`: in a fit
+    "The losses that batches have where the model is as in `state`; nothing changes"
+    now, before, losses = State(model=learn.model).capture(), vars(learn).copy(), []
+    state.put_back(draws=False, below='model')
+    for learn.batch in batches:
+        for step in ('predict', 'get_loss'): learn.hooks[step][0](learn)
+        losses.append(learn.loss.item())
+    now.put_back()
+    vars(learn).update(before)
+    return losses
+
+# %% ../nbs/06_finder.ipynb #watch
+class _Watch(_Updates):
+    "Tells a `Sweep` of each update, and stops where it is too high, or where a loss is not finite"
+    def __init__(self, sweep, steps, valid, first): # `first`: the `State` that the sweep begins with
+        super().__init__(valid)
+        self.sweep, self.left, self.first = sweep, steps, first
 
     def cleanup_batch(self, learn): self.left -= learn.training # a batch that was cancelled counts too
 
-    def after_fit(self, learn):
-        if not self.left: self.end = 'climbed'
+    def after_loss(self, learn):
+        super().after_loss(learn)
+        if not math.isfinite(self.batches[-1][0]): self._stop(self._not_finite(learn))
 
-    def cleanup_fit(self, learn):
-        if self.hook: self.hook.remove()
-
-    def _record(self, learn):
-        loss = sum(loss*rows for loss, rows in self.batches) / sum(rows for _, rows in self.batches)
-        smooth, low = self.average.add(loss), self.average.low
-        self.lrs.append(_top_rate(learn.opt))
-        self.losses.append(loss)
-        self.smooth.append(smooth)
+    def _note(self, learn, loss):
+        self.sweep.add(max(float(g['lr']) for g in learn.opt.param_groups), loss)
         new = self.batches[-1][0], learn.batch
-        if smooth == low: self.lowest = self.highest = new
+        if self.sweep.smooth[-1] == self.sweep.low: self.lowest = self.highest = new
         if new[0] > self.highest[0]: self.highest = new # since the lowest
-        high = smooth > low + (self.diverged - 1)*abs(low)
-        if high and (self.valid or not self._is_noise(learn)): self._stop('diverged')
-        self.updated, self.batches = False, []
+        if self.sweep.is_high and (self.valid or not self._is_noise(learn)): self._stop('diverged')
 
     def _is_noise(self, learn):
         "Is more than half of the rise there without any update too, on the same two batches?"
-        (low, *least), (high, *most) = self.lowest, self.highest
-        start, end = losses_at(self.first, learn, least + most)
-        return high - low < 2*(end - start)
+        start, end = losses_at(self.first, learn, [self.lowest[1], self.highest[1]])
+        return self.highest[0] - self.lowest[0] < 2*(end - start)
 
     def _not_finite(self, learn):
         "Whose fault that is: the rate's, or the batch's"
         if math.isfinite(*losses_at(self.first, learn, [learn.batch])): return 'not finite'
-        return (f"a loss was not finite at {_top_rate(learn.opt):.2g} while others were fine: batch "
-                f"{learn.iter} has it without any update too; look for nan or inf in the data")
+        lr = max(float(g['lr']) for g in learn.opt.param_groups)
+        return (f"a loss was not finite at {lr:.2g} while others were fine: batch {learn.iter} has it "
+                "without any update too; look for nan or inf in the data")
 
     def _stop(self, why):
-        self.end = why
+        self.sweep.end = why
         raise CancelFitException
 
-# %% ../nbs/06_finder.ipynb #parts
-_SPECTATORS = (MetricsCB, RecorderCB, ScheduleCB, SingleBatchCB)
+# %% ../nbs/06_finder.ipynb #noted
+def _noted(learn, cbs):
+    "The state of all that a sweep with `cbs` can change"
+    taking_part = set(map(id, cbs))
+    idle = [cb for cb in [*learn.cbs, *learn.active] if id(cb) not in taking_part]
+    state = State(idle, model=learn.model, loss=learn.loss_func, dls=learn.dls, learn=learn).capture()
+    for path, kind in state.left_out.items():
+        what = f"lr_find cannot put back {path}, a {kind}: see not_state in cosine_lr.state"
+        if path.startswith('learn.cbs'): raise ValueError(f"{what}, or leave the callback out")
+        warnings.warn(what)
+    return state
 
-def _takes_part(cb):
-    return not (cb.for_real or isinstance(cb, _SPECTATORS) or 'lr' in cb.sets)
-
+# %% ../nbs/06_finder.ipynb #feed
 def _endless(loader):
     "The batches of a loader, over and over"
     while True:
@@ -170,31 +169,22 @@ class _Feed:
     def __len__(self): return self.n
     def __iter__(self): return islice(self.batches, self.n)
 
-def _noted(learn, cbs):
-    "The state of all that a sweep with `cbs` can change"
-    idle = [cb for cb in [*learn.cbs, *getattr(learn, 'active', ())] if not any(cb is c for c in cbs)]
-    state = State(idle, model=learn.model, loss=learn.loss_func, dls=learn.dls, learn=learn).capture()
-    for path, kind in state.left_out.items():
-        what = f"lr_find cannot put back {path}, a {kind}: see not_state in cosine_lr.state"
-        if path.startswith('learn.cbs'): raise ValueError(f"{what}, or leave the callback out")
-        warnings.warn(what)
-    return state
-
-# %% ../nbs/06_finder.ipynb #lr-find
-def _climb(learn, cbs, sweep, each, batches):
-    "Fit once along the ladder, under `cbs`"
-    steps = sweep.left
-    feed = _Feed(batches, 1 if sweep.valid else steps)
+# %% ../nbs/06_finder.ipynb #climb
+def _climb(learn, cbs, watch, each, batches):
+    "Fit once with rates that climb, under `cbs`"
+    steps, feed = watch.left, _Feed(batches, 1 if watch.valid else watch.left)
     learn.cbs, learn.dls = cbs, SimpleNamespace(train=feed, valid=getattr(learn.dls, 'valid', None))
     ladder = ScheduleCB(end='closed', lr=each)
     ladder.advises = False # it is to reach rates that are too high
-    learn.fit(steps//feed.n, valid=sweep.valid, cbs=[ladder, sweep])
-    if sweep.end is None:
-        who, done = [type(cb).__name__ for cb in cbs], f'{steps - sweep.left} of {steps} batches'
-        raise ValueError(f"learn.cbs must let the sweep run: one of {who} ended it after {done}")
+    learn.fit(steps//feed.n, valid=watch.valid, cbs=[ladder, watch])
+    who, done, sweep = [type(cb).__name__ for cb in cbs], steps - watch.left, watch.sweep
+    sweep.end = sweep.end or ('' if watch.left else 'climbed')
+    if not sweep.end:
+        raise ValueError(f"learn.cbs must let the sweep run: one of {who} ended it after {done} of {steps} batches")
     if sweep.end == 'climbed' and len(sweep.losses) < 10:
         raise ValueError(f"steps must give at least 10 updates, and {steps} batches gave {len(sweep.losses)}")
 
+# %% ../nbs/06_finder.ipynb #lr-find
 def lr_find(
     learn: Learner, # it is left exactly as it was
     start: float = 1e-6, # first learning rate of the ladder, that of the fastest param group
@@ -221,31 +211,22 @@ def lr_find(
     """
     if not isinstance(learn, Learner): raise TypeError(f"learn must be a Learner, got {type(learn).__name__}")
     if ladder not in (exponential, linear): refuse('ladder', ladder, 'exponential or linear')
-    number('start', start, above=0)
-    if not number('stop', stop) > start: raise ValueError(f"stop must be above start, got {start=}, {stop=}")
+    number('stop', stop, above=number('start', start, above=0))
     steps, sweeps = whole('steps', steps, least=10), whole('sweeps', sweeps, least=1)
+    number('diverged', diverged, above=1)
     number('smoothing', smoothing, least=0, below=1)
-    stops = flag('valid', valid), number('diverged', diverged, above=1), smoothing
-    done = [_Sweep(steps, *stops) for _ in range(sweeps)]
     passes = steps / batches_in('learn.dls.train', learn.dls.train)
-    if valid: batches_in('learn.dls.valid', learn.dls.valid)
-    cbs = [cb for cb in learn.cbs if _takes_part(cb)]
-    state = _noted(learn, cbs)
+    if flag('valid', valid): batches_in('learn.dls.valid', learn.dls.valid)
+    cbs = [cb for cb in learn.cbs if not (cb.for_real or 'lr' in cb.sets)]
+    state, done = _noted(learn, cbs), []
     try:
-        opt = learn.new_optimizer()
+        opt, batches = learn.new_optimizer(), _endless(learn.dls.train)
         state.add(opt=opt).rest_workers()
         rates = [float(g['lr']) for g in opt.param_groups]
-        top = max(rates)
-        each = [(rate/top if top else 1) * ladder(start, stop) for rate in rates]
-        batches = _endless(learn.dls.train)
-        for sweep in done:
-            _climb(learn, cbs, sweep, each, batches)
+        each = [(rate/max(rates) if any(rates) else 1) * ladder(start, stop) for rate in rates]
+        while len(done) < sweeps:
+            done.append(Sweep(diverged, smoothing))
+            _climb(learn, cbs, _Watch(done[-1], steps, valid, state), each, batches)
             state.put_back(draws=False)
     finally: state.put_back()
-    lrs, ends = max((sweep.lrs for sweep in done), key=len), [str(sweep.end) for sweep in done]
-    losses, smooth = _table([sweep.losses for sweep in done]), _table([sweep.smooth for sweep in done])
-    return LRFind(np.array(lrs), losses, smooth, ends, passes, rates)
-
-def _table(rows):
-    "Rows of unequal length as an array, with NaN after their ends"
-    return np.array([*zip_longest(*rows, fillvalue=np.nan)]).reshape(-1, len(rows)).T
+    return read(done, passes, rates)

@@ -5,7 +5,7 @@ there is one"""
 
 # %% auto #0
 __all__ = ['record', 'pin_layouts', 'compile_pinned', 'compile_unchecked', 'trusting', 'many_variants',
-           'bare_step', 'uncompiled', 'drop_workers', 'draw_worker_seed', 'has_hooks', 'BareScheduler',
+           'bare_step', 'unwrapped', 'drop_workers', 'draw_worker_seed', 'has_hooks', 'BareScheduler',
            'warm_up']
 
 # %% ../nbs/torch_inside.ipynb #imports
@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
@@ -121,13 +122,14 @@ def bare_step(opt: torch.optim.Optimizer) -> Callable:
     while hasattr(step, '__wrapped__'): step = step.__wrapped__
     return step
 
-def uncompiled(model: torch.nn.Module) -> torch.nn.Module:
-    """The model inside what `torch.compile` made of it, or `model` itself
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module | None:
+    """The model inside what torch wraps around it, or None where there is no wrapper
 
     Args:
         model: a torch module
     """
-    return getattr(model, '_orig_mod', model)
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)): return model.module
+    return getattr(model, '_orig_mod', None) # what `torch.compile` wraps
 
 def drop_workers(loader: DataLoader) -> None:
     "Have the loader start new workers at its next epoch, and forget those that wait for it"
