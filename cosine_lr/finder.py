@@ -7,17 +7,13 @@ __all__ = ['LRFinderCB', 'lr_find']
 
 # %% ../nbs/06_finder.ipynb #imports
 import math
-import warnings
 from collections.abc import Callable
-from itertools import islice
-from types import SimpleNamespace
-from .callback import ScheduleCB
 from .check import batches_in, flag, number, refuse, whole
-from .learner import Callback, CancelEpochException, CancelFitException, Learner
 from .groups import write_field
+from .ladder import Watch, climb, endless, no_trace
+from .learner import Callback, CancelEpochException, CancelFitException, Learner
 from .rules import LRFind, Sweep, read
 from .schedule import cosine, exponential, linear
-from .state import State
 
 # %% ../nbs/06_finder.ipynb #lrfinder-cb
 class LRFinderCB(Callback):
@@ -66,124 +62,6 @@ class LRFinderCB(Callback):
         self.min = min(self.min, loss)
         if not loss <= self.min + abs(self.min): raise CancelFitException # true for nan as well
 
-# %% ../nbs/06_finder.ipynb #updates
-class _Updates(Callback):
-    "Notes the loss of each update of the weights: of its batches, or of a validation pass after it"
-    def __init__(self, valid): self.valid, self.updated, self.batches = valid, False, []
-
-    def before_fit(self, learn):
-        learn.opt.register_step_pre_hook(self._see_update)
-        self.rows = learn.train_cb.rows
-
-    def _see_update(self, *_): self.updated = True
-
-    def before_epoch(self, learn):
-        if learn.training: return
-        if not self.updated: raise CancelEpochException
-        self.batches = []
-
-    def after_loss(self, learn): self.batches.append((learn.loss.item(), self.rows(learn.batch)))
-
-    def after_step(self, learn):
-        if not self.valid: self._end_update(learn)
-
-    def after_epoch(self, learn):
-        if not learn.training: self._end_update(learn)
-
-    def _end_update(self, learn):
-        if not self.updated: return
-        self._note(learn, sum(loss*n for loss, n in self.batches) / sum(n for _, n in self.batches))
-        self.updated, self.batches = False, []
-
-# %% ../nbs/06_finder.ipynb #losses-at
-def losses_at(state: State, learn: Learner, batches: list) -> list[float]: # `learn`: in a fit
-    "The losses that batches have where the model is as in `state`; nothing changes"
-    now, before, losses = State(model=learn.model).capture(), vars(learn).copy(), []
-    state.put_back(draws=False, below='model')
-    for learn.batch in batches:
-        for step in ('predict', 'get_loss'): learn.hooks[step][0](learn)
-        losses.append(learn.loss.item())
-    now.put_back()
-    vars(learn).update(before)
-    return losses
-
-# %% ../nbs/06_finder.ipynb #watch
-class _Watch(_Updates):
-    "Tells a `Sweep` of each update, and stops where it is too high, or where a loss is not finite"
-    def __init__(self, sweep, steps, valid, first): # `first`: the `State` that the sweep begins with
-        super().__init__(valid)
-        self.sweep, self.left, self.first = sweep, steps, first
-
-    def cleanup_batch(self, learn): self.left -= learn.training # a batch that was cancelled counts too
-
-    def after_loss(self, learn):
-        super().after_loss(learn)
-        if not math.isfinite(self.batches[-1][0]): self._stop(self._not_finite(learn))
-
-    def _note(self, learn, loss):
-        self.sweep.add(max(float(g['lr']) for g in learn.opt.param_groups), loss)
-        new = self.batches[-1][0], learn.batch
-        if self.sweep.smooth[-1] == self.sweep.low: self.lowest = self.highest = new
-        if new[0] > self.highest[0]: self.highest = new # since the lowest
-        if self.sweep.is_high and (self.valid or not self._is_noise(learn)): self._stop('diverged')
-
-    def _is_noise(self, learn):
-        "Is more than half of the rise there without any update too, on the same two batches?"
-        start, end = losses_at(self.first, learn, [self.lowest[1], self.highest[1]])
-        return self.highest[0] - self.lowest[0] < 2*(end - start)
-
-    def _not_finite(self, learn):
-        "Whose fault that is: the rate's, or the batch's"
-        if math.isfinite(*losses_at(self.first, learn, [learn.batch])): return 'not finite'
-        lr = max(float(g['lr']) for g in learn.opt.param_groups)
-        return (f"a loss was not finite at {lr:.2g} while others were fine: batch {learn.iter} has it "
-                "without any update too; look for nan or inf in the data")
-
-    def _stop(self, why):
-        self.sweep.end = why
-        raise CancelFitException
-
-# %% ../nbs/06_finder.ipynb #noted
-def _noted(learn, cbs):
-    "The state of all that a sweep with `cbs` can change"
-    taking_part = set(map(id, cbs))
-    idle = [cb for cb in [*learn.cbs, *learn.active] if id(cb) not in taking_part]
-    state = State(idle, model=learn.model, loss=learn.loss_func, dls=learn.dls, learn=learn).capture()
-    for path, kind in state.left_out.items():
-        what = f"lr_find cannot put back {path}, a {kind}: see not_state in cosine_lr.state"
-        if path.startswith('learn.cbs'): raise ValueError(f"{what}, or leave the callback out")
-        warnings.warn(what)
-    return state
-
-# %% ../nbs/06_finder.ipynb #feed
-def _endless(loader):
-    "The batches of a loader, over and over"
-    while True:
-        n = 0
-        for n, batch in enumerate(loader, 1): yield batch
-        if not n: raise ValueError("learn.dls.train must give batches on every pass, and gave none on one")
-
-class _Feed:
-    "A loader that takes its next `n` batches from an iterator"
-    def __init__(self, batches, n): self.batches, self.n = batches, n
-    def __len__(self): return self.n
-    def __iter__(self): return islice(self.batches, self.n)
-
-# %% ../nbs/06_finder.ipynb #climb
-def _climb(learn, cbs, watch, each, batches):
-    "Fit once with rates that climb, under `cbs`"
-    steps, feed = watch.left, _Feed(batches, 1 if watch.valid else watch.left)
-    learn.cbs, learn.dls = cbs, SimpleNamespace(train=feed, valid=getattr(learn.dls, 'valid', None))
-    ladder = ScheduleCB(end='closed', lr=each)
-    ladder.advises = False # it is to reach rates that are too high
-    learn.fit(steps//feed.n, valid=watch.valid, cbs=[ladder, watch])
-    who, done, sweep = [type(cb).__name__ for cb in cbs], steps - watch.left, watch.sweep
-    sweep.end = sweep.end or ('' if watch.left else 'climbed')
-    if not sweep.end:
-        raise ValueError(f"learn.cbs must let the sweep run: one of {who} ended it after {done} of {steps} batches")
-    if sweep.end == 'climbed' and len(sweep.losses) < 10:
-        raise ValueError(f"steps must give at least 10 updates, and {steps} batches gave {len(sweep.losses)}")
-
 # %% ../nbs/06_finder.ipynb #lr-find
 def lr_find(
     learn: Learner, # it is left exactly as it was
@@ -218,15 +96,13 @@ def lr_find(
     passes = steps / batches_in('learn.dls.train', learn.dls.train)
     if flag('valid', valid): batches_in('learn.dls.valid', learn.dls.valid)
     cbs = [cb for cb in learn.cbs if not (cb.for_real or 'lr' in cb.sets)]
-    state, done = _noted(learn, cbs), []
-    try:
-        opt, batches = learn.new_optimizer(), _endless(learn.dls.train)
+    done = [Sweep(diverged, smoothing) for _ in range(sweeps)]
+    with no_trace(learn, cbs) as state:
+        opt, batches = learn.new_optimizer(), endless(learn.dls.train)
         state.add(opt=opt).rest_workers()
         rates = [float(g['lr']) for g in opt.param_groups]
         each = [(rate/max(rates) if any(rates) else 1) * ladder(start, stop) for rate in rates]
-        while len(done) < sweeps:
-            done.append(Sweep(diverged, smoothing))
-            _climb(learn, cbs, _Watch(done[-1], steps, valid, state), each, batches)
-            state.put_back(draws=False)
-    finally: state.put_back()
+        for sweep in done:
+            climb(learn, cbs, Watch(sweep, steps, valid, state), each, batches)
+            state.put_back(draws=False) # but for random numbers and data
     return read(done, passes, rates)

@@ -201,7 +201,7 @@ _FEW_PASSES = 10 # with more passes over the data, a falling loss may be learnin
 
 @dataclass(eq=False, repr=False)
 class LRFind(Advised):
-    """What the sweeps saw, and what follows: `suggestion` between `low` and `high`, or None, and the `reason`
+    """The sweeps' losses, and what they say: `suggestion` between `low` and `high`, or None, and the `reason`
 
     Args:
         lrs: learning rate of each update, that of the fastest param group [n]

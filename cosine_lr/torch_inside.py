@@ -87,7 +87,7 @@ def compile_unchecked(
     step: Callable, # a function of tensors, or lists and dictionaries of them
     args: Sequence, # it will only be called with arguments of these types and shapes
 ) -> Callable:
-    """`step`, compiled for `args`, that checks nothing when it is called; where that cannot be had, it checks
+    """`step`, compiled for `args`; a call checks nothing, or where this torch cannot do that, it checks
 
     Args:
         step: a function of tensors, or lists and dictionaries of them
@@ -105,12 +105,12 @@ def compile_unchecked(
 
 # %% ../nbs/torch_inside.ipynb #guards
 def trusting() -> AbstractContextManager:
-    "While it lasts, what is compiled checks no more than it takes to tell its programs apart"
+    "While it lasts, compiled functions make only the checks that choose between their programs"
     try: return torch.compiler.set_stance(skip_guard_eval_unsafe=True)
     except (AttributeError, TypeError): return nullcontext()
 
 def many_variants(most: int = 256) -> AbstractContextManager:
-    "While it lasts, torch may keep `most` compiled variants of a function"
+    "While it lasts, torch may compile up to `most` variants of a function"
     from torch._dynamo import config
     if not hasattr(config, 'recompile_limit'): return nullcontext()
     return config.patch(recompile_limit=most)
