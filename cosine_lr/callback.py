@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from .batch import result, score
 from .check import choice, function, refuse
-from .groups import fields_of
-from .learner import Callback, CancelFitException, Learner, lr_of
+from .groups import fields_of, lr_of
+from .learner import Callback, CancelFitException, Learner
 from .metric import Metric, kept
 from .plan import Plan
 

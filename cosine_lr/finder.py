@@ -8,7 +8,8 @@ __all__ = ['LRFinderCB', 'lr_find']
 # %% ../nbs/06_finder.ipynb #imports
 import math
 from collections.abc import Callable
-from .check import batches_in, flag, number, refuse, whole
+from .batch import batches_in
+from .check import flag, number, refuse, whole
 from .groups import write_field
 from .ladder import Watch, climb, endless, no_trace
 from .learner import Callback, CancelEpochException, CancelFitException, Learner

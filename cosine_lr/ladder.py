@@ -16,12 +16,11 @@ from types import SimpleNamespace
 from typing import Any
 from .callback import ScheduleCB
 from .learner import Callback, CancelEpochException, CancelFitException, Learner
-from .rules import Sweep
 from .state import State
 
 # %% ../nbs/ladder.ipynb #updates
 class _Updates(Callback):
-    "Calls `note` with the loss of each update of the weights: of its batches, or of a validation pass after it"
+    "Calls `note` with the loss of each update: of its batches, or of a validation pass after it"
     def __init__(self, valid): self.valid, self.updated, self.batches = valid, False, []
 
     def before_fit(self, learn):
@@ -64,7 +63,7 @@ def losses_at(state: State, learn: Learner, batches: list) -> list[float]: # `le
 # %% ../nbs/ladder.ipynb #watch
 class Watch(_Updates):
     "Tells a `Sweep` of each update, and stops where it is too high, or where a loss is not finite"
-    def __init__(self, sweep: Sweep, steps: int, valid: bool, first: State): # `first`: before the climb
+    def __init__(self, sweep: Any, steps: int, valid: bool, first: State): # a `Sweep`; `first`: before it
         super().__init__(valid)
         self.sweep, self.left, self.first = sweep, steps, first
 
@@ -134,19 +133,11 @@ class _Feed:
 class _Ladder(ScheduleCB):
     advises = False # it is to reach rates that are too high
 
-def climb(
-    learn: Learner,
-    cbs: list[Callback], # those that take part
-    watch: Watch, # a new one
-    scheds: list[Callable], # the rates to climb, one for each param group
-    batches: Iterator[Any],
-) -> None:
-    """Fit once with rates that rise
+def climb(learn: Learner, cbs: list, watch: Watch, scheds: list[Callable], batches: Iterator) -> None:
+    """Fit once under `cbs`, with rates that follow `scheds`, one for each param group
 
     Args:
-        cbs: those that take part
-        watch: a new one
-        scheds: the rates to climb, one for each param group
+        cbs: callbacks, for this fit or for all
     """
     steps, sweep, feed = watch.left, watch.sweep, _Feed(batches, 1 if watch.valid else watch.left)
     learn.cbs, learn.dls = cbs, SimpleNamespace(train=feed, valid=getattr(learn.dls, 'valid', None))

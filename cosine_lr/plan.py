@@ -91,7 +91,8 @@ class Plan:
             for sched in given if isinstance(given, list) else [given]:
                 function(field, sched, 'a schedule or a function of progress (a fixed value is constant(…))')
             given = self.functions[field] = self.lines.get(field, own_schedules(field, given, groups))
-            self._places += [(field, getattr(f, 'formula', f), into) for f, into in paired(field, given, groups)]
+            pairs = paired(field, given, groups)
+            self._places += [(field, getattr(f, 'formula', f), into) for f, into in pairs]
         for field, f, into in self._places: # a formula does not check `pos`: `progress` does
             for pos in _GRID: self._check(field, into, f(pos), 'pos', pos)
         for group in groups: group.update({field: own_tensors(group[field], seen) for field in self.scheds})

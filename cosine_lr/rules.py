@@ -166,21 +166,10 @@ def refusal(
 
 # %% ../nbs/rules.ipynb #sweep
 class Sweep:
-    """The rate, the loss and the smoothed loss of each update of a sweep, and how it ended
-
-    Args:
-        diverged: the smoothed loss is too high at so many times its lowest
-        smoothing: what the moving average keeps of the past at each update, from 0 to 1
-    """
-    def __init__(
-        self,
-        diverged: float = 4., # the smoothed loss is too high at so many times its lowest
-        smoothing: float = .8, # what the moving average keeps of the past at each update, from 0 to 1
-    ):
+    "The rate, the loss and the smoothed loss of each update of a sweep, and how it ended"
+    def __init__(self, diverged: float = 4., smoothing: float = .8): # as for `lr_find`
         self.diverged, self.keeps, self.sum, self.weight, self.low = diverged, smoothing, 0., 0., math.inf
-        self.lrs: list[float] = []
-        self.losses: list[float] = []
-        self.smooth: list[float] = []
+        self.lrs, self.losses, self.smooth = [list[float]() for _ in range(3)]
         self.end = '' # 'climbed' to the top, 'diverged', 'not finite' or a sentence
 
     def add(self, lr: float, loss: float) -> None:
@@ -269,17 +258,8 @@ class LRFind(Advised):
         return draw_sweeps(self.lrs, self.band, rates, (value, low, high) if value else None, title, ax)
 
 # %% ../nbs/rules.ipynb #read
-def read(
-    sweeps: Sequence[Sweep],
-    passes: float, # how often a whole ladder goes through the training data
-    own: Any = (1,), # each param group's own rate
-) -> LRFind:
-    """What several sweeps say together
-
-    Args:
-        passes: how often a whole ladder goes through the training data
-        own: each param group's own rate
-    """
+def read(sweeps: Sequence[Sweep], passes: float, own: Any = (1,)) -> LRFind: # as for `LRFind`
+    "What several sweeps say together"
     def table(rows): return np.array([*zip_longest(*rows, fillvalue=np.nan)]).reshape(-1, len(rows)).T
     lrs, ends = max((sweep.lrs for sweep in sweeps), key=len), [sweep.end for sweep in sweeps]
     losses, smooth = table([sweep.losses for sweep in sweeps]), table([sweep.smooth for sweep in sweeps])

@@ -116,14 +116,12 @@ def _parts(cell, seen, plain):
 # %% ../nbs/state.ipynb #walk
 _ROWS = 1000 # in a data set, whatever has more entries is taken for its rows
 
-def _is_rows(cell):
-    if cell.kind == 'array': return math.prod(cell.x.shape) > _ROWS
-    return cell.kind == 'collection' and len(cell.x) > _ROWS
-
 def _is_met(cell, seen):
     if cell.kind in ('plain', 'resource') or id(cell.x) in seen or _not_state(cell.x) is True: return False
     if not cell.data: return True
-    return not _is_rows(cell) and (cell.kind != 'opaque' or isinstance(cell.x, Iterator))
+    if cell.kind == 'array': return math.prod(cell.x.shape) <= _ROWS
+    if cell.kind == 'collection': return len(cell.x) <= _ROWS
+    return cell.kind != 'opaque' or isinstance(cell.x, Iterator)
 
 def walk(
     cells: Iterable[Cell], # where to start, e.g. `[Cell('model', model)]`
@@ -270,17 +268,8 @@ class State:
         for _, x in self._seen.values():
             if isinstance(x, DataLoader): drop_workers(x)
 
-    def put_back(
-        self,
-        draws: bool = True, # random streams and data too? If not, the next batches are others
-        below: str = '', # only what is below this root
-    ) -> None:
-        """Make everything what it was when it was noted
-
-        Args:
-            draws: random streams and data too? If not, the next batches are others
-            below: only what is below this root
-        """
+    def put_back(self, draws: bool = True, below: str = '') -> None: # `draws`: random streams and data too?
+        "Make everything, or what is below a root, what it was when it was noted"
         failed = {}
         with undisturbed():
             for path, drawn_from, put in self._kept:

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cosine_lr import Accuracy, Callback, DataLoaders, Learner, MetricsCB, RecorderCB, ScheduleCB, constant
-from cosine_lr import cosine, digits_dls, join, linear, one_cycle, position, warmup_cosine
+from cosine_lr import Accuracy, Callback, DataLoaders, Learner, MetricsCB, RecorderCB, ScheduleCB
+from cosine_lr import SingleBatchCB, constant, cosine, digits_dls, join, linear, one_cycle, position
+from cosine_lr import warmup_cosine
 
 
 def mlp():
@@ -49,7 +50,8 @@ def test_the_last_step_of_a_closed_schedule_is_the_end():
 
 def test_a_rate_that_is_a_tensor_is_not_written_to():
     rate, rec = torch.tensor(.1), RecorderCB()
-    learn = learner(ScheduleCB(lr=.1*cosine()), rec, opt_func=lambda params, lr: torch.optim.SGD(params, lr=rate))
+    def same(params, lr): return torch.optim.SGD(params, lr=rate)
+    learn = learner(ScheduleCB(lr=.1*cosine()), rec, opt_func=same)
     learn.fit(1)
     assert rate == torch.tensor(.1)
     assert learn.opt.param_groups[0]['lr'] < .01 and rec['lr'][-1] < .01      # the plan's own is
@@ -132,7 +134,8 @@ class Kinds(Callback):
     "The kinds of the recorded losses, seen before a batch and after each pass"
     order = 1
     def __init__(self, rec): self.rec, self.left, self.after = rec, [], []
-    def before_batch(self, learn): self.left.append(sum(isinstance(x, torch.Tensor) for x in self.rec.records['loss']))
+    def before_batch(self, learn):
+        self.left.append(sum(isinstance(x, torch.Tensor) for x in self.rec.records['loss']))
     def cleanup_fit(self, learn): self.after += map(type, self.rec.records['loss'])
 
 
@@ -153,6 +156,12 @@ def test_an_accident_in_a_pass_leaves_a_record_that_can_be_read():
     with pytest.raises(OSError): learner(Far(), rec, Broken()).fit(2)
     assert set(map(type, rec.records['loss'])) == {float} and len(rec['loss']) == 20
     with pytest.raises(KeyError, match='choose from'): rec['norm']
+
+
+def test_a_quick_look_takes_one_batch():
+    rec = RecorderCB()
+    learner(SingleBatchCB(), rec).fit(3)
+    assert len(rec['loss']) == 1
 
 
 # --- MetricsCB ---
@@ -186,7 +195,8 @@ def norm(learn): return learn.model[0].weight.grad.norm()
 
 
 def test_the_norm_of_all_gradients_is_that_of_the_last_step():
-    def all_of_them(learn): return torch.stack([p.grad.norm() for p in learn.model.parameters()]).norm()
+    def all_of_them(learn):
+        return torch.stack([p.grad.norm() for p in learn.model.parameters()]).norm()
     rec = RecorderCB(norm=all_of_them)
     learn = learner(rec)
     learn.fit(2)
@@ -200,8 +210,10 @@ def test_a_metric_that_does_not_fit_is_found_before_the_first_step():
     assert learn.steps == 0
 
 
-@pytest.mark.parametrize('metrics, named', [
-    ([Accuracy(), Accuracy()], {}), ([], dict(lr=Accuracy())), ([Accuracy], {})], ids=['twice', 'lr', 'class'])
+COLUMNS = ([Accuracy(), Accuracy()], {}), ([], dict(lr=Accuracy())), ([Accuracy], {})
+
+
+@pytest.mark.parametrize('metrics, named', COLUMNS, ids=['twice', 'lr', 'class'])
 def test_a_column_that_is_there_and_a_class_are_refused(metrics, named):
     with pytest.raises((ValueError, TypeError)): MetricsCB(*metrics, **named)
 

@@ -48,9 +48,10 @@ def test_no_schedule_and_a_number_for_a_pair_are_refused():
         Plan(optimizer(kind=torch.optim.Adam), 10, betas=cosine(.95, .85))
 
 
-@pytest.mark.parametrize('wrong', [dict(opt=[]), dict(total=0), dict(end='last'), dict(after='stop')], ids=str)
+@pytest.mark.parametrize('wrong', [dict(opt=[]), dict(total=0), dict(end='last'), dict(after='stop')])
 def test_a_plan_names_its_wrong_argument(wrong):
-    with pytest.raises(ValueError, match=[*wrong][0]): Plan(**dict(opt=optimizer(), total=10) | wrong, lr=cosine())
+    right = dict(opt=optimizer(), total=10, lr=cosine())
+    with pytest.raises(ValueError, match=[*wrong][0]): Plan(**right | wrong)
 
 
 @pytest.mark.parametrize('end', ['open', 'closed'])

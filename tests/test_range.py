@@ -35,7 +35,8 @@ def test_the_posts_finder_climbs_until_the_loss_is_twice_its_lowest():
 
 
 def test_it_sets_every_param_group_and_a_nan_stops_it():
-    def groups(params, lr): return torch.optim.SGD([dict(params=[p], lr=lr*k) for k, p in enumerate(params, 1)])
+    def groups(params, lr):
+        return torch.optim.SGD([dict(params=[p], lr=lr*k) for k, p in enumerate(params, 1)])
     def nan_after_5(preds, y): return F.cross_entropy(preds, y) * (math.nan if len(finder.losses) == 5 else 1)
     finder = LRFinderCB(lr_mult=2)
     learn = Learner(nn.Linear(64, 10), digits_dls(), nan_after_5, lr=1e-4, cbs=[finder], opt_func=groups)

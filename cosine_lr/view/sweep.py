@@ -33,7 +33,8 @@ def _draw_rows(ax, rates):
     rows.spines[['top', 'right']].set_visible(False)
     rows.grid(alpha=.25)
     rows.set(xlabel=ax.get_xlabel(), ylim=(len(rates) - .4, -.6), yticks=range(len(rates)))
-    rows.set_yticklabels([name if len(found) else f'{name}: none' for name, found in rates.items()], fontsize=8)
+    names = [name if len(found) else f'{name}: none' for name, found in rates.items()]
+    rows.set_yticklabels(names, fontsize=8)
     ax.set_xlabel('')
     ax.tick_params(labelbottom=False)
     for k, found in enumerate(rates.values()):
