@@ -56,7 +56,8 @@ def test_the_grade_is_flesch_and_kincaids():
 
 @pytest.mark.parametrize('code, lines', [
     ('#| export\nimport math\nfrom a import b\n\nx = 1\n# a remark\ny = 2', 3),
-    ('def f(\n    a, # one\n    b, # two\n):\n    "Add"\n    return a + b', 3),
+    ('def f(\n    a, # one\n    b, # two\n):\n    "Add"\n    return a + b', 2),
+    ('def f(): "Nothing"', 1), ('class A:\n    """A\n    thing"""\n    b = "c"', 2),
     ('def f(a,\n      b): return a + b', 2),
     ('class A:\n    def __init__(self,\n        b): # a word\n        self.b = b', 3),
     ('%pip install x\ny = 1', 2)])
