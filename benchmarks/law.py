@@ -363,7 +363,7 @@ def write_table(store):
               for k, gains in enumerate(repeats, 1)}
     STORE.write_text(json.dumps(store), encoding='utf-8')
     about = (f"Measured on {made['date']}, Python {made['python']}, {made['versions']}, {made['minutes']:.0f}"
-             " minutes on one core, by `python -m benchmarks.law`; the seeds stand there.")
+             " minutes on busy cores, by `python -m benchmarks.law`; the seeds stand there.")
     parts = [__doc__.split('\n\n`python')[0], about, '## Forecasts', forecast_table(store['found']),
              '## The annealed schedule beside tuned recipes',
              "Gain in % of the recipe's final loss, with its 95 % interval over 32 fresh seeds.",
