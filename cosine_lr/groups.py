@@ -16,7 +16,13 @@ def write_field(
     field: str, # its entry, e.g. 'lr' or 'betas'
     value: Any, # the new value, of the entry's type
 ) -> None:
-    "Put `value` into `group[field]`; in place where the entry is a tensor or a tuple of tensors"
+    """Put `value` into `group[field]`; in place where the entry is a tensor or a tuple of tensors
+
+    Args:
+        group: one of an optimizer's `param_groups`
+        field: its entry, e.g. 'lr' or 'betas'
+        value: the new value, of the entry's type
+    """
     group[field] = _written(group[field], value)
 
 def _written(old, value):

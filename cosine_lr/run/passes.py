@@ -29,7 +29,11 @@ _END = object()
 _IDLE = 1000 # passes without a step
 
 class Passes:
-    "The training passes of a fit with a budget of steps or of time: a loader that goes on and on"
+    """The training passes of a fit with a budget of steps or of time: a loader that goes on and on
+
+    Attributes:
+        opened: called before each pass over the loader
+    """
     not_state = True # a checkpoint keeps `counts`
     opened: Callable = staticmethod(lambda: None) # called before each pass over the loader
     def __init__(self, learn: Any, timed: bool = False, every: int | None = None): # steps of a pass
