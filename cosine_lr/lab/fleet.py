@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call, grad_and_value, vmap
 from torch.utils.data import DataLoader, TensorDataset, default_collate, default_convert
-from ..batch import call, class_dim, flat, hit_rate
-from ..check import flag, function, loaders, number, refuse, whole
+from ..batch import call, class_dim, flat, hit_rate, loaders
+from ..check import flag, function, number, refuse, whole
 from ..claims import events_of, listed
 from .runs import Runs
 from ..learner import Callback, TrainCB
