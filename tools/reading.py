@@ -49,7 +49,6 @@ YET = {
     '01_recipes': {'cells': (20, 44), 'lines': (0, 28), 'early': (0, 1)},
     '05_callback': {'lines': (0, 58), 'early': (0, 1)},
     '06_finder': {'words': (500, 1243), 'lines': (0, 55), 'early': (0, 3)},
-    '08_fleet': {'early': (0, 1)},
     '09_trial': {'early': (0, 1)},
 }
 
