@@ -8,17 +8,37 @@ __all__ = ['classes']
 # %% ../nbs/batch.ipynb #imports
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
+from types import SimpleNamespace
 from typing import Any
 import torch
+from .check import refuse, whole
+
+# %% ../nbs/batch.ipynb #loaders
+def loaders(name: str, x: Any) -> Any:
+    "`x` as an object with loaders `train` and `valid`, which may be None"
+    if hasattr(x, 'train'): return x if hasattr(x, 'valid') else SimpleNamespace(train=x.train, valid=None)
+    pair = isinstance(x, tuple) or isinstance(x, list) and any(hasattr(dl, 'dataset') for dl in x)
+    fine = len(x) == 2 if pair else hasattr(x, '__iter__') and not isinstance(x, str)
+    if not fine: refuse(name, x, 'an object with train and valid, a pair (train, valid) or one loader')
+    train, valid = x if pair else (x, None)
+    return SimpleNamespace(train=train, valid=valid)
+
+def batches_in(name: str, x: Any) -> int:
+    "The number of a loader's batches; refuses one without a length, or without batches"
+    need = f"{name} must have a length, the number of its batches, got {type(x).__name__}"
+    try: n = len(x)
+    except TypeError as e: raise TypeError(f"{need}; fit(steps=…) trains without one") from e
+    if not n: raise ValueError(f"{name} must have at least one batch, it is empty")
+    return n
 
 # %% ../nbs/batch.ipynb #parts
 Parts = str | int | Sequence[str | int] | Callable[[Any], Any] | None
 
 def ordered(batch: Any) -> Sequence[Any]:
-    "The parts of a batch in which they have places"
+    "The parts of a batch, if they have positions"
     if isinstance(batch, (list, tuple)): return batch
     if isinstance(batch, torch.Tensor): return [batch]
-    raise TypeError("which parts of the batch go to the model, and which to the loss? Say it, e.g. with "
+    raise TypeError("say which parts of the batch go to the model and which to the loss, e.g. with "
                     f"cbs=TrainCB(inputs='x', targets='y'): it is a {type(batch).__name__} {_names(batch)}")
 
 def _names(batch): return [*(batch if isinstance(batch, Mapping) else getattr(batch, '__dict__', ()))]
@@ -31,8 +51,7 @@ def meant(
     if which is None or callable(which): return which
     keys = [*which] if isinstance(which, (list, tuple)) else [which]
     fine = all(isinstance(key, (str, int)) and not isinstance(key, bool) for key in keys)
-    what = 'a name, a position, a list of these or a function of the batch'
-    if not fine: raise ValueError(f"{name} must be {what}, got {name}={which!r}")
+    if not fine: refuse(name, which, 'a name, a position, a list of these or a function of the batch')
     return keys
 
 def pick(
@@ -53,7 +72,7 @@ def _part(batch, key):
 
 # %% ../nbs/batch.ipynb #arguments
 def call(f: Callable[..., Any], parts: Any, *first: Any) -> Any:
-    "What `f` gives for `first` and the parts of a batch, which have places or names"
+    "Call `f` with `first` and the parts of a batch, in order or by name"
     return f(*first, **parts) if isinstance(parts, Mapping) else f(*first, *parts)
 
 def flat(parts: Any) -> list[Any]:
@@ -62,7 +81,7 @@ def flat(parts: Any) -> list[Any]:
 
 # %% ../nbs/batch.ipynb #rows
 def _tensors(x: Any) -> Iterator[torch.Tensor]:
-    "The tensors in nested lists, tuples, mappings and data classes, but for single numbers"
+    "The tensors in nested lists, tuples, mappings and data classes, except single numbers"
     if isinstance(x, torch.Tensor) and x.ndim: yield x
     if is_dataclass(x): x = vars(x)
     if isinstance(x, Mapping): x = [*x.values()]
@@ -72,6 +91,36 @@ def count_rows(parts: Sequence[Any]) -> int:
     "The length of the first tensor in a list of parts, or of the first part if there is none"
     found = next(_tensors(parts), None)
     return len(parts[0]) if found is None else found.size(0)
+
+# %% ../nbs/batch.ipynb #layout
+class Layout:
+    "What of a batch are inputs, targets and rows"
+    def __init__(
+        self,
+        n_inp: int = 1, # how many parts of a batch go to the model; the others go to the loss
+        inputs: Parts = None, # or which: a name, a position, a list of these, or a function of the batch
+        targets: Parts = None, # those for the loss, told in the same way; [] for none
+    ):
+        self.n_inp = whole('n_inp', n_inp, least=1)
+        self.fed, self.goal = meant('inputs', inputs), meant('targets', targets)
+        if inputs is not None and targets is None: refuse('targets', targets, 'given too, [] for none')
+
+    def inputs(self, batch: Any) -> Any:
+        "What the model takes: a list, or a mapping, which goes to it by name, `model(**inputs)`"
+        return ordered(batch)[:self.n_inp] if self.fed is None else pick(batch, self.fed)
+
+    def targets(self, batch: Any) -> Any:
+        "What the loss takes after the predictions, a list or a mapping; metrics score against the first"
+        return ordered(batch)[self.n_inp:] if self.goal is None else pick(batch, self.goal)
+
+    def target(self, batch: Any) -> Any:
+        "What predictions are scored against: the first target, or None"
+        return next(iter(flat(self.targets(batch))), None)
+
+    def rows(self, batch: Any) -> int:
+        "The number of rows: the length of the first tensor in the targets, or else in the inputs"
+        if self.goal is None and isinstance(batch, Mapping): return count_rows([batch])
+        return count_rows(flat(self.targets(batch)) + flat(self.inputs(batch)))
 
 # %% ../nbs/batch.ipynb #class-dim
 def class_dim(
@@ -109,9 +158,9 @@ def classes(
 
 # %% ../nbs/batch.ipynb #hit-rate
 def hit_rate(
-    preds: Any, # as for `classes`, and so is
+    preds: Any, # as for `classes`
     targs: torch.Tensor, # true classes, or the same as floats: 0. and 1., or a share for each class
-    dim: int | None = None,
+    dim: int | None = None, # as for `classes`
     threshold: float | None = None, # of one score: 0, as if None, for logits, .5 for probabilities
 ) -> torch.Tensor: # 0-d
     "The share of targets whose predicted class is right"
@@ -122,7 +171,7 @@ def hit_rate(
     raise ValueError(f"inps and targs must have the same shape, got {[*guesses.shape]} and {[*targs.shape]}")
 
 def _as_classes(preds, targs, dim, threshold):
-    "Targets that are written as floats"
+    "The classes of targets that are floats"
     several = targs.shape == getattr(preds, 'shape', 0) and targs.squeeze().ndim > 1
     if several and dim is not None: return targs.argmax(dim)
     if not several or threshold is not None: return targs.round().long()
@@ -131,7 +180,7 @@ def _as_classes(preds, targs, dim, threshold):
 # %% ../nbs/batch.ipynb #score
 @torch.no_grad()
 def score(metrics: Iterable[Any], learn: Any, rows: int) -> None: # `rows`: a process may have none
-    "Let metrics see the learner's batch"
+    "Add the learner's batch to the metrics"
     preds, targ = learn.preds, learn.train_cb.target(learn.batch)
     for metric in metrics if rows else ():
         if not hasattr(metric, 'add'): metric.update(preds, targ)
@@ -140,5 +189,5 @@ def score(metrics: Iterable[Any], learn: Any, rows: int) -> None: # `rows`: a pr
         else: raise TypeError(f"metrics need targets that are a tensor [n, …], got {targ!r:.60}")
 
 def result(metric: Any) -> float:
-    "What a metric has found"
+    "The value of a metric"
     return float(metric.value if hasattr(metric, 'add') else metric.compute())

@@ -92,13 +92,7 @@ def make_optimizer(
     params: Iterable, # what it trains
     lr: Any, # a number, or a tensor, of which it gets a copy; None: its own rate
 ) -> Any:
-    """The optimizer that `opt_func` makes
-
-    Args:
-        opt_func: (parameters, lr=…) -> optimizer
-        params: what it trains
-        lr: a number, or a tensor, of which it gets a copy; None: its own rate
-    """
+    "The optimizer that `opt_func` makes"
     if lr is None: return opt_func(params)
     lr = rate('lr', lr)
     if hasattr(lr, 'detach'): lr = lr.detach().clone() # a schedule writes into the optimizer's

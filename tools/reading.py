@@ -47,7 +47,6 @@ LONGER = {'04': {'Learner'}, '07': {'LRFinderCB', 'Metric'}}
 YET = {
     '05_callback': {'lines': (0, 56)},
     '06_finder': {'lines': (0, 24), 'early': (0, 1)},
-    '08_fleet': {'cells': (1, 66)},
 }
 
 

@@ -108,14 +108,7 @@ def begin(
     seconds: Any = None,
     every: Any = None, # steps from one validation to the next
 ) -> Iterable[int]: # the numbers of the passes
-    """Tell a learner how long its fit is: `n_epochs` and `total`, and `limit`, which is None for epochs
-
-    Args:
-        every: steps from one validation to the next
-
-    Returns:
-        the numbers of the passes
-    """
+    "Tell a learner how long its fit is: `n_epochs` and `total`, and `limit`, which is None for epochs"
     if not train and learn.dls.valid is None: refuse('train', train, 'True, where there is no dls.valid')
     budgets = dict(n_epochs=n_epochs, steps=steps, seconds=seconds)
     given = [name for name, x in budgets.items() if x is not None]
