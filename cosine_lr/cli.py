@@ -8,6 +8,7 @@ __all__ = ['main']
 
 # %% ../nbs/cli.ipynb #imports
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from .view.plot import four_figures, label_lines, new_axes, png, text_plot
 from .view.stored import from_code
 from .recipes import flat_cos, one_cycle, restarts, warmup_cosine, wsd
 from .schedule import constant, cosine, exponential, linear
+from .lab.cells import processes
 from .lab.trial import run_trial
 from .lab.search import KnotSpace, search_schedule
 
@@ -232,6 +234,7 @@ for each of its five answers.'''
 def _trial_parser():
     parser = argparse.ArgumentParser('cosine_lr trial', description=_ABOUT_TRIAL)
     _number_option(parser, 'seeds', 256, whole, 'runs of each kind', least=5)
+    _number_option(parser, 'workers', os.cpu_count() or 1, whole, 'processes that train', least=1)
     _other_options(parser, 'trial_*.csv and trial_*.png', 'no progress bar')
     return parser
 
@@ -240,12 +243,16 @@ def _trial(argv):
     parser = _trial_parser()
     opts = parser.parse_args(argv)
     _make_writable(parser, opts.out, 'trial_*')
-    try: answers = run_trial(opts.seeds, opts.out, opts.quiet)
+    try:
+        with processes(opts.workers) as executor:
+            answers = run_trial(opts.seeds, opts.out, opts.quiet, executor=executor)
     except (ValueError, OSError) as e: # runs that diverged cannot be compared; a disk that is full
-        print(f'cosine_lr trial: {e}; the answers so far are in {opts.out}', file=sys.stderr)
+        print(f'cosine_lr trial: {e}; the answers so far are in {opts.out}, '
+              'and the same command goes on from there', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f'\nstopped (interrupted): the answers so far are in {opts.out}')
+        print(f'\nstopped (interrupted): the answers so far are in {opts.out}; '
+              'the same command goes on from there')
         return 130
     names = ', '.join(f'trial_{answer}' for answer in answers)
     print(f"{len(answers)} answers, each from {opts.seeds} seeds, written to {opts.out}: "
