@@ -123,7 +123,8 @@ def test_a_run_that_never_passes_is_not_early(monkeypatch):
 
 def test_means_of_each_peak_have_a_95_percent_interval(monkeypatch):
     made_up(monkeypatch, lambda name, peak, split, regime: [7, NAMES.index(name) + peak])
-    rows, luck = rows_of(trial._at_each_peak, Regime(epochs=2), 64), np.random.default_rng(0).normal(0, .01, 64)
+    rows = rows_of(trial._at_each_peak, Regime(epochs=2), 64)
+    luck = np.random.default_rng(0).normal(0, .01, 64)
     low, high = stats.t.interval(.95, 63, luck.mean(), stats.sem(luck))
     assert len(rows) == 7*5*2
     for row in rows:
@@ -233,7 +234,8 @@ def test_wrong_trials_write_nothing(tmp_path, monkeypatch, wrong, told):
 
 @pytest.mark.parametrize('wrong, error', [
     (lambda: Regime(hidden=-1), ValueError), (lambda: Regime(bs=0), ValueError),
-    (lambda: Regime(epochs=True), ValueError), (lambda: trial.run_regime('MLP', trial.rivals(), 5), TypeError),
+    (lambda: Regime(epochs=True), ValueError),
+    (lambda: trial.run_regime('MLP', trial.rivals(), 5), TypeError),
 ])
 def test_wrong_regimes_are_refused(wrong, error):
     with pytest.raises(error): wrong()
