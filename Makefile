@@ -43,12 +43,13 @@ browser: $(BROWSER) docs  ## Run every notebook in JupyterLab in headless Chromi
 lab: $(READY)  ## Open the notebooks in JupyterLab
 	@cd nbs && JUPYTER_CONFIG_PATH="$(CURDIR)/.venv/.jupyter" ../$(BIN)/jupyter lab $(ARGS)
 
-prepare: $(READY)  ## For maintainers: export, run all notebooks in place, clean them, rebuild façade and README
+prepare: $(READY)  ## For maintainers: export, run all notebooks in place, clean them, rebuild façade and README; say how they read
 	$(BIN)/nbdev_export
 	$(BIN)/python tools/facade.py
 	$(BIN)/python tools/execute.py
 	$(BIN)/nbdev_clean
 	$(BIN)/python tools/readme.py
+	@$(BIN)/python tools/reading.py
 
 release: $(RELEASE)  ## For maintainers: set the version everywhere, date the changelog, build dist/ (VERSION=x.y.z)
 	@$(BIN)/python tools/release.py "$(VERSION)"

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
-PARTS = ('loops', 'finders', 'schedules', 'sweeps', 'growth', 'footprint')
+PARTS = ('loops', 'gpt', 'finders', 'schedules', 'sweeps', 'growth', 'footprint')
 PACKAGES = ('torch', 'numpy', 'fastai', 'lightning', 'pytorch-ignite', 'skorch', 'accelerate',
             'torch-lr-finder', 'optuna', 'transformers', 'optax')
 

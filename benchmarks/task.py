@@ -47,7 +47,7 @@ class Task:
         validate=True, # False: on a single row, which is next to nothing
     ):
         torch.manual_seed(seed)
-        self.model, self.epochs = make_model(), epochs
+        self.model, self.epochs, self.opt_func, self.peak = make_model(), epochs, SGD, PEAK
         self.x, self.y = digits().train.dataset.tensors
         self.rows = Rows(len(self.x), torch.Generator().manual_seed(seed), not by_row, clock)
         loader = partial(DataLoader if by_row else type(digits().train), generator=torch.Generator())
@@ -59,7 +59,7 @@ class Task:
         self.steps = len(self.train)
         self.total = epochs*self.steps
 
-    def optimizer(self): return SGD(self.model.parameters(), lr=PEAK)
+    def optimizer(self): return self.opt_func(self.model.parameters(), lr=self.peak)
 
     @property
     def seconds(self):

@@ -1,4 +1,6 @@
 """Our schedules, as they are, in fastai's ParamScheduler; and fastai's own schedules as an oracle."""
+from importlib.util import find_spec
+
 import numpy as np
 import torch.nn.functional as F
 from common import MOMENTUM, PEAK, momenta, net, problem, rates
@@ -6,7 +8,7 @@ from cosine_lr import cosine, exponential, join, linear, polynomial
 from fastai.callback.schedule import ParamScheduler, SchedCos, SchedExp, SchedLin, SchedPoly
 from fastai.callback.schedule import combine_scheds, combined_cos
 from fastai.data.core import DataLoaders
-from fastai.learner import Learner
+from fastai.learner import Learner, Metric
 from torch.utils.data import DataLoader, TensorDataset
 
 
@@ -31,3 +33,9 @@ def test_shapes_agree():
         assert max(abs(theirs(p) - ours(p)) for p in pos) < 1e-6, ours
     theirs, ours = SchedPoly(.3, .01, 3), .31 - polynomial(.3, .01, 3)  # theirs starts slowly, ours ends so
     assert max(abs(theirs(p) - ours(1 - p)) for p in pos) < 1e-12
+
+
+def test_what_the_post_expects_of_fastai():
+    "07_post says that neither the import nor the metric of the post is fastai's"
+    assert find_spec('fastai') and find_spec('fastai.callbacks') is None
+    assert hasattr(Metric, 'accumulate') and not hasattr(Metric, 'add')

@@ -9,8 +9,8 @@ from .schedule import constant as constant
 from .schedule import join as join
 from .plan import Plan as Plan
 from .plan import position as position
-from .recipes import warmup as warmup
 from .recipes import warmup_cosine as warmup_cosine
+from .recipes import warmup as warmup
 from .recipes import wsd as wsd
 from .recipes import flat_cos as flat_cos
 from .recipes import one_cycle as one_cycle

@@ -9,8 +9,28 @@ __all__ = ['classes']
 # %% ../nbs/batch.ipynb #imports
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
+from types import SimpleNamespace
 from typing import Any
 import torch
+from .check import refuse, whole
+
+# %% ../nbs/batch.ipynb #loaders
+def loaders(name: str, x: Any) -> Any:
+    "`x` as an object with loaders `train` and `valid`, which may be None"
+    if hasattr(x, 'train'): return x if hasattr(x, 'valid') else SimpleNamespace(train=x.train, valid=None)
+    pair = isinstance(x, tuple) or isinstance(x, list) and any(hasattr(dl, 'dataset') for dl in x)
+    fine = len(x) == 2 if pair else hasattr(x, '__iter__') and not isinstance(x, str)
+    if not fine: refuse(name, x, 'an object with train and valid, a pair (train, valid) or one loader')
+    train, valid = x if pair else (x, None)
+    return SimpleNamespace(train=train, valid=valid)
+
+def batches_in(name: str, x: Any) -> int:
+    "The number of a loader's batches; refuses one without a length, or without batches"
+    need = f"{name} must have a length, the number of its batches, got {type(x).__name__}"
+    try: n = len(x)
+    except TypeError as e: raise TypeError(f"{need}; fit(steps=…) trains without one") from e
+    if not n: raise ValueError(f"{name} must have at least one batch, it is empty")
+    return n
 
 # %% ../nbs/batch.ipynb #parts
 Parts = str | int | Sequence[str | int] | Callable[[Any], Any] | None
@@ -40,8 +60,7 @@ def meant(
     if which is None or callable(which): return which
     keys = [*which] if isinstance(which, (list, tuple)) else [which]
     fine = all(isinstance(key, (str, int)) and not isinstance(key, bool) for key in keys)
-    what = 'a name, a position, a list of these or a function of the batch'
-    if not fine: raise ValueError(f"{name} must be {what}, got {name}={which!r}")
+    if not fine: refuse(name, which, 'a name, a position, a list of these or a function of the batch')
     return keys
 
 def pick(
@@ -88,6 +107,42 @@ def count_rows(parts: Sequence[Any]) -> int:
     "The length of the first tensor in a list of parts, or of the first part if there is none"
     found = next(_tensors(parts), None)
     return len(parts[0]) if found is None else found.size(0)
+
+# %% ../nbs/batch.ipynb #layout
+class Layout:
+    """What of a batch are inputs, targets and rows
+
+    Args:
+        n_inp: how many parts of a batch go to the model; the others go to the loss
+        inputs: or which: a name, a position, a list of these, or a function of the batch
+        targets: those for the loss, told in the same way; [] for none
+    """
+    def __init__(
+        self,
+        n_inp: int = 1, # how many parts of a batch go to the model; the others go to the loss
+        inputs: Parts = None, # or which: a name, a position, a list of these, or a function of the batch
+        targets: Parts = None, # those for the loss, told in the same way; [] for none
+    ):
+        self.n_inp = whole('n_inp', n_inp, least=1)
+        self.fed, self.goal = meant('inputs', inputs), meant('targets', targets)
+        if inputs is not None and targets is None: refuse('targets', targets, 'given too, [] for none')
+
+    def inputs(self, batch: Any) -> Any:
+        "What the model takes: a list, or a mapping, which goes to it by name, `model(**inputs)`"
+        return ordered(batch)[:self.n_inp] if self.fed is None else pick(batch, self.fed)
+
+    def targets(self, batch: Any) -> Any:
+        "What the loss takes after the predictions, a list or a mapping; metrics score against the first"
+        return ordered(batch)[self.n_inp:] if self.goal is None else pick(batch, self.goal)
+
+    def target(self, batch: Any) -> Any:
+        "What predictions are scored against: the first target, or None"
+        return next(iter(flat(self.targets(batch))), None)
+
+    def rows(self, batch: Any) -> int:
+        "The number of rows: the length of the first tensor in the targets, or else in the inputs"
+        if self.goal is None and isinstance(batch, Mapping): return count_rows([batch])
+        return count_rows(flat(self.targets(batch)) + flat(self.inputs(batch)))
 
 # %% ../nbs/batch.ipynb #class-dim
 def class_dim(

@@ -15,14 +15,13 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 from .check import refuse, whole
 from .torch_inside import draw_worker_seed
 
-# %% ../nbs/02_data.ipynb #sampler
+# %% ../nbs/02_data.ipynb #loader
 class _ShuffledBatches(Sampler):
     "Index tensors of `bs` rows each, which together visit all `n` rows once in a new random order"
     def __init__(self, n, bs, generator): self.n, self.bs, self.generator = n, bs, generator
     def __len__(self): return -(-self.n // self.bs)
     def __iter__(self): return iter(torch.randperm(self.n, generator=self.generator).split(self.bs))
 
-# %% ../nbs/02_data.ipynb #cut
 class _TensorLoader(DataLoader):
     "A `DataLoader` over a `TensorDataset`, whose sampler yields the rows of each batch"
     def __iter__(self):

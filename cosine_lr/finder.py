@@ -13,7 +13,8 @@ from itertools import islice, zip_longest
 from types import SimpleNamespace
 import numpy as np
 from .callback import MetricsCB, RecorderCB, ScheduleCB, SingleBatchCB
-from .check import batches_in, flag, number, refuse, whole
+from .batch import batches_in
+from .check import flag, number, refuse, whole
 from .learner import Callback, CancelEpochException, CancelFitException, Learner
 from .groups import write_field
 from .rules import LRFind

@@ -6,9 +6,12 @@
 __all__ = ['write_field', 'own_tensors', 'fits', 'plain', 'own_schedule']
 
 # %% ../nbs/groups.ipynb #imports
+import inspect
 import math
 import weakref
+from collections.abc import Callable, Iterable
 from typing import Any
+from .check import rate, refuse
 
 # %% ../nbs/groups.ipynb #write-field
 def write_field(
@@ -69,3 +72,49 @@ def own_schedule(field: str, sched: Any, group: dict) -> Any:
     if hasattr(own, '__float__'): return sched.bound(float(own))
     raise ValueError(f"{field}: base stands for a number, and the optimizer has {own}; "
                      "give a function of progress, without base")
+
+# %% ../nbs/groups.ipynb #make
+def make_optimizer(
+    opt_func: Callable, # (parameters, lr=…) -> optimizer
+    params: Iterable, # what it trains
+    lr: Any, # a number, or a tensor, of which it gets a copy; None: its own rate
+) -> Any:
+    """The optimizer that `opt_func` makes
+
+    Args:
+        opt_func: (parameters, lr=…) -> optimizer
+        params: what it trains
+        lr: a number, or a tensor, of which it gets a copy; None: its own rate
+    """
+    if lr is None: return opt_func(params)
+    lr = rate('lr', lr)
+    if hasattr(lr, 'detach'): lr = lr.detach().clone() # a schedule writes into the optimizer's
+    return opt_func(params, lr=lr) if _takes_lr(opt_func) else opt_func(params, lr)
+
+def _takes_lr(opt_func):
+    "Does it take `lr=…`? If not, the rate is its second argument; one with neither is refused"
+    try: _, *others = inspect.signature(opt_func).parameters.values()
+    except ValueError: return True # it does not say
+    if any(p.name == 'lr' for p in others): return True
+    if others and others[0].default is others[0].empty: return others[0].kind is others[0].VAR_KEYWORD
+    if any(p.kind is p.VAR_KEYWORD for p in others): return True
+    refuse('opt_func', opt_func, 'a function that takes lr=…, or lr as its second argument')
+
+# %% ../nbs/groups.ipynb #loop
+def lr_of(opt: Any) -> Any:
+    "The rate of an optimizer's first param group; of one without groups, its `lr`, or nan"
+    groups = getattr(opt, 'param_groups', None)
+    return groups[0]['lr'] if groups else getattr(opt, 'lr', math.nan)
+
+def check_step(opt: Any) -> None:
+    "Refuse an optimizer whose step needs a closure"
+    closure = inspect.signature(opt.step).parameters.get('closure')
+    if closure is None or closure.default is not closure.empty: return
+    refuse('opt_func', type(opt), 'an optimizer whose step needs no closure, or have run.ClosureCB step it')
+
+def add_gradients(params: Iterable) -> None:
+    "Zeros for each trained parameter that has no gradient yet"
+    import torch
+    for p in params:
+        lazy = torch.nn.parameter.is_lazy(p)
+        if p.grad is None and p.requires_grad and not lazy: p.grad = torch.zeros_like(p)

@@ -4,45 +4,41 @@
 
 # %% auto #0
 __all__ = ['CancelStepException', 'CancelBatchException', 'CancelEpochException', 'CancelFitException',
-           'Callback', 'TrainCB', 'lr_of', 'Learner']
+           'Callback', 'TrainCB', 'Learner']
 
-# %% ../nbs/04_learner.ipynb #imports
-import inspect
+# %% ../nbs/04_learner.ipynb #cancel
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 import torch
 import torch.nn.functional as F
-from .batch import Parts, call, count_rows, flat, ordered, pick, meant
-from .check import budget, by_name, flag, function, loaders, rate, refuse, whole
+from .batch import Layout, call, loaders
+from .check import flag, function, rate, refuse
 from .claims import Cancel, bind, check_names, events_of, listed, place, script, timeline
+from .groups import add_gradients, check_step, lr_of, make_optimizer
 from .torch_inside import warm_up
 
-# %% ../nbs/04_learner.ipynb #cancel
 class CancelStepException(Cancel):
     "Raised by a callback: leave the weights as they are and the step uncounted, go on with `after_batch`"
 class CancelBatchException(Cancel): "Raised by a callback: leave this batch, go on with the next"
 class CancelEpochException(Cancel): "Raised by a callback: leave this pass, go on with the next"
 class CancelFitException(Cancel): "Raised by a callback: leave `fit`"
 
-# %% ../nbs/04_learner.ipynb #callback
-class Callback:
-    """Something that watches or changes training; override the events it needs. Lower `order` runs first
-
-    Attributes:
-        sets: what it decides, e.g. 'lr'; two callbacks that set one thing are refused
-        scales: what it changes after the callback that sets it
-        saved: names of attributes that belong in a checkpoint
-        for_real: True: writes files or ends fits; a range test leaves it out
-    """
-    order: float = 0
-    sets: Sequence[str] = () # what it decides, e.g. 'lr'; two callbacks that set one thing are refused
-    scales: Sequence[str] = () # what it changes after the callback that sets it
-    saved: Sequence[str] = () # names of attributes that belong in a checkpoint
-    for_real: bool = False # True: writes files or ends fits; a range test leaves it out
+# %% ../nbs/04_learner.ipynb #around
+class _Opens:
     def before_fit(self, learn: 'Learner') -> None: "Before the first epoch; the optimizer is new"
     def before_epoch(self, learn: 'Learner') -> None: "Before a pass over a loader, training or validation"
     def before_batch(self, learn: 'Learner') -> None: "`learn.batch` is set"
+class _Closes:
+    def after_batch(self, learn: 'Learner') -> None: "After a batch that was not cancelled"
+    def cleanup_batch(self, learn: 'Learner') -> None: "After every batch"
+    def after_epoch(self, learn: 'Learner') -> None: "After a pass that was not cancelled"
+    def cleanup_epoch(self, learn: 'Learner') -> None: "After every pass"
+    def after_fit(self, learn: 'Learner') -> None: "After a fit that was not cancelled"
+    def cleanup_fit(self, learn: 'Learner') -> None: "After every fit, even one that failed"
+
+# %% ../nbs/04_learner.ipynb #steps
+class _Steps:
     def predict(self, learn: 'Learner') -> None: "Sets `learn.preds`"
     def after_predict(self, learn: 'Learner') -> None: "`learn.preds` is set"
     def get_loss(self, learn: 'Learner') -> None: "Sets `learn.loss`"
@@ -52,88 +48,39 @@ class Callback:
     def after_backward(self, learn: 'Learner') -> None: "The gradients are new, the weights are old"
     def step(self, learn: 'Learner') -> None: "Changes the weights"
     def after_step(self, learn: 'Learner') -> None: "The weights are new, and `learn.steps` counts the step"
-    def after_batch(self, learn: 'Learner') -> None: "After a batch that was not cancelled"
-    def cleanup_batch(self, learn: 'Learner') -> None: "After every batch"
-    def after_epoch(self, learn: 'Learner') -> None: "After a pass that was not cancelled"
-    def cleanup_epoch(self, learn: 'Learner') -> None: "After every pass"
-    def after_fit(self, learn: 'Learner') -> None: "After a fit that was not cancelled"
-    def cleanup_fit(self, learn: 'Learner') -> None: "After every fit, even one that failed"
+_EVENTS = [event for part in (_Opens, _Steps, _Closes) for event in events_of(part)]
 
+# %% ../nbs/04_learner.ipynb #callback
+class Callback(_Opens, _Steps, _Closes):
+    """Something that watches or changes training; override the events it needs
+
+    Attributes:
+        order: lower runs first
+        sets: what it decides, e.g. 'lr'; two callbacks that set one thing are refused
+        scales: what it changes after the callback that sets it
+        saved: names of attributes that belong in a checkpoint
+        for_real: True: writes files or ends fits; a range test leaves it out
+    """
+    order: float = 0 # lower runs first
+    sets: Sequence[str] = () # what it decides, e.g. 'lr'; two callbacks that set one thing are refused
+    scales: Sequence[str] = () # what it changes after the callback that sets it
+    saved: Sequence[str] = () # names of attributes that belong in a checkpoint
+    for_real: bool = False # True: writes files or ends fits; a range test leaves it out
     def __init_subclass__(cls, **kw: Any) -> None:
         super().__init_subclass__(**kw)
         check_names(cls, _EVENTS)
 
-_EVENTS = events_of(Callback)
-
 # %% ../nbs/04_learner.ipynb #traincb
-class TrainCB(Callback):
-    """The five steps of ordinary training, and what of a batch are inputs, targets and rows
-
-    Args:
-        n_inp: how many parts of a batch go to the model; the others go to the loss
-        inputs: or which: a name, a position, a list of these, or a function of the batch
-        targets: those for the loss, told in the same way; [] for none
-    """
+class TrainCB(Callback, Layout):
+    "The five steps of ordinary training; `n_inp`, `inputs` and `targets` say what of a batch goes where"
     order = -100 # anyone else who defines a step does it instead
     sets = ('inputs and targets',)
-    def __init__(
-        self,
-        n_inp: int = 1, # how many parts of a batch go to the model; the others go to the loss
-        inputs: Parts = None, # or which: a name, a position, a list of these, or a function of the batch
-        targets: Parts = None, # those for the loss, told in the same way; [] for none
-    ):
-        self.n_inp = whole('n_inp', n_inp, least=1)
-        self.fed, self.goal = meant('inputs', inputs), meant('targets', targets)
-        if inputs is not None and targets is None: refuse('targets', targets, 'given too, [] for none')
-
-    def inputs(self, batch: Any) -> Any:
-        "What the model takes: a list, or a mapping, which goes to it by name, `model(**inputs)`"
-        return ordered(batch)[:self.n_inp] if self.fed is None else pick(batch, self.fed)
-
-    def targets(self, batch: Any) -> Any:
-        "What the loss takes after the predictions, a list or a mapping; metrics score against the first"
-        return ordered(batch)[self.n_inp:] if self.goal is None else pick(batch, self.goal)
-
-    def target(self, batch: Any) -> Any:
-        "What predictions are scored against: the first target, or None"
-        return next(iter(flat(self.targets(batch))), None)
-
-    def rows(self, batch: Any) -> int:
-        "The number of rows: the length of the first tensor in the targets, or else in the inputs"
-        if self.goal is None and isinstance(batch, Mapping): return count_rows([batch])
-        return count_rows(flat(self.targets(batch)) + flat(self.inputs(batch)))
-
     def predict(self, learn: 'Learner') -> None: learn.preds = call(learn.model, self.inputs(learn.batch))
     def get_loss(self, learn: 'Learner') -> None:
         learn.loss = call(learn.loss_func, self.targets(learn.batch), learn.preds)
+    def zero_grad(self, learn: 'Learner') -> None: learn.opt.zero_grad()
     def backward(self, learn: 'Learner') -> None: learn.loss.backward()
     def step(self, learn: 'Learner') -> None: learn.opt.step()
-    def zero_grad(self, learn: 'Learner') -> None: learn.opt.zero_grad()
-
-# %% ../nbs/04_learner.ipynb #checks
-def _not_finite(learn, where):
-    lr = float(lr_of(learn.opt))
-    return FloatingPointError(f"loss is not finite in {where}, at lr={lr:.4g}; try a lower lr")
-
-def _check_loss(learn):
-    "Refuse a loss that cannot be trained on"
-    loss = learn.loss
-    if not isinstance(loss, torch.Tensor) or loss.ndim:
-        raise ValueError(f"loss_func must return a 0-d tensor, got {loss!r:.60}")
-    if not loss.is_cpu: learn._unseen = learn._unseen + 0*loss.detach() # nan, once a loss is not finite
-    elif not math.isfinite(loss.item()): raise _not_finite(learn, place(learn))
-
-# %% ../nbs/04_learner.ipynb #optimizer
-def lr_of(opt: Any) -> Any:
-    "The rate of an optimizer's first param group; of one without groups, its `lr`, or nan"
-    groups = getattr(opt, 'param_groups', None)
-    return groups[0]['lr'] if groups else getattr(opt, 'lr', math.nan)
-
-def _check_step(opt):
-    "Refuse an optimizer whose step needs a closure"
-    closure = inspect.signature(opt.step).parameters.get('closure')
-    if closure is None or closure.default is not closure.empty: return
-    refuse('opt_func', type(opt), 'an optimizer whose step needs no closure, or have run.ClosureCB step it')
 
 # %% ../nbs/04_learner.ipynb #kinds
 Callbacks = Callback | Iterable[Callback] | None
@@ -141,9 +88,19 @@ Rate = float | torch.Tensor | None
 Loss = Callable[..., torch.Tensor] # (preds, *targets) -> 0-d tensor
 MakeOptimizer = Callable[..., Any] # (parameters, lr=…) -> optimizer
 
+def _not_finite(learn, where):
+    lr = float(lr_of(learn.opt))
+    return FloatingPointError(f"loss is not finite in {where}, at lr={lr:.4g}; try a lower lr")
+
+def _check_loss(learn):
+    if not isinstance(learn.loss, torch.Tensor) or learn.loss.ndim:
+        raise ValueError(f"loss_func must return a 0-d tensor, got {learn.loss!r:.60}")
+    if not learn.loss.is_cpu: learn._unseen = learn._unseen + 0*learn.loss.detach() # nan stays nan
+    elif not math.isfinite(learn.loss.item()): raise _not_finite(learn, place(learn))
+
 # %% ../nbs/04_learner.ipynb #learner
 class Learner:
-    """A model, its data, its loss and its optimizer, trained by `fit` under the eyes of callbacks
+    """A model, its data, its loss and its optimizer, trained by `fit`, which callbacks watch and change
 
     Args:
         model: a torch module
@@ -211,16 +168,15 @@ class Learner:
             seconds: a budget of time, in place of epochs
             validate_every: steps from one validation to the next, under such a budget
         """
-        dls = self.dls = loaders('dls', self.dls)
-        self.training, valid = flag('train', train), flag('valid', valid) and dls.valid is not None
-        self.n_epochs, self.total, *kind = budget(dls, train, valid, n_epochs, steps, seconds, validate_every)
-        self.steps, self.epochs, self.epoch, self.iter, self.limit = 0, range(self.n_epochs), None, None, None
-        if kind:
-            from cosine_lr.run.passes import Passes
-            self.limit, self.epochs = Passes.begin(self, *kind)
+        from cosine_lr.run.passes import begin
+        self.dls = loaders('dls', self.dls)
+        self.training = flag('train', train)
+        valid = flag('valid', valid) and self.dls.valid is not None
+        self.steps, self.epoch, self.iter = 0, None, None
+        self.epochs = begin(self, train, valid, n_epochs, steps, seconds, validate_every)
         self.opt = self.new_optimizer(lr)
         self._gather(cbs)
-        self._prepare()
+        if train: self._prepare()
         warm_up()
         try:
             script(self.hooks).before_fit(self)
@@ -294,10 +250,7 @@ class Learner:
         Args:
             lr: the rate; None: the learner's own
         """
-        make, params, lr = self.opt_func, self.model.parameters(), self.lr if lr is None else rate('lr', lr)
-        if lr is None: return make(params)
-        if isinstance(lr, torch.Tensor): lr = lr.detach().clone() # a schedule writes into the optimizer's
-        return make(params, lr=lr) if by_name('opt_func', make, 'lr') else make(params, lr)
+        return make_optimizer(self.opt_func, self.model.parameters(), self.lr if lr is None else lr)
 
     def _gather(self, cbs=()):
         "Who takes part in a fit, and who answers which event"
@@ -306,15 +259,12 @@ class Learner:
         self.hooks = bind(self, (Callback, TrainCB, Learner), _EVENTS)
 
     def _prepare(self):
-        "See to it that the ordinary steps can be done"
+        "Refuse what the ordinary steps cannot work with"
         def plain(step): return getattr(self.hooks[step][0], '__func__', None) is getattr(TrainCB, step)
-        if not self.training: return
         if plain('get_loss'): function('loss_func', self.loss_func, 'a function of predictions and targets')
-        if plain('step'): _check_step(self.opt)
-        if plain('zero_grad') and isinstance(self.opt, torch.optim.Optimizer): return
-        for p in self.model.parameters(): # another way to clear gradients may count on there being some
-            lazy = torch.nn.parameter.is_lazy(p)
-            if p.grad is None and p.requires_grad and not lazy: p.grad = torch.zeros_like(p)
+        if plain('step'): check_step(self.opt)
+        by_torch = plain('zero_grad') and isinstance(self.opt, torch.optim.Optimizer)
+        if not by_torch: add_gradients(self.model.parameters()) # another way may count on there being some
 
     def timeline(self) -> str: # of the last fit; of the next one, if there was none
         "Who answers which event, in order; after a fit with a `TimerCB`, for how long"

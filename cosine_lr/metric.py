@@ -29,16 +29,22 @@ def fetched(xs: list) -> list[float]: # what `kept` gave
     """
     return torch.stack(xs).tolist() if xs and isinstance(xs[0], torch.Tensor) else list(xs)
 
-# %% ../nbs/03_metric.ipynb #metric
-class Metric:
-    """A mean over rows, collected batch by batch; a subclass defines `calc`
+# %% ../nbs/03_metric.ipynb #checks
+def _check_rows(inp, targ, n):
+    "Refuse what cannot be one batch"
+    tensors = all(isinstance(t, torch.Tensor) and t.ndim for t in (inp, targ))
+    if tensors and len(inp) != len(targ):
+        raise ValueError(f"inp and targ must have the same length, got {len(inp)} and {len(targ)}")
+    if not n > 0: refuse('n', n, 'the number of rows, above 0')
 
-    Attributes:
-        wants_scores: True: a loop passes the model's raw output, not the predicted classes
-        last: the value of the newest batch
-    """
-    wants_scores: bool = False # True: a loop passes the model's raw output, not the predicted classes
-    last: Any # the value of the newest batch
+def _one(x):
+    "`x` itself, refused where it is several numbers"
+    if not isinstance(x, torch.Tensor) or x.numel() == 1: return x
+    raise ValueError(f"calc must give one number a batch, got a tensor of shape {tuple(x.shape)}")
+
+# %% ../nbs/03_metric.ipynb #collects
+class _Collects:
+    "The values of batches, and the rows of each"
     def __init__(self) -> None: self.reset()
 
     def reset(self) -> None:
@@ -58,28 +64,29 @@ class Metric:
             targ: targets [n, …]
             n: rows in the batch, the weight of its value
         """
-        tensors = all(isinstance(t, torch.Tensor) and t.ndim for t in (inp, targ))
-        if tensors and len(inp) != len(targ):
-            raise ValueError(f"inp and targ must have the same length, got {len(inp)} and {len(targ)}")
-        if not n > 0: refuse('n', n, 'the number of rows, above 0')
-        got = self.calc(inp, targ)
-        if isinstance(got, torch.Tensor) and got.numel() != 1:
-            raise ValueError(f"calc must give one number a batch, got a tensor of shape {tuple(got.shape)}")
-        self.last = kept(got)
+        _check_rows(inp, targ, n)
+        self.last: Any = kept(_one(self.calc(inp, targ))) # the value of the newest batch
         self.vals.append(self.last)
         self.ns.append(n)
+
+# %% ../nbs/03_metric.ipynb #metric
+class Metric(_Collects):
+    """A mean over rows, collected batch by batch; a subclass defines `calc`
+
+    Attributes:
+        wants_scores: True: a loop passes the model's raw output, not the predicted classes
+    """
+    wants_scores: bool = False # True: a loop passes the model's raw output, not the predicted classes
+    def calc(self, inps: Any, targs: Any) -> Any:
+        "The value of one batch"
+        return inps
 
     @property
     def value(self) -> torch.Tensor:
         "The mean of all batches since `reset`, each weighted by its rows: a 0-d float64 tensor"
-        name = type(self).__name__
-        if not self.ns: raise ValueError(f"{name}.value needs at least one batch: call add first")
+        if not self.ns: raise ValueError(f"{type(self).__name__}.value needs a batch: call add first")
         mean = sum(v*n for v, n in zip(fetched(self.vals), self.ns)) / sum(self.ns)
         return torch.tensor(mean, dtype=torch.float64)
-
-    def calc(self, inps: Any, targs: Any) -> Any:
-        "The value of one batch"
-        return inps
 
 # %% ../nbs/03_metric.ipynb #accuracy
 class Accuracy(Metric):

@@ -12,7 +12,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from .check import number, refuse, share, whole
-from .schedule import Pos, Ramp, Schedule, constant, cosine, join, linear, math_for
+from .plumbing import Pos, math_for
+from .schedule import Ramp, Schedule, constant, cosine, join, linear
 
 # %% ../nbs/shapes.ipynb #shapes
 class one_minus_sqrt(Ramp):

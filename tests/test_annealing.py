@@ -57,6 +57,8 @@ def test_a_refused_answer_can_be_given_again():
     (lambda: nearby(.5, None, finest=0), 'finest'), (lambda: temperature_for(-5, .5), 'rises'),
     (lambda: temperature_for([1.], None), 'accept'), (lambda: Annealer([5.], step, ladder='2'), 'ladder'),
     (lambda: anneal(abs, 5., step, patience='long'), 'patience'),
+    (lambda: anneal(abs, 5., lambda x: x), 'neighbour'), (lambda: anneal(abs, 5., lambda: 0), 'neighbour'),
+    (lambda: anneal(abs, 5., lambda x, rng, temperature, more: x), 'neighbour'),
 ])
 def test_wrong_calls_of_the_engine(wrong, name):
     with pytest.raises(ValueError, match=name): wrong()

@@ -1,4 +1,5 @@
 """What a `Learner` takes and what it refuses, with a cure."""
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -6,8 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cosine_lr import (Callback, CancelStepException, Learner, MetricsCB, ScheduleCB, cosine, digits_dls,
-                       lr_find)
+from cosine_lr import (Callback, CancelBatchException, CancelEpochException, CancelFitException,
+                       CancelStepException, DataLoaders, Learner, MetricsCB, ScheduleCB, TrainCB, cosine,
+                       digits_dls, lr_find, tensor_loader)
+from cosine_lr.claims import STEPS
+from cosine_lr.learner import _EVENTS
 
 
 def layer():
@@ -155,3 +159,275 @@ def test_a_batch_whose_step_was_cancelled_leaves_no_gradient():
     other = learner((rest, None))
     other.fit(1)
     assert torch.equal(learn.model.weight, other.model.weight)
+
+
+# --- callbacks: which names they may have, who answers, in which order ---
+
+WITHOUT_STEPS = [event for event in _EVENTS if event not in STEPS]
+
+
+class Diary(Callback):
+    "Writes down every event but the steps"
+    def __init__(self): self.diary = []
+    def count(self, *events): return [self.diary.count(event) for event in events]
+
+
+for name in WITHOUT_STEPS: setattr(Diary, name, lambda self, learn, name=name: self.diary.append(name))
+
+
+def tiny(*cbs, **kw):
+    "Two training batches and one for validation"
+    x = torch.randn(4, 64)
+    dls = DataLoaders(tensor_loader(x, torch.arange(4), bs=2), tensor_loader(x, torch.arange(4), bs=4))
+    return Learner(layer(), dls, F.cross_entropy, cbs=[*cbs], **kw)
+
+
+def test_every_event_says_when_it_comes():
+    assert len(_EVENTS) == 18 and all(getattr(Callback, event).__doc__ for event in _EVENTS)
+
+
+def test_helpers_and_other_parents_are_fine():
+    class Shy(Callback):
+        steps = 5
+        def whisper(self): return 'helper methods are fine'
+        def on_train(self): return 'these too'
+        def _step(self): return 'and these'
+    class Tagged:
+        def __init_subclass__(cls, tag=None, **kw):
+            super().__init_subclass__(**kw)
+            cls.tag = tag
+    class Both(Callback, Tagged, tag='slow'): pass
+    assert Shy().whisper() and Both.tag == 'slow'
+
+
+@pytest.mark.parametrize('wrong', ['befor_batch', 'AfterBatch', 'setp', 'before_train', 'zero_grads'])
+def test_a_misspelt_event_is_refused(wrong):
+    with pytest.raises(TypeError, match=f'Typo.{wrong} is no event; did you mean'):
+        type('Typo', (Callback,), {wrong: lambda self, learn: None})
+
+
+class Shy(Callback): pass
+
+
+class Loud(Callback):
+    order = 1
+    def after_batch(self, learn): pass
+    def step(self, learn): pass
+
+
+def bound(*cbs):
+    "For each event the methods that answer it"
+    learn = learner(cbs=cbs)
+    learn.timeline()
+    return learn.hooks
+
+
+def test_who_answers_an_event():
+    shy, loud, plain = Shy(), Loud(), TrainCB()
+    hooks = bound(plain, loud, shy)
+    assert hooks['after_batch'] == [loud.after_batch]          # only those that override it
+    assert hooks['step'] == [loud.step]                        # one does the step
+    assert hooks['backward'] == [plain.backward]               # and TrainCB what is left
+
+
+class Sets(Callback): sets = ['lr']
+
+
+def test_what_only_one_can_do():
+    shy = Shy()
+    with pytest.raises(TypeError, match='cbs must hold Callback instances'): bound(Loud)
+    with pytest.raises(ValueError, match="Loud and Loud cannot be combined: each does the step 'step'"):
+        bound(Loud(), Loud())
+    with pytest.raises(ValueError, match="Sets and Sets cannot be combined: each sets 'lr'"):
+        bound(Sets(), Sets())
+    with pytest.raises(ValueError, match="each sets 'inputs and targets'"): bound(TrainCB(), TrainCB(2))
+    with pytest.raises(ValueError, match='Shy is given twice'): bound(shy, Loud(), shy)
+
+
+def test_events_in_order():
+    diary = Diary()
+    tiny(diary).fit(1, valid=False)
+    batch = [*WITHOUT_STEPS[2:8], 'cleanup_batch']
+    assert diary.diary == ['before_fit', 'before_epoch', *batch, *batch, 'after_epoch', 'cleanup_epoch',
+                           'after_fit', 'cleanup_fit']
+
+
+def test_the_timeline():
+    lines = tiny(Loud(), Shy()).timeline().splitlines()
+    assert lines[-1].split() == ['after_batch', 'Loud']
+    assert [line.split()[0] for line in lines] == [*STEPS, 'after_batch']
+
+
+# --- leaving early, and cleaning up ---
+
+class StopAfter(Callback):
+    def __init__(self, n): self.n = n
+    def after_step(self, learn):
+        if learn.steps == self.n: raise CancelFitException
+
+
+def test_a_fit_is_cancelled():
+    diary = Diary()
+    learn = tiny()
+    learn.fit(3, cbs=[StopAfter(5), diary])
+    assert learn.steps == 5 and diary.count('after_fit', 'cleanup_fit', 'after_batch') == [0, 1, 6]
+    assert diary.diary[-3:] == ['cleanup_batch', 'cleanup_epoch', 'cleanup_fit']
+
+
+def test_batches_passes_and_steps_are_cancelled():
+    class Skip(Callback):
+        def before_batch(self, learn):
+            if learn.training and learn.iter == 1: raise CancelBatchException
+        def before_epoch(self, learn):
+            if not learn.training: raise CancelEpochException
+    class Timid(Callback):
+        def after_backward(self, learn):
+            if learn.iter == 0: raise CancelStepException
+    diary = Diary()
+    tiny(Skip(), diary).fit(2)
+    assert diary.count('after_batch', 'cleanup_batch') == [2, 4]       # one of two batches in each epoch
+    assert diary.count('after_epoch', 'cleanup_epoch') == [2, 4]       # training ends, validation is skipped
+    diary = Diary()
+    learn = tiny(Timid(), diary)
+    learn.fit(1, valid=False)
+    assert [learn.steps, *diary.count('after_step', 'after_batch')] == [1, 1, 2] # two batches, one step
+
+
+def test_all_clean_up_in_reverse_order_even_where_one_fails():
+    class Clumsy(Callback):
+        def cleanup_fit(self, learn): raise OSError('no room for the log')
+    diary = Diary()
+    with pytest.raises(OSError, match='no room'): tiny(Clumsy(), diary).fit(1)
+    assert diary.diary[-1] == 'cleanup_fit'
+    left = []
+    class Leaves(Callback):
+        def cleanup_fit(self, learn): left.append(type(self).__name__)
+    class LeavesLast(Leaves): order = -1
+    leaving = tiny(LeavesLast(), Leaves())
+    leaving.fit(1)
+    assert left == ['Leaves', 'LeavesLast']
+    assert leaving.timeline().splitlines()[-1].split() == ['cleanup_fit', 'Leaves,', 'LeavesLast']
+
+
+def test_progress_begins_with_training():
+    learn = learner()
+    learn.fit(train=False)
+    assert learn.pos == 0
+    learn.fit(1)
+    assert learn.steps == learn.total == 17 and learn.pos == 1
+
+
+# --- wrong calls, and losses that cannot be trained on ---
+
+def unreduced(preds, targs): return F.cross_entropy(preds, targs, reduction='none')
+def rows(*sizes): return [torch.randn(n, 64) for n in sizes]
+
+
+@pytest.mark.parametrize('make, fit, message', [
+    ({}, dict(n_epochs=0), 'n_epochs must be a whole number, at least 1'),
+    ({}, dict(n_epochs=True), 'n_epochs must be a whole number, at least 1'),
+    ({}, dict(train='False'), "train must be True or False, got train='False'"),
+    ({}, dict(lr=-.1), 'lr must be a finite number, at least 0'),
+    ({}, dict(lr=float('nan')), 'lr must be a finite number, at least 0'),
+    ({}, dict(lr='fast'), 'lr must be a finite number, at least 0'),
+    (dict(lr=-1), {}, 'lr must be a finite number, at least 0'),
+    (dict(lr=torch.ones(2)), {}, 'lr must be a finite number, at least 0'),
+    ({}, dict(cbs='progress'), 'cbs must hold Callback instances'),
+    (dict(loss_func=unreduced), {}, 'loss_func must return a 0-d tensor'),
+    (dict(dls=DataLoaders(tensor_loader(*rows(4)), [])), {}, 'dls.valid must have at least one batch'),
+    (dict(dls=DataLoaders(iter([]), [])), {}, 'dls.valid must have at least one batch'),
+    (dict(dls=DataLoaders(iter([]), rows(4))), {}, 'dls.train must have a length'),
+    (dict(dls=DataLoaders(rows(4), rows(4))), {}, 'missing 1 required positional argument'),
+], ids=lambda x: x if isinstance(x, str) else '')
+def test_wrong_calls(make, fit, message):
+    with pytest.raises((ValueError, TypeError), match=message): learner(**make).fit(**fit)
+
+
+def test_a_loss_on_an_accelerator_is_looked_at_when_the_pass_ends():
+    class OnDevice(torch.Tensor): is_cpu = False               # stands in for one
+    class Lazy(Callback):
+        def after_loss(self, learn): learn.loss = learn.loss.as_subclass(OnDevice)
+    learn = learner(loss_func=lambda preds, targs: F.cross_entropy(preds, targs)*float('nan'), cbs=Lazy())
+    with pytest.raises(FloatingPointError, match='loss is not finite in epoch 0, at lr=0.1'): learn.fit(1)
+    assert learn.steps == 17
+
+
+# --- steps in a subclass, optimizers of your own ---
+
+class CourseLearner(Learner):
+    "As in fast.ai's course: a step is a method of the learner"
+    def zero_grad(self):
+        for p in self.model.parameters():
+            if p.grad is not None: p.grad.mul_(.85)
+
+
+class Shrinks(Callback):
+    def zero_grad(self, learn): CourseLearner.zero_grad(learn)
+
+
+def trained_by(make, **sgd):
+    learn = make(layer(), digits_dls(), F.cross_entropy, lr=.1, opt_func=partial(torch.optim.SGD, **sgd))
+    learn.fit(2)
+    return learn.model.weight.detach()
+
+
+def test_a_step_in_a_subclass():
+    "Gradients that are shrunk and not cleared are momentum"
+    assert torch.equal(trained_by(CourseLearner), trained_by(partial(Learner, cbs=Shrinks())))
+    assert (trained_by(CourseLearner) - trained_by(Learner, momentum=.85)).abs().max() < 1e-6
+    assert not torch.allclose(trained_by(CourseLearner), trained_by(Learner))
+    with pytest.raises(ValueError, match="CourseLearner and Shrinks cannot be combined: each does the step"):
+        trained_by(partial(CourseLearner, cbs=Shrinks()))
+
+
+@pytest.mark.parametrize('step', STEPS)
+def test_each_step_of_a_subclass_is_called_and_may_call_the_ordinary_one(step):
+    calls = []
+    def own(self):
+        calls.append(step)
+        getattr(Learner, step)(self)
+    learn = type('Own', (Learner,), {step: own})(layer(), digits_dls(), F.cross_entropy)
+    learn.fit(1)
+    assert len(calls) == 17 + 2*(step in ('predict', 'get_loss'))
+    assert torch.equal(learn.model.weight, trained_for_one())
+
+
+def trained_for_one():
+    learn = learner()
+    learn.fit(1)
+    return learn.model.weight
+
+
+class Downhill:
+    "A minimal optimizer; its rate has a name of its own, and its `zero_grad` counts on gradients"
+    def __init__(self, params, eta): self.params, self.eta = list(params), eta
+    @torch.no_grad()
+    def step(self):
+        for p in self.params: p -= self.eta*p.grad
+    def zero_grad(self):
+        for p in self.params: p.grad.zero_()
+
+
+def test_an_optimizer_of_ones_own():
+    data = digits_dls()
+    assert torch.allclose(trained((data.train, data.valid), opt_func=Downhill), trained(None), atol=1e-6)
+
+
+def test_a_rate_that_is_a_tensor_goes_into_the_optimizer_as_a_copy():
+    given = torch.tensor(.1)
+    learn = learner(lr=given)
+    learn.fit(1)
+    learn.opt.param_groups[0]['lr'].fill_(.5)
+    assert given == torch.tensor(.1)
+    own = learner(lr=None)
+    own.fit(1)
+    assert own.opt.defaults['lr'] == torch.optim.SGD([torch.zeros(1)]).defaults['lr']
+
+
+def test_a_callback_that_makes_lists_of_dictionaries():
+    class Undict(Callback):
+        order = -50
+        def before_batch(self, learn): learn.batch = [*learn.batch.values()]
+    pairs = [*digits_dls().train]
+    named = [dict(pixels=x, label=y) for x, y in pairs]
+    assert torch.equal(trained(named, cbs=Undict()), trained(pairs))

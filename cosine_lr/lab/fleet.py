@@ -21,9 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call, grad_and_value, vmap
 from torch.utils.data import DataLoader, TensorDataset, default_collate, default_convert
-from ..batch import class_dim, count_rows, hit_rate
-from ..check import flag, function, loaders, number, refuse, whole
+from ..batch import call, class_dim, flat, hit_rate, loaders
+from ..check import flag, function, number, refuse, whole
+from ..claims import events_of, listed
 from .runs import Runs
+from ..learner import Callback, TrainCB
 from ..plan import position
 from .stacked import member_columns, stack_models, stacked_optimizer
 from .tracing import compiled, traceable, traced
@@ -51,33 +53,61 @@ def _is_classes(preds, targ):
     "Whether predictions are a score for each class, and the target is one of them"
     return not targ.is_floating_point() and preds.ndim == targ.ndim + 1 and preds.shape[1] > 1
 
-def _loss(loss_func, preds, ys):
+def _loss(loss_func, preds, targets): # a list, or a mapping of targets by name
     "The loss of a batch, a 0-d tensor"
-    plain = loss_func is F.cross_entropy and preds.ndim == 2 and _is_classes(preds, ys[0])
-    loss = _cross_entropy(preds, ys[0]) if plain else loss_func(preds, *ys)
+    plain = loss_func is F.cross_entropy and preds.ndim == 2 and isinstance(targets, list)
+    if plain and len(targets) == 1 and _is_classes(preds, *targets): loss = _cross_entropy(preds, *targets)
+    else: loss = call(loss_func, targets, preds)
     if isinstance(loss, torch.Tensor) and not loss.ndim: return loss
     got = f'shape {tuple(loss.shape)}' if isinstance(loss, torch.Tensor) else repr(loss)
     raise ValueError(f"loss_func must return a 0-d tensor, got {got}")
+
+# %% ../../nbs/08_fleet.ipynb #form
+def _under(keys, tensors):
+    "Tensors under their names, or as a list if the keys are positions"
+    return dict(zip(keys, tensors)) if any(isinstance(key, str) for key in keys) else list(tensors)
+
+class _Form:
+    "Which tensors of a flat list are the inputs of a model, and which the targets of a loss"
+    def __init__(self, inputs, targets):
+        def keys(parts): return tuple(parts) if isinstance(parts, Mapping) else tuple(range(len(parts)))
+        self.inputs, self.targets, self.n = keys(inputs), keys(targets), len(inputs)
+
+    def split(self, tensors):
+        "Inputs and targets: each a list, or a dictionary if they have names"
+        return _under(self.inputs, tensors[:self.n]), _under(self.targets, tensors[self.n:])
+
+def _predict(model, state, inputs): # parameters and buffers by name
+    "What `model` predicts with these in place of its own"
+    args, named = ((), inputs) if isinstance(inputs, Mapping) else (tuple(inputs), {})
+    return functional_call(model, state, args, named)
+
+def _copied(parts):
+    "Copies of a batch's parts, as a layer may work in place"
+    if isinstance(parts, Mapping): return {name: t.clone() for name, t in parts.items()}
+    return [t.clone() for t in parts]
 
 # %% ../../nbs/08_fleet.ipynb #losses
 def _by_group(tensors, groups):
     "Tensors of all members [members, …] as [groups, rivals, …]"
     return {name: t.unflatten(0, (groups, -1)) for name, t in tensors.items()}
 
-def _losses(model, loss_func, tensors, rows, params, others): # a batch of rows for each group [groups, bs]
+def _losses(model, loss_func, form, tensors, rows, params, others): # `rows` of each group [groups, bs]
     "Each member's loss [members], and its buffers after the forward pass"
-    x, *ys = [t.index_select(0, rows.flatten()).unflatten(0, rows.shape) for t in tensors]
+    batch = [t.index_select(0, rows.flatten()).unflatten(0, rows.shape) for t in tensors]
 
-    def one(params, others, x, *ys):
-        state = {**params, **others}
-        loss = _loss(loss_func, functional_call(model, state, (x,)), ys)
+    def one(params, others, *batch):
+        state, (inputs, targets) = {**params, **others}, form.split(batch)
+        loss = _loss(loss_func, _predict(model, state, inputs), targets)
         return loss, {name: state[name].detach() for name in others} # changed in place, or replaced
 
     params, others = _by_group(params, len(rows)), _by_group(others, len(rows))
     rivals = next(iter(params.values())).shape[1]
-    targs = [y.unsqueeze(1).expand(-1, rivals, *y.shape[1:]) for y in ys] # not every loss can do with fewer
-    of_group = vmap(one, in_dims=(0, 0, None, *[0]*len(ys)), randomness='different')
-    losses, others = vmap(of_group, randomness='different')(params, others, x, *targs)
+    inputs, targs = batch[:form.n], batch[form.n:]
+    targs = [y.unsqueeze(1).expand(-1, rivals, *y.shape[1:]) for y in targs] # a loss may want as many
+    shared = [None]*len(inputs) + [0]*len(targs)
+    of_group = vmap(one, in_dims=(0, 0, *shared), randomness='different')
+    losses, others = vmap(of_group, randomness='different')(params, others, *inputs, *targs)
     return losses.flatten(), {name: t.flatten(0, 1) for name, t in others.items()}
 
 # %% ../../nbs/08_fleet.ipynb #sum
@@ -118,30 +148,46 @@ class _Orders:
         sizes = [len(rows) for rows in orders[0]]
         return torch.stack([torch.cat(rows) for rows in orders]).split(sizes, 1)
 
+# %% ../../nbs/08_fleet.ipynb #feed
+def _feed(cbs):
+    "The `TrainCB` that says what of a batch are inputs and targets, and whether one was given"
+    given = listed(cbs, Callback)
+    for cb in given:
+        name, called = type(cb).__name__, ('inputs', 'targets', 'target', 'rows')
+        if not isinstance(cb, TrainCB):
+            raise ValueError(f"cbs must hold a TrainCB alone, got {name}: a fleet has no events. lr=… takes "
+                             "schedules, accuracy=… a metric; what else a callback does needs a Learner")
+        own = [event for event in events_of(Callback) if _overrides(cb, event)]
+        if own: raise ValueError(f"{name}.{own[0]} would be left out: a fleet calls only {', '.join(called)} "
+                                 "of a TrainCB. Put the step into the model or loss_func")
+    if len(given) > 1: raise ValueError(f"cbs must hold one TrainCB, got {len(given)}")
+    return (given[0], True) if given else (TrainCB(), False)
+
+def _overrides(cb, event):
+    "Whether a `TrainCB` has its own method for an event, in its class or put into it"
+    return event in vars(cb) or getattr(type(cb), event) is not getattr(TrainCB, event)
+
 # %% ../../nbs/08_fleet.ipynb #check-data
 def _same_numbers(got, t): # one of a batch's parts, and the rows of a tensor
     "Whether both are the same tensor, NaN included"
-    if not isinstance(got, torch.Tensor) or got.dtype != t.dtype: return False
-    return torch.equal(got.to(t.device).nan_to_num(), t.nan_to_num())
+    if not isinstance(got, torch.Tensor) or got.dtype != t.dtype or got.shape != t.shape: return False
+    return bool(((got == t) | ((got != got) & (t != t))).all()) # NaN alone differs from itself
 
-def _gives_rows(loader, rows): # of the first batch for the seed 0
-    "Whether the first batch of a loader with an `__iter__` of its own is what stands in its tensors"
-    if type(loader) is DataLoader: return True
-    own, tensors = loader.generator.get_state(), loader.dataset.tensors
-    loader.generator.manual_seed(0)
-    try: batch = next(iter(loader))
-    finally: loader.generator.set_state(own)
-    return len(batch) == len(tensors) and all(_same_numbers(got, t[rows]) for got, t in zip(batch, tensors))
+_SAY_IT = '; or say what its batches are, with cbs=TrainCB(inputs=…, targets=…)'
 
-def _check_train(loader):
-    "Refuse a loader whose batches a fleet cannot take from the tensors behind it"
-    if not isinstance(loader, DataLoader) or type(loader.dataset) is not TensorDataset:
-        over = f" over {type(loader.dataset).__name__}" if hasattr(loader, 'dataset') else ''
+def _check_train(loader, told=False): # is there a `TrainCB`?
+    "Refuse a loader whose batches a fleet cannot take from the data behind it"
+    dataset = getattr(loader, 'dataset', None)
+    over = '' if dataset is None else f" over {type(dataset).__name__}"
+    got = f"got {type(loader).__name__}{over}"
+    if told and not (isinstance(loader, DataLoader) and hasattr(dataset, '__len__')):
+        raise ValueError(f"dls.train must be a DataLoader over a data set with a length, {got}")
+    if not told and not (isinstance(loader, DataLoader) and type(dataset) is TensorDataset):
         raise ValueError("dls.train must be a DataLoader over a TensorDataset, such as tensor_loader gives, "
-                         f"got {type(loader).__name__}{over}")
-    if loader.collate_fn not in (default_convert, default_collate):
+                         f"{got}{_SAY_IT if isinstance(loader, DataLoader) else ''}")
+    if not told and loader.collate_fn not in (default_convert, default_collate):
         raise ValueError("dls.train must not have a collate_fn of its own: a fleet takes rows straight from "
-                         "the tensors, as of tensor_loader(x, y, seed=0)")
+                         f"the tensors, as of tensor_loader(x, y, seed=0){_SAY_IT}")
     if loader.generator is None:
         raise ValueError("dls.train must have a generator, for the seed to set its order, such as "
                          "tensor_loader(x, y, seed=0) has, or a DataLoader with generator=torch.Generator()")
@@ -150,41 +196,100 @@ def _check_train(loader):
     if not all(map(torch.equal, first, again)):
         raise ValueError("dls.train must take its order from its generator, and gives another one for the "
                          "same seed")
-    if not _gives_rows(loader, first[0][0]):
-        raise ValueError(f"dls.train must give rows of its tensors as they are, and {type(loader).__name__} "
-                         "changes them: put the changed ones into tensor_loader(x, y, seed=0)")
 
-def _check_valid(loader):
-    "A list of the batches, refused where they are not [x, *targets]"
+def _all_rows(loader):
+    "One batch of all rows, as the loader would make it"
+    dataset = loader.dataset
+    if type(dataset) is TensorDataset and loader.collate_fn in (default_convert, default_collate):
+        return list(dataset.tensors)
+    every = list(range(len(dataset)))
+    if loader.batch_sampler is None: return loader.collate_fn(dataset[every])
+    return loader.collate_fn([dataset[row] for row in every])
+
+def _epoch_of(loader):
+    "The batches of an epoch in the order of the seed 0; the loader's generator stays as it was"
+    own = loader.generator.get_state()
+    loader.generator.manual_seed(0)
+    try: yield from loader
+    finally: loader.generator.set_state(own)
+
+def _check_rows(loader, feed, tensors):
+    "Refuse a loader whose batches are not rows of `tensors`"
+    named = type(feed) is not TrainCB or feed.fed is not None
+    who = 'the loader or the TrainCB' if named else type(loader).__name__
+    for (rows,), batch in zip(_Orders(loader, [0]).epoch(), _epoch_of(loader)):
+        try: parts = [*flat(feed.inputs(batch)), *flat(feed.targets(batch))]
+        except TypeError: parts = []
+        same = len(parts) == len(tensors) and all(map(_same_numbers, parts, [t[rows] for t in tensors]))
+        if same and feed.rows(batch) == len(rows): continue
+        raise ValueError(f"dls.train must give rows of its tensors as they are, and {who} changes them: "
+                         "a row must have the same numbers in each batch and epoch. Put the changed ones "
+                         "into tensor_loader(x, y, seed=0)")
+
+def _whole(loader, feed):
+    "Inputs and targets of all rows, and what is scored"
+    try: batch = _all_rows(loader)
+    except Exception as e:
+        raise ValueError(f"dls.train must be able to give all its rows at once: {e}") from e
+    inputs, targets, rows = feed.inputs(batch), feed.targets(batch), len(loader.dataset)
+    for part in flat(inputs) + flat(targets):
+        if getattr(part, 'ndim', 0) and isinstance(part, torch.Tensor) and len(part) == rows: continue
+        got = list(part.shape) if isinstance(part, torch.Tensor) else type(part).__name__
+        raise ValueError("inputs and targets of a fleet must be tensors whose first dimension counts the "
+                         f"{rows} rows of dls.train, got {got}")
+    return inputs, targets, feed.target(batch)
+
+# %% ../../nbs/08_fleet.ipynb #valid-data
+def _check_valid(loader, told=False):
+    "A list of the batches, refused where a fleet cannot know what is in them"
     if not hasattr(loader, '__iter__'): raise ValueError(f"dls.valid must be a loader, got {loader!r:.60}")
     batches = list(loader)
     if not batches: raise ValueError("dls.valid must have at least one batch, it is empty")
     for batch in batches:
-        if not isinstance(batch, (tuple, list)):
+        if not told and not isinstance(batch, (tuple, list)):
             raise ValueError("dls.valid must give batches [x, *targets], as tensor_loader does, "
-                             f"got {type(batch).__name__}")
+                             f"got {type(batch).__name__}{_SAY_IT}")
     return batches
+
+def _on(device, parts):
+    "A batch's parts on a device"
+    if isinstance(parts, Mapping): return {name: t.to(device) for name, t in parts.items()}
+    return [t.to(device) for t in parts]
 
 class _Data:
     "What a fleet trains on and is validated on, on its device"
-    def __init__(self, dls, device):
+    def __init__(self, dls, device, feed, told=False): # the `TrainCB`; was it given?
         dls = loaders('dls', dls)
-        _check_train(dls.train)
+        _check_train(dls.train, told)
         self.loader, self.device = dls.train, device
-        self.tensors = [t.to(device) for t in dls.train.dataset.tensors]
-        self.valid = [[t.to(device) for t in batch] for batch in _check_valid(dls.valid)]
-        self.sizes = [rows.shape[1] for rows in _Orders(dls.train, [0]).epoch()] # rows of an epoch's batches
-        self.weights = [count_rows([*ys, x]) for x, *ys in self.valid] # as a `Learner` counts them
+        inputs, targets, labels = _whole(dls.train, feed)
+        tensors, self.form = flat(inputs) + flat(targets), _Form(inputs, targets)
+        if told or type(dls.train) is not DataLoader: _check_rows(dls.train, feed, tensors)
+        batches = _check_valid(dls.valid, told)
+        self.tensors, self.labels = _on(device, tensors), labels
+        self.valid = [self.of_batch(feed, batch) for batch in batches]
+        self.sizes = [rows.shape[1] for rows in _Orders(dls.train, [0]).epoch()] # rows of each batch
+        self.weights = [feed.rows(batch) for batch in batches] # as a `Learner` counts them
+
+    def of_batch(self, feed, batch):
+        "Inputs, targets and what is scored, a tensor or None"
+        inputs, targets, target = feed.inputs(batch), feed.targets(batch), feed.target(batch)
+        for part in flat(inputs) + flat(targets):
+            if isinstance(part, torch.Tensor): continue
+            raise ValueError(f"dls.valid must give inputs and targets that are tensors, got {part!r:.60}")
+        target = target.to(self.device) if isinstance(target, torch.Tensor) else None
+        return _on(self.device, inputs), _on(self.device, targets), target
 
     def has_rows_to_ignore(self):
         "Whether a target is below 0, by which cross-entropy is told to leave out a row"
-        return any((y < 0).any() for _, *ys in [self.tensors, *self.valid] for y in ys)
+        targets = [*self.tensors[self.form.n:], *(y for _, ys, _ in self.valid for y in flat(ys))]
+        return any((y < 0).any() for y in targets)
 
 # %% ../../nbs/08_fleet.ipynb #step
-def _stepper(model, loss_func, opt, gradients):
+def _stepper(model, loss_func, form, opt, gradients):
     "A function that trains all members one step"
     def step(params, others, slots, columns, tensors, rows): # columns [columns, members], rows [groups, bs]
-        losses_of = partial(_losses, model, loss_func, tensors, rows)
+        losses_of = partial(_losses, model, loss_func, form, tensors, rows)
         grads, losses, new = gradients(losses_of, params, others)
         for name, value in others.items(): value.copy_(new[name])
         columns = columns + 0*losses # NaN for a member whose loss is not finite
@@ -223,19 +328,19 @@ def _fitting(loss_func, preds, targ, labels): # all targets of the training set
 # %% ../../nbs/08_fleet.ipynb #validate
 def _scores(model, loss_func, accuracy, batch, state):
     "Loss and accuracy of one member on a batch, as a `Learner` has them; NaN for an accuracy of None"
-    x, *ys = batch
-    preds = functional_call(model, state, (x.clone(),)) # a layer may work in place
-    loss = _loss(loss_func, preds, ys)
+    inputs, targets, target = batch
+    preds = _predict(model, state, _copied(inputs))
+    loss = _loss(loss_func, preds, targets)
     precise = loss.to(torch.promote_types(loss.dtype, torch.float32))
-    hits = torch.tensor(math.nan) if accuracy is None else accuracy(preds, ys[0] if ys else None)
+    hits = torch.tensor(math.nan) if accuracy is None else accuracy(preds, target)
     return torch.stack([precise, hits.to(precise)])
 
 @torch.no_grad()
 def _validate(task, state, most): # rows that the members may see at once, each its own
     "Loss and accuracy on each batch: [batches, 2, members]"
     model, members, scores = task.model.eval(), len(next(iter(state.values()))), []
-    for batch in task.data.valid:
-        at_once = max(1, most // len(batch[0]))
+    for batch, rows in zip(task.data.valid, task.data.weights):
+        at_once = max(1, most // rows)
         of_members = vmap(partial(_scores, model, task.loss_func, task.accuracy, batch),
                           randomness='different', chunk_size=at_once if at_once < members else None)
         scores.append(of_members(state).mT)
@@ -262,17 +367,18 @@ def _blame(model):
 @torch.no_grad()
 def _try_validation(task, accuracy):
     "Score a model on the first validation batch; returns the accuracy to go on with, or None"
-    model, (x, *ys) = task.model.eval(), task.data.valid[0]
+    model, (inputs, targets, target) = task.model.eval(), task.data.valid[0]
     try:
-        preds = model(x.clone())
-        _loss(task.loss_func, preds, ys)
+        preds = call(model, _copied(inputs))
+        _loss(task.loss_func, preds, targets)
     except Exception as e:
         raise ValueError(f"dls.valid must give batches that model and loss_func can take: {e}") from e
-    if accuracy is None and ys and isinstance(preds, torch.Tensor):
-        accuracy = _fitting(task.loss_func, preds, ys[0], task.data.tensors[1])
+    if accuracy is None and target is not None and isinstance(preds, torch.Tensor):
+        accuracy = _fitting(task.loss_func, preds, target, task.data.labels)
     one = {name: t.unsqueeze(0) for name, t in [*model.named_parameters(), *model.named_buffers()]}
     with _blame(model):
-        vmap(partial(_scores, model, task.loss_func, accuracy, [x, *ys]), randomness='different')(one)
+        scores_of = partial(_scores, model, task.loss_func, accuracy, task.data.valid[0])
+        vmap(scores_of, randomness='different')(one)
     return accuracy
 
 def _build(make_model, seed):
@@ -318,7 +424,8 @@ class _Task:
     def __post_init__(self):
         fixed = traceable(self.model, self.loss_func) # before its layers are changed
         gradients = _functional_gradients if self.compile else _gradients
-        step = _stepper(_rows_side_by_side(self.model), self.loss_func, self.opt, gradients)
+        model = _rows_side_by_side(self.model)
+        step = _stepper(model, self.loss_func, self.data.form, self.opt, gradients)
         if self.compile: step = compiled(step, self.data.device)
         elif fixed: step = traced(step, self.sizes_that_come_often())
         self.step = step # trains all members of a block one step
@@ -361,8 +468,9 @@ class _Block:
         "Gradients for the first rows of the data; changes nothing"
         data, others = self.task.data, {name: t.clone() for name, t in self.others.items()}
         rows = torch.arange(max(data.sizes), device=data.device).expand(len(self.groups), -1)
-        losses_of = partial(_losses, self.task.model, self.task.loss_func, data.tensors, rows)
-        with _blame(self.task.model.train()): grads = _gradients(losses_of, params, others)[0]
+        task = self.task
+        losses_of = partial(_losses, task.model, task.loss_func, data.form, data.tensors, rows)
+        with _blame(task.model.train()): grads = _gradients(losses_of, params, others)[0]
         unused = [name for name, g in grads.items() if g is None]
         if unused:
             raise ValueError("make_model must make a model whose loss depends on all it trains, and "
@@ -388,15 +496,16 @@ def _train_block(block, bar):
     return losses, *means.swapaxes(0, 1) # from [epochs, 2, members]
 
 # %% ../../nbs/08_fleet.ipynb #memory
-def _member_bytes(model, x, slots):
-    "Roughly what a member needs: weights, gradients, optimizer, twice what backward keeps of a batch `x`"
+def _member_bytes(model, inputs, slots):
+    "Roughly what a member needs: weights, gradients, optimizer, twice what backward keeps of a batch"
     kept = []
     def keep(t):
         kept.append(t.nbytes)
         return t
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t), _blame(model.train()): model(x.clone())
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t), _blame(model.train()):
+        call(model, _copied(inputs))
     weights = sum(t.nbytes for t in [*model.parameters(), *model.buffers()])
-    return (5 + slots)*weights + 2*(sum(kept) + x.nbytes)
+    return (5 + slots)*weights + 2*(sum(kept) + sum(x.nbytes for x in flat(inputs)))
 
 def _free_bytes(device):
     "Half of the memory that is free on `device` now"
@@ -416,7 +525,8 @@ def _members_at_once(task, max_bytes):
     data = task.data
     room = _free_bytes(data.device) if max_bytes is None else max_bytes
     if task.compile and data.device.type == 'cpu': room = min(room, _CACHE)
-    return int(room // _member_bytes(task.model, data.tensors[0][:max(data.sizes)], task.opt.slots))
+    inputs, _ = data.form.split([t[:max(data.sizes)] for t in data.tensors])
+    return int(room // _member_bytes(task.model, inputs, task.opt.slots))
 
 def _parts(schedules, seeds, at_once):
     "Blocks of at most `at_once` pairs (schedule, seed): rivals together, blocks equally large, if they can"
@@ -504,6 +614,7 @@ def run_fleet(
     max_bytes: float | None = None, # to use; None for half of what is free. A larger fleet trains in parts
     end: str = 'open', # where the last step stands, see `position`
     quiet: bool = False, # no progress bar
+    cbs: Any = (), # a `TrainCB`: it says what of a batch are inputs and targets
     **hyper: Any, # schedules or numbers for other fields of the optimizer, e.g. momentum=cosine(.95, .85)
 ) -> Runs:
     """Train every schedule with every seed at once; each run equals that of a `Learner`, but for rounding
@@ -522,6 +633,7 @@ def run_fleet(
         max_bytes: to use; None for half of what is free. A larger fleet trains in parts
         end: where the last step stands, see `position`
         quiet: no progress bar
+        cbs: a `TrainCB`: it says what of a batch are inputs and targets
         **hyper: schedules or numbers for other fields of the optimizer, e.g. momentum=cosine(.95, .85)
     """
     scheds, seeds, device = _named(lr), _seeds(seeds), _device(device)
@@ -532,7 +644,7 @@ def run_fleet(
     warm_up()
     gpus = [device] if device.type == 'cuda' else []
     with torch.random.fork_rng(devices=gpus), many_variants() if compile else nullcontext():
-        data = _Data(dls, device)
+        data = _Data(dls, device, *_feed(cbs))
         if loss_func is F.cross_entropy and data.has_rows_to_ignore():
             loss_func = partial(F.cross_entropy) # torch's own, not ours
         model, steps = _skeleton(make_model, seeds[0]).to(device), epochs*len(data.sizes)

@@ -131,7 +131,7 @@ def _windows(codes, context):
 
 # %% ../../nbs/13_language.ipynb #attention
 class Attention(nn.Module):
-    "Each place takes a mean of what the places up to it say, weighted by how well they answer its question"
+    "A mean of the values of the places up to each one, weighted by how well their keys fit its query"
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads

@@ -118,6 +118,19 @@ def _check_rates(name, rates):
         low, high = rates.min(), rates.max()
         raise ValueError(f"{name} must have rates of at least 0, and some above it, got {low:g} to {high:g}")
 
+def _check_spikes(name, losses):
+    "Refuse a loss that jumps up for a piece: a rate near the edge of stability"
+    edges = _edges(len(losses))
+    logs = np.log(_means(losses, edges))
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(logs, 4, mode='edge'), 9)
+    jumps = logs - np.median(around, 1)
+    limit = max(math.log(1.5), 8*1.483*np.median(np.abs(jumps)))
+    late = edges[:-1] > .05*len(losses)
+    if (late & (jumps > limit)).any():
+        at = int(edges[:-1][late & (jumps > limit)][0])
+        raise ValueError(f"{name} must have no loss spikes, got one at step {at}: its rate is near the edge "
+                         "of stability, where no law holds; lower the peak")
+
 def _checked(name, run):
     "(rates, losses) of a run that a law can be fitted to"
     if not isinstance(run, (tuple, list)) or len(run) != 2:
@@ -136,19 +149,6 @@ def _checked(name, run):
                          f"and {last:.4g} in its last: train longer, or at another rate")
     _check_spikes(name, losses)
     return rates, losses
-
-def _check_spikes(name, losses):
-    "Refuse a loss that jumps up for a piece: a rate near the edge of stability"
-    edges = _edges(len(losses))
-    logs = np.log(_means(losses, edges))
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(logs, 4, mode='edge'), 9)
-    jumps = logs - np.median(around, 1)
-    limit = max(math.log(1.5), 8*1.483*np.median(np.abs(jumps)))
-    late = edges[:-1] > .05*len(losses)
-    if (late & (jumps > limit)).any():
-        at = int(edges[:-1][late & (jumps > limit)][0])
-        raise ValueError(f"{name} must have no loss spikes, got one at step {at}: its rate is near the edge "
-                         "of stability, where no law holds; lower the peak")
 
 # %% ../../nbs/14_law.ipynb #runs-of
 def _of_fleets(runs):
@@ -222,6 +222,82 @@ class Forecast:
         ax.set_yscale('log')
         return ax
 
+# %% ../../nbs/14_law.ipynb #fitted
+_KEPT, _DOUBTED = 1.1, 1.3 # times the least error: forms that forecast, and those in intervals
+_MEMBERS, _BLOCK = 60, 8
+_WIDE = 1.645*1.483 # half an interval of 90 %, in median deviations of a normal distribution
+
+@dataclass(eq=False, repr=False)
+class _Fitted:
+    "What a fit knows"
+    runs: dict[str, tuple[np.ndarray, np.ndarray]] # {name: (rates, losses)}
+    peak: float # the largest rate that was fitted
+    total: float # the largest sum of rates
+    forms: list[_Form] # whose median is the forecast
+    members: list[_Form] # refits to resampled residuals, for the intervals
+    errors: dict[str, float] # {name: mean relative error of the fit over a run's last quarter}
+
+    @property
+    def error(self) -> float:
+        "Root mean square of the relative errors of the fit"
+        return min(form.error for form in self.forms)
+
+    @property
+    def longest(self) -> int:
+        "Steps of the longest run"
+        return max(len(rates) for rates, _ in self.runs.values())
+
+    def path(self, rates: np.ndarray, edges: np.ndarray) -> _Path: # of rates that are means of pieces
+        "The rates in the units of the fit"
+        return _Path(rates/self.peak, np.diff(edges)*self.peak/self.total)
+
+# %% ../../nbs/14_law.ipynb #forecasting
+def _asked_rates(law, sched, steps):
+    "The rate at each step, checked"
+    if callable(sched): rates = _rates_of(function('sched', sched), whole('steps', steps, least=_FEWEST))
+    else:
+        rates = _numbers('sched', sched)
+        if steps not in (None, len(rates)): refuse('steps', steps, f'{len(rates)}, as many as rates')
+        whole('steps', len(rates), least=_FEWEST)
+    _check_rates('sched', rates)
+    if rates.max() > 1.001*law.peak:
+        raise ValueError(f"sched must stay within the rates that were fitted, up to {law.peak:g}, "
+                         f"got {rates.max():g}: above them a run may diverge, and no law knows; "
+                         "add a run at a higher rate")
+    return rates
+
+def _widened(law, width, loss, rates):
+    "Half the interval: at least 1 %; more for a long run, one at low rates, and one with another peak"
+    longer = 1 + max(0, math.log2(len(rates)/law.longest))
+    lowest = min(r[r > 0].min() for r, _ in law.runs.values())
+    below = float((rates < .999*lowest).mean())
+    peaks = [r.max() for r, _ in law.runs.values()]
+    other = min(abs(math.log(rates.max()/peak)) for peak in peaks)
+    return longer*(1 + below)*np.maximum(width, loss*(.01 + .1*other))
+
+def _forecast(law, rates):
+    "The loss before each step, with its interval"
+    edges = _edges(len(rates))
+    path = law.path(_means(rates, edges), edges)
+    columns = _columns(path, np.append(path.middles, path.ends[-1]))
+    loss = np.median([form.losses(columns) for form in law.forms], 0)
+    away = np.abs([form.losses(columns) - loss for form in law.members])
+    width = _widened(law, _WIDE*np.median(away, 0), loss, rates)
+    low, high = np.maximum(loss - width, 0), loss + width
+    points = np.append((edges[:-1] + edges[1:] - 1)/2, len(rates) - 1)
+    return Forecast(rates, *(np.interp(np.arange(len(rates)), points, y) for y in (loss, low, high)))
+
+def _final_losses(law, scheds, steps, forms):
+    "The losses at the end of many schedules at once [schedules, forms]; infinite above the fitted rates"
+    edges = _edges(whole('steps', steps, least=_FEWEST))
+    middles = position((edges[:-1] + edges[1:] - 1)/2, steps)
+    rates = np.array([np.asarray(sched(middles), float)*np.ones(len(middles)) for sched in scheds])
+    path = law.path(rates, edges)
+    columns = _columns(path, path.ends[:, -1:])
+    losses = np.stack([form.losses(columns)[:, 0] for form in forms], -1)
+    losses[rates.max(1) > 1.001*law.peak] = math.inf
+    return losses
+
 # %% ../../nbs/14_law.ipynb #best
 @dataclass(eq=False, repr=False)
 class BestSchedule:
@@ -250,41 +326,39 @@ class BestSchedule:
         return markdown_table(['', 'schedule', 'forecast final loss', 'gain over it (90 %)'], rows)
     def _repr_markdown_(self) -> str: return repr(self)
 
-# %% ../../nbs/14_law.ipynb #law-doc
-_KEPT, _DOUBTED = 1.1, 1.3 # times the least error: forms that forecast, and those in intervals
-_MEMBERS, _BLOCK = 60, 8
-_WIDE = 1.645*1.483 # half an interval of 90 %, in median deviations of a normal distribution
+# %% ../../nbs/14_law.ipynb #annealing-on-it
 _RECIPES = dict(cosine=cosine(), linear=linear(), wsd=wsd())
 
-@dataclass(eq=False, repr=False)
-class LossLaw:
-    """What the loss will be under a schedule, from runs under others; made by `fit_law`
+def _tuned(law, shape, steps):
+    "A recipe at the best of 40 peaks: (forecast final loss, schedule)"
+    peaks = [float(f'{peak:.4g}') for peak in np.geomspace(law.peak/30, law.peak, 40)]
+    scheds = [min(peak, law.peak)*shape for peak in peaks]
+    losses = law.final_losses(scheds, steps)
+    return float(losses.min()), scheds[int(losses.argmin())]
 
-    Args:
-        runs: {name: (rates, losses)}
-        peak: the largest rate that was fitted
-        total: the largest sum of rates
-        forms: whose median is the forecast
-        members: refits to resampled residuals, for the intervals
-        errors: {name: mean relative error of the fit over a run's last quarter}
-    """
-    runs: dict[str, tuple[np.ndarray, np.ndarray]] # {name: (rates, losses)}
-    peak: float # the largest rate that was fitted
-    total: float # the largest sum of rates
-    forms: list[_Form] # whose median is the forecast
-    members: list[_Form] # refits to resampled residuals, for the intervals
-    errors: dict[str, float] # {name: mean relative error of the fit over a run's last quarter}
+def _annealed(law, start, steps, proposals, knots, seed):
+    "The best of so many proposals, from a start: (schedule, how many there were)"
+    space, chains = KnotSpace(knots=knots, peak=(law.peak/100, law.peak)), 8
+    rounds = whole('proposals', proposals, least=400)//chains
+    search = searcher('annealing', space, point_of(space, start), rounds, chains, seed)
+    for _ in range(rounds):
+        search.tell(law.final_losses([space.schedule(point) for point in search.ask()], steps))
+    return space.schedule(search.result().state), rounds*chains
 
-    @property
-    def error(self) -> float:
-        "Root mean square of the relative errors of the fit"
-        return min(form.error for form in self.forms)
+def _beside(law, sched, steps, recipes, proposals):
+    "The schedule beside the recipes, each gain with an interval over the refits"
+    scheds = {name: recipe for name, (_, recipe) in recipes.items()}
+    losses = {name: loss for name, (loss, _) in recipes.items()}
+    own, *others = law.final_losses([sched, *scheds.values()], steps, members=True)
+    gains = np.array(others) - own # [recipes, refits]
+    low, high = (dict(zip(recipes, np.quantile(gains, q, axis=1).tolist())) for q in (.05, .95))
+    least = float(law.final_losses([sched], steps)[0])
+    gain = {name: loss - least for name, loss in losses.items()}
+    return BestSchedule(sched, law.predict(sched, steps), scheds, losses, gain, low, high, proposals)
 
-    @property
-    def longest(self) -> int:
-        "Steps of the longest run"
-        return max(len(rates) for rates, _ in self.runs.values())
-
+# %% ../../nbs/14_law.ipynb #law-doc
+class LossLaw(_Fitted):
+    "What the loss will be under a schedule, from runs under others; made by `fit_law`"
     def __repr__(self) -> str:
         kinds = ', '.join(f'({form.power:g}, {form.tail:g})' for form in self.forms)
         return (f'LossLaw({len(self.runs)} runs of up to {self.longest} steps, rates up to {self.peak:g}, '
@@ -301,42 +375,7 @@ class LossLaw:
             sched: a schedule, or the rate at each step [steps]
             steps: how long the run is; None for as long as the rates
         """
-        rates = self._rates(sched, steps)
-        edges = _edges(len(rates))
-        path = self._path(_means(rates, edges), edges)
-        at = np.append(path.middles, path.ends[-1])
-        columns = _columns(path, at)
-        loss = np.median([form.losses(columns) for form in self.forms], 0)
-        away = np.abs([form.losses(columns) - loss for form in self.members])
-        width = self._widened(_WIDE*np.median(away, 0), loss, rates)
-        low, high = np.maximum(loss - width, 0), loss + width
-        points = np.append((edges[:-1] + edges[1:] - 1)/2, len(rates) - 1)
-        return Forecast(rates, *(np.interp(np.arange(len(rates)), points, y) for y in (loss, low, high)))
-
-    def _widened(self, width, loss, rates):
-        "Half the interval: at least 1 %; more for a long run, one at low rates, and one with another peak"
-        longer = 1 + max(0, math.log2(len(rates)/self.longest))
-        lowest = min(r[r > 0].min() for r, _ in self.runs.values())
-        below = float((rates < .999*lowest).mean())
-        peaks = [r.max() for r, _ in self.runs.values()]
-        other = min(abs(math.log(rates.max()/peak)) for peak in peaks)
-        return longer*(1 + below)*np.maximum(width, loss*(.01 + .1*other))
-
-    def _rates(self, sched, steps):
-        if callable(sched): rates = _rates_of(function('sched', sched), whole('steps', steps, least=_FEWEST))
-        else:
-            rates = _numbers('sched', sched)
-            if steps not in (None, len(rates)): refuse('steps', steps, f'{len(rates)}, as many as rates')
-            whole('steps', len(rates), least=_FEWEST)
-        _check_rates('sched', rates)
-        if rates.max() > 1.001*self.peak:
-            raise ValueError(f"sched must stay within the rates that were fitted, up to {self.peak:g}, "
-                             f"got {rates.max():g}: above them a run may diverge, and no law knows; "
-                             "add a run at a higher rate")
-        return rates
-
-    def _path(self, rates, edges):
-        return _Path(rates/self.peak, np.diff(edges)*self.peak/self.total)
+        return _forecast(self, _asked_rates(self, sched, steps))
 
     def final_losses(
         self,
@@ -354,15 +393,8 @@ class LossLaw:
         Returns:
             [schedules], or [schedules, refits]; infinite above the rates that were fitted
         """
-        edges = _edges(whole('steps', steps, least=_FEWEST))
-        middles = position((edges[:-1] + edges[1:] - 1)/2, steps)
-        rates = np.array([np.asarray(sched(middles), float)*np.ones(len(middles)) for sched in scheds])
-        path = self._path(rates, edges)
-        columns = _columns(path, path.ends[:, -1:])
-        forms = self.members if members else self.forms
-        losses = np.stack([form.losses(columns)[:, 0] for form in forms], -1)
-        losses[rates.max(1) > 1.001*self.peak] = math.inf
-        return losses if members else np.median(losses, -1)
+        if members: return _final_losses(self, scheds, steps, self.members)
+        return np.median(_final_losses(self, scheds, steps, self.forms), -1)
 
     def tuned(
         self,
@@ -378,10 +410,7 @@ class LossLaw:
         Returns:
             forecast final loss, schedule
         """
-        peaks = [float(f'{peak:.4g}') for peak in np.geomspace(self.peak/30, self.peak, 40)]
-        scheds = [min(peak, self.peak)*shape for peak in peaks]
-        losses = self.final_losses(scheds, steps)
-        return float(losses.min()), scheds[int(losses.argmin())]
+        return _tuned(self, shape, steps)
 
     def best(
         self,
@@ -399,24 +428,8 @@ class LossLaw:
             seed: the same seed gives the same numbers
         """
         recipes = {name: self.tuned(shape, steps) for name, shape in _RECIPES.items()}
-        space, chains = KnotSpace(knots=knots, peak=(self.peak/100, self.peak)), 8
-        rounds = whole('proposals', proposals, least=400)//chains
-        search = searcher('annealing', space, point_of(space, recipes['cosine'][1]), rounds, chains, seed)
-        for _ in range(rounds):
-            search.tell(self.final_losses([space.schedule(point) for point in search.ask()], steps))
-        sched = space.schedule(search.result().state)
-        return self._beside(sched, steps, recipes, rounds*chains)
-
-    def _beside(self, sched, steps, recipes, proposals):
-        "The schedule beside the recipes, each gain with an interval over the refits"
-        scheds = {name: recipe for name, (_, recipe) in recipes.items()}
-        losses = {name: loss for name, (loss, _) in recipes.items()}
-        own, *others = self.final_losses([sched, *scheds.values()], steps, members=True)
-        gains = np.array(others) - own # [recipes, refits]
-        low, high = (dict(zip(recipes, np.quantile(gains, q, axis=1).tolist())) for q in (.05, .95))
-        least = float(self.final_losses([sched], steps)[0])
-        gain = {name: loss - least for name, loss in losses.items()}
-        return BestSchedule(sched, self.predict(sched, steps), scheds, losses, gain, low, high, proposals)
+        sched, proposals = _annealed(self, recipes['cosine'][1], steps, proposals, knots, seed)
+        return _beside(self, sched, steps, recipes, proposals)
 
     def cooldown_now(
         self,
@@ -455,7 +468,7 @@ class _Forecaster:
         losses = self.law.final_losses(scheds, self.steps, members=True)
         return losses[:, [seed % losses.shape[1] for seed in seeds]]
 
-# %% ../../nbs/14_law.ipynb #fit-law
+# %% ../../nbs/14_law.ipynb #fit-data
 @dataclass(frozen=True)
 class _Data:
     "All runs as the fit sees them: points one after another"
@@ -501,6 +514,20 @@ def _refits(data, doubted, seed):
     return members
 
 # %% ../../nbs/14_law.ipynb #fit
+def _last_errors(named, errors, data):
+    "{name of the run: mean relative error over its last quarter}"
+    found = {}
+    for name, part, weights in zip(named, *(np.split(x, data.ends[:-1]) for x in (errors, data.weights))):
+        late = slice(3*len(part)//4, None)
+        found[name] = float(np.average(part[late], weights=weights[late]**2))
+    return found
+
+def _check_errors(errors):
+    name = max(errors, key=lambda name: abs(errors[name]))
+    if abs(errors[name]) > .1:
+        raise ValueError(f"{name} must agree with the law, which is {100*errors[name]:+.0f} % off in its "
+                         "last quarter: are its losses of the same task and batch size as the others'?")
+
 def fit_law(
     runs: Any, # a record of fleets; or a list of pairs (rates, losses), of CSV files, or of pairs of those
     seed: int = 0, # of the resampling
@@ -523,17 +550,3 @@ def fit_law(
     errors = _last_errors(named, median/data.losses - 1, data)
     _check_errors(errors)
     return LossLaw(named, float(peak), float(total), forms, members, errors)
-
-def _last_errors(named, errors, data):
-    "{name of the run: mean relative error over its last quarter}"
-    found = {}
-    for name, part, weights in zip(named, *(np.split(x, data.ends[:-1]) for x in (errors, data.weights))):
-        late = slice(3*len(part)//4, None)
-        found[name] = float(np.average(part[late], weights=weights[late]**2))
-    return found
-
-def _check_errors(errors):
-    name = max(errors, key=lambda name: abs(errors[name]))
-    if abs(errors[name]) > .1:
-        raise ValueError(f"{name} must agree with the law, which is {100*errors[name]:+.0f} % off in its "
-                         "last quarter: are its losses of the same task and batch size as the others'?")

@@ -23,12 +23,12 @@ _LOSSES = ['trainloss', 'trainlossstep', 'trainingloss', 'losstrain', 'loss', 'b
 def _letters(text): return re.sub('[^a-z0-9]', '', text.lower())
 
 def _spellings(column):
-    "A column's name as it is compared: with and without the words before a slash"
+    "The forms of a column's name that are compared: with the words before a slash, and without"
     name = column.split(' - ', 1)[-1]
     return {_letters(name), _letters(name.rsplit('/', 1)[-1])}
 
 def _column(path, what, columns, usual, asked=None):
-    "The name of the column, or None; one that was asked for must be there"
+    "The name of the column, or None; a name that was asked for must exist"
     if asked is not None and asked not in columns:
         raise ValueError(f"{what} must be a column of {path}, one of {columns}, got {what}={asked!r}")
     if asked is not None: return asked
@@ -60,7 +60,7 @@ def _table(path):
 
 # %% ../../nbs/lab/logs.ipynb #series
 def _series(path, table, name, steps):
-    "The logged numbers of a column, and where they stand"
+    "The logged numbers of a column, and their steps"
     at = range(len(table[name])) if steps is None else table[steps]
     logged = [(step, value) for step, value in zip(at, table[name]) if None not in (step, value)]
     if not logged: raise ValueError(f"{path}: column {name!r} has no numbers")
@@ -81,7 +81,7 @@ def _found(path, rate, loss):
     return [None if name is None else _series(path, table, name, steps) for name in names]
 
 def _only(path, asked, usual, what):
-    "The one series of a file that holds nothing else"
+    "The only series of a file"
     table = _table(path)
     steps = _column(path, 'step', list(table), _STEPS)
     value = _column(path, what, [c for c in table if c != steps], [*usual, 'value'], asked)

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 import torch
 from .handy import DeviceCB, to_cpu
-from ..check import batches_in, number, refuse, whole
+from ..batch import batches_in
+from ..check import number, refuse, whole
 from ..learner import Callback, CancelBatchException, Learner
 
 # %% ../../nbs/run/finetune.ipynb #split-params

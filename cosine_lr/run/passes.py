@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import count, repeat
 from time import perf_counter
 from typing import Any
+from ..batch import batches_in
+from ..check import number, refuse, whole
 
 # %% ../../nbs/run/passes.ipynb #epochs
 class _WhileItLasts:
@@ -46,12 +48,6 @@ class Passes:
     def used(self) -> int:
         "What of the budget is used up: steps, or milliseconds"
         return min(int(1000*self.counts['spent']), self.learn.total) if self.timed else self.learn.steps
-
-    @classmethod
-    def begin(cls, learn: Any, timed: bool, every: int | None) -> tuple['Passes', Iterable[int]]:
-        "The passes of a fit that begins, and their numbers"
-        new = cls(learn, timed, every)
-        return new, new.epochs()
 
     def epochs(self, first: int = 0) -> Iterable[int]:
         "The numbers of the passes from `first` on"
@@ -105,3 +101,42 @@ class Passes:
         self.idle = self.learn.steps, n + 1 if steps == self.learn.steps else 0
         if n < _IDLE: return
         raise RuntimeError(f"{_IDLE} passes in a row took no step: does a callback leave out each batch?")
+
+# %% ../../nbs/run/passes.ipynb #budget
+def begin(
+    learn: Any,
+    train: bool,
+    valid: bool,
+    n_epochs: Any = None,
+    steps: Any = None,
+    seconds: Any = None,
+    every: Any = None, # steps from one validation to the next
+) -> Iterable[int]: # the numbers of the passes
+    """Tell a learner how long its fit is: `n_epochs` and `total`, and `limit`, which is None for epochs
+
+    Args:
+        every: steps from one validation to the next
+
+    Returns:
+        the numbers of the passes
+    """
+    if not train and learn.dls.valid is None: refuse('train', train, 'True, where there is no dls.valid')
+    budgets = dict(n_epochs=n_epochs, steps=steps, seconds=seconds)
+    given = [name for name, x in budgets.items() if x is not None]
+    if len(given) > 1: raise ValueError(f"{' and '.join(given)} are budgets: give one of them")
+    if every is not None: every = whole('validate_every', every, least=1)
+    if given in ([], ['n_epochs']): return _begin_epochs(learn, train, valid, n_epochs, every)
+    if not train: refuse(given[0], budgets[given[0]], 'None, where train=False')
+    if steps is None: learn.total = int(1000*number('seconds', seconds, least=.001))
+    else: learn.total = whole('steps', steps, least=1)
+    learn.n_epochs, learn.limit = 0, Passes(learn, steps is None, every)
+    return learn.limit.epochs()
+
+def _begin_epochs(learn, train, valid, n_epochs, every):
+    "The same for a fit of whole epochs"
+    if every: refuse('validate_every', every, 'None, unless the budget is one of steps or seconds')
+    n = 1 if n_epochs is None else whole('n_epochs', n_epochs, least=1)
+    if valid: batches_in('dls.valid', learn.dls.valid)
+    learn.total = n*batches_in('dls.train', learn.dls.train) if train else 0
+    learn.n_epochs, learn.limit = n, None
+    return range(n)

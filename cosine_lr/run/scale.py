@@ -15,7 +15,8 @@ from itertools import islice
 from typing import Any
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
-from ..check import batches_in, choice, number, refuse, whole
+from ..batch import batches_in
+from ..check import choice, number, refuse, whole
 from ..learner import Callback, CancelBatchException, CancelEpochException, CancelStepException
 from ..learner import Learner
 from ..state import State

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'average': 'mean_of',
     'lint': 'FINDINGS Finding lint_schedule lint_plan',
     'stored': 'SHAPES as_tree as_json from_json from_tree from_code',
-    'translate': 'Piece translate overlay',
+    'translate': 'as_code Piece translate overlay',
     'elsewhere': 'PerStep per_step keras_schedule',
     'explorer': 'dial explore explore_peaks',
     'sweep': 'draw_sweeps',

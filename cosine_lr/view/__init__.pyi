@@ -17,6 +17,7 @@ from .stored import as_json as as_json
 from .stored import from_json as from_json
 from .stored import from_tree as from_tree
 from .stored import from_code as from_code
+from .translate import as_code as as_code
 from .translate import Piece as Piece
 from .translate import translate as translate
 from .translate import overlay as overlay

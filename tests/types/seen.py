@@ -1,5 +1,6 @@
 """What mypy and pyright take each expression for: an `Any`, which fits everywhere, is an error here."""
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ assert_type(.1*one_cycle(), Schedule)
 # --- a number gives a number, an array an array, a tensor a tensor ---
 assert_type(cosine()(.5), float)
 assert_type(cosine()(torch.linspace(0, 1, 3)), Tensor)
-curve: np.ndarray = cosine()(np.linspace(0, 1, 3))
+curve: np.ndarray[Any, Any] = cosine()(np.linspace(0, 1, 3))
 as_function: Callable[[float], float] = cosine()
 
 # --- a training loop ---

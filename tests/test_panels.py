@@ -1,0 +1,60 @@
+"What the explorer's knobs and the reader of logs refuse."
+import numpy as np
+import pytest
+from cosine_lr import constant, digits_dls, run_fleet
+from cosine_lr.lab import read_log
+from cosine_lr.view import dial, explore, explore_peaks
+from torch import nn
+
+
+@pytest.mark.parametrize('wrong', [dict(recipe='cos'), dict(warm=1.2), dict(cycles=0), dict(floor='low'),
+                                   dict(floor=2), dict(peak=0)])
+def test_settings_that_make_no_schedule(wrong):
+    name, = wrong
+    with pytest.raises(ValueError, match=name): dial(**wrong)
+
+
+@pytest.mark.parametrize('wrong', [dict(height=1), dict(recipe='cos'), dict(cycles=0), dict(cycles=9),
+                                   dict(peak=1000.), dict(warm=.8), dict(steps=1), dict(steps='many')])
+def test_settings_that_no_knob_has(wrong):
+    pytest.importorskip('ipywidgets')
+    name, = wrong
+    with pytest.raises(ValueError, match='knob' if name == 'height' else name): explore(**wrong)
+
+
+def test_fleets_that_are_none():
+    pytest.importorskip('ipywidgets')
+    fleets = {.1: run_fleet(lambda: nn.Linear(64, 10), digits_dls(), constant(.1), seeds=2, quiet=True)}
+    for wrong, name in (({}, 'fleets'), ([1], 'fleets')):
+        with pytest.raises(ValueError, match=name): explore_peaks(wrong)
+    with pytest.raises(ValueError, match='metric'): explore_peaks(fleets, metric='beauty')
+    with pytest.raises(ValueError, match='peak'): explore_peaks(fleets, peak=.2)
+
+
+@pytest.fixture
+def log(tmp_path):
+    def write(text):
+        path = tmp_path/'log.csv'
+        path.write_text(text)
+        return path
+    return write
+
+
+@pytest.mark.parametrize('text, message', [
+    ('step,eta,objective\n0,0.1,3\n1,0.1,2\n', 'no column for rate'),
+    ('Step,a - loss,b - loss,lr\n0,3,3,0.1\n', 'several columns for loss'),
+    ('step,lr,loss\n', 'at least one row')])
+def test_files_that_hold_no_run(log, text, message):
+    with pytest.raises(ValueError, match=message): read_log(log(text))
+
+
+def test_files_that_are_none(log):
+    odd = log('step,eta,objective\n0,0.1,3\n1,0.1,2\n')
+    with pytest.raises(ValueError, match='rate must be a column'): read_log(odd, 'lr', 'objective')
+    with pytest.raises(ValueError, match='one file, or two'): read_log([odd]*3)
+    with pytest.raises(ValueError, match='path'): read_log(3)
+
+
+def test_nan_is_no_blank(log):
+    _, losses = read_log(log('step,lr,loss\n0,0.1,3\n1,0.1,nan\n'))
+    assert losses[0] == 3 and np.isnan(losses[1])
