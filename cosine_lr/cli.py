@@ -34,7 +34,7 @@ from .recipes import flat_cos, one_cycle, restarts, warmup_cosine, wsd
 from .schedule import constant, cosine, exponential, linear
 from .lab.cells import processes
 from .lab.trial import run_trial
-from .lab.search import KnotSpace, search_schedule
+from .lab.search import LineSpace, search_schedule
 
 # %% ../nbs/cli.ipynb #models
 def _single_layer(): return nn.Linear(64, 10)
@@ -290,7 +290,7 @@ def _found(opts, parser, storage):
         parser.error(f'argument --storage: {printable(storage)} holds a search called {opts.name!r} '
                      f'with {done} trials: continue it with --resume, or give another --name')
     found = search_schedule(
-        _MODELS[opts.model], digits_dls(), opts.epochs, KnotSpace(), opts.budget, chains=1, seeds=opts.seeds,
+        _MODELS[opts.model], digits_dls(), opts.epochs, LineSpace(), opts.budget, chains=1, seeds=opts.seeds,
         fresh=opts.fresh, seed=opts.seed, storage=storage, name=opts.name, quiet=opts.quiet)
     (opts.out/'search.md').write_text(f'{found}\n', encoding='utf-8')
     (opts.out/'search.png').write_bytes(png(found.plot()))

@@ -13,7 +13,8 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'cells': 'Question Cell answer_here Shelf answer_all processes',
     'trial': 'rivals Regime run_regime scores_over_splits run_trial',
     'probe': 'LRProbe lr_probe',
-    'search': 'KnotSpace random_point near_point point_of searcher ScheduleSearch search_schedule',
+    'search': 'KnotSpace LineSpace random_point near_point point_of searcher ScheduleSearch '
+              'search_schedule',
     'study': '',
     'annealing': 'metropolis temperature_for Annealed Annealer anneal nearby',
     'quadratic': 'NoisyQuadratic simulate best_rates best_peak',

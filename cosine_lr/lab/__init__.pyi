@@ -28,6 +28,7 @@ from .trial import run_trial as run_trial
 from .probe import LRProbe as LRProbe
 from .probe import lr_probe as lr_probe
 from .search import KnotSpace as KnotSpace
+from .search import LineSpace as LineSpace
 from .search import random_point as random_point
 from .search import near_point as near_point
 from .search import point_of as point_of
