@@ -32,8 +32,9 @@ from .view.plot import four_figures, label_lines, new_axes, png, text_plot
 from .view.stored import from_code
 from .recipes import flat_cos, one_cycle, restarts, warmup_cosine, wsd
 from .schedule import constant, cosine, exponential, linear
+from .lab.cells import processes
 from .lab.trial import run_trial
-from .lab.search import KnotSpace, search_schedule
+from .lab.search import LineSpace, search_schedule
 
 # %% ../nbs/cli.ipynb #models
 def _single_layer(): return nn.Linear(64, 10)
@@ -233,6 +234,7 @@ for each of its five answers.'''
 def _trial_parser():
     parser = argparse.ArgumentParser('cosine_lr trial', description=_ABOUT_TRIAL)
     _number_option(parser, 'seeds', 256, whole, 'runs of each kind', least=5)
+    _number_option(parser, 'workers', os.cpu_count() or 1, whole, 'processes that train', least=1)
     _other_options(parser, 'trial_*.csv and trial_*.png', 'no progress bar')
     return parser
 
@@ -241,13 +243,17 @@ def _trial(argv):
     parser = _trial_parser()
     opts = parser.parse_args(argv)
     _make_writable(parser, opts.out, 'trial_*')
-    try: answers = run_trial(opts.seeds, opts.out, opts.quiet)
+    try:
+        with processes(opts.workers) as executor:
+            answers = run_trial(opts.seeds, opts.out, opts.quiet, executor=executor)
     except BrokenPipeError: raise
     except (ValueError, OSError) as e: # runs that diverged cannot be compared; a disk that is full
-        print(f'cosine_lr trial: {e}; the answers so far are in {opts.out}', file=sys.stderr)
+        print(f'cosine_lr trial: {e}; the answers so far are in {opts.out}, '
+              'and the same command goes on from there', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f'\nstopped (interrupted): the answers so far are in {opts.out}')
+        print(f'\nstopped (interrupted): the answers so far are in {opts.out}; '
+              'the same command goes on from there')
         return 130
     names = ', '.join(f'trial_{answer}' for answer in answers)
     print(f"{len(answers)} answers, each from {opts.seeds} seeds, written to {opts.out}: "
@@ -285,7 +291,7 @@ def _found(opts, parser, storage):
         parser.error(f'argument --storage: {printable(storage)} holds a search called {opts.name!r} '
                      f'with {done} trials: continue it with --resume, or give another --name')
     found = search_schedule(
-        _MODELS[opts.model], digits_dls(), opts.epochs, KnotSpace(), opts.budget, chains=1, seeds=opts.seeds,
+        _MODELS[opts.model], digits_dls(), opts.epochs, LineSpace(), opts.budget, chains=1, seeds=opts.seeds,
         fresh=opts.fresh, seed=opts.seed, storage=storage, name=opts.name, quiet=opts.quiet)
     (opts.out/'search.md').write_text(f'{found}\n', encoding='utf-8')
     (opts.out/'search.png').write_bytes(png(found.plot()))

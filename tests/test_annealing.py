@@ -1,13 +1,15 @@
 "Wrong calls of the annealing engine and the search for a schedule, and chains that have nowhere good to be."
 import math
+import random
 import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from cosine_lr.lab import Annealer, KnotSpace, ScheduleSearch, nearby, point_of, searcher, temperature_for
-from cosine_lr import anneal, constant, cosine, search_schedule
+from cosine_lr.lab import (Annealer, KnotSpace, LineSpace, ScheduleSearch, nearby, point_of, random_point,
+                           searcher, temperature_for)
+from cosine_lr import anneal, constant, cosine, join, linear, search_schedule, wsd
 from cosine_lr.data import DataLoaders, digits_dls
 from cosine_lr.lab.search import _judge
 
@@ -151,3 +153,28 @@ def test_a_run_that_diverged_makes_a_gain_unsure():
 def test_a_point_of_a_schedule_is_within_the_space():
     space = KnotSpace(floor=.01)
     assert all(low <= x <= high for x, (low, high) in zip(point_of(space, cosine()), space.bounds.values()))
+
+
+@pytest.mark.parametrize('recipe', [linear(), wsd(), join([constant(), linear()], at=[.75]), linear(1, .5)])
+def test_lines_say_the_recipes_of_straight_lines_exactly_and_their_zero_is_one(recipe):
+    space, pos = LineSpace(), np.linspace(0, 1, 501)
+    sched = space.schedule(point_of(space, .5*recipe))
+    assert np.allclose(sched(pos), .5*recipe(pos), atol=1e-4) and sched(1.) == .5*recipe(1.)
+
+
+def test_every_point_of_the_lines_is_a_schedule_that_can_end_at_zero():
+    space, rng = LineSpace(knots=3), random.Random(0)
+    points = [random_point(space, rng) for _ in range(300)]
+    ends = np.array([space.schedule(point)(1.) for point in points])
+    assert (ends >= 0).all() and .01 < (ends == 0).mean() < .5
+    for point in points:
+        assert all(low <= x <= high for x, (low, high) in zip(point, space.bounds.values()))
+
+
+def test_the_best_recipe_is_named_and_its_comparison_is_that_of_paired():
+    names = ('cosine', 'linear', 'wsd', 'hold', 'annealing')
+    fresh = {name: np.arange(8)/100 + k for name, k in zip(names, (3, 1, 2, 4, 0))}
+    search = ScheduleSearch({}, dict.fromkeys(names, 9), dict.fromkeys(names, 1.), fresh, fresh)
+    assert search.best_recipe == 'linear' and 'over linear, the best recipe' in repr(search)
+    found = search.compared('annealing', 'linear')
+    assert found.difference == -1 and found.n == 8 and search.gain('annealing', 'linear')[0] == 1

@@ -5,9 +5,9 @@ from itertools import count
 import pytest
 
 optuna = pytest.importorskip('optuna', reason="needs the extra: pip install 'cosine_lr[search]'")
-from cosine_lr import exponential, join, run_fleet  # noqa: E402
+from cosine_lr import join, linear, run_fleet  # noqa: E402
 from cosine_lr.cli import main  # noqa: E402
-from cosine_lr.lab import KnotSpace  # noqa: E402
+from cosine_lr.lab import LineSpace  # noqa: E402
 from cosine_lr.lab.study import finished_trials  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,7 @@ def finished(folder): return [finished_trials(folder/'search.db', f'search/{meth
 def test_interrupted_it_keeps_what_is_finished_and_goes_on(search, folder, capsys, monkeypatch):
     calls = count()
     def fleet(*args, **kwargs):
-        if next(calls) == 30: raise KeyboardInterrupt               # two calls tune the cosine, 28 are trials
+        if next(calls) == 36: raise KeyboardInterrupt               # eight calls tune recipes, 28 are trials
         return run_fleet(*args, **kwargs)
     monkeypatch.setattr('cosine_lr.lab.search.run_fleet', fleet)
     assert search('--quiet') == 130 and 'continue with --resume' in capsys.readouterr().out
@@ -54,14 +54,15 @@ def test_interrupted_it_keeps_what_is_finished_and_goes_on(search, folder, capsy
     assert 3*BUDGET in shown and shown.isdisjoint(range(1, 28))             # the bar begins at what is done
 
     line, _, *rest = said.splitlines()
-    sched = eval(line.removeprefix('sched = '), dict(exponential=exponential, join=join))
+    sched = eval(line.removeprefix('sched = '), dict(linear=linear, join=join))
     study = optuna.load_study(study_name='search/annealing', storage=f"sqlite:///{folder/'search.db'}")
-    points = [[t.params[name] for name in KnotSpace().bounds] for t in study.trials if t.params]
-    assert sched in map(KnotSpace().schedule, points)
+    points = [[t.params[name] for name in LineSpace().bounds] for t in study.trials if t.params]
+    assert sched in map(LineSpace().schedule, points)
     written = (folder/'out'/'search.md').read_text(encoding='utf-8')
     assert '\n'.join(rest).startswith(written)
     rows = [[cell.strip() for cell in row.split('|')[1:3]] for row in written.splitlines()[2:]]
-    assert rows[0][0] == 'cosine' and rows[1:] == [[method, str(BUDGET)] for method in METHODS]
+    recipes = ('cosine', 'linear', 'wsd', 'hold')
+    assert rows == [[method, str(BUDGET)] for method in (*recipes, *METHODS)]
     assert (folder/'out'/'search.png').read_bytes().startswith(b'\x89PNG')
 
 

@@ -222,7 +222,7 @@ def test_the_dashboard_shows_a_study(tmp_path):
 def search(loss, budget):
     "A search whose cosine has the given loss, and whose task gives 1 to all schedules."
     task = SimpleNamespace(epochs=1, losses=lambda scheds, seeds: np.ones((len(scheds), len(seeds))))
-    return _Search(task, KnotSpace(), (loss, cosine()), [0], budget, seed=0)
+    return _Search(task, KnotSpace(), (loss, cosine()), (loss, cosine()), [0], budget, seed=0)
 
 
 def test_a_search_of_another_task_is_refused(tmp_path):

@@ -7,6 +7,7 @@ from scipy import stats
 
 from cosine_lr import cosine, digits_dls
 from cosine_lr.lab import trial
+from cosine_lr.lab.cells import answer_here
 from cosine_lr.lab.paired import holm
 from cosine_lr.lab.runs import Runs
 from cosine_lr.lab.trial import Regime
@@ -29,10 +30,17 @@ def made_up(monkeypatch, loss):
             return np.stack([luck + its_loss + np.zeros(regime.epochs) for its_loss in losses])
         values = {'train_loss': measured('running'), f'{split}_loss': measured(split)}
         values['accuracy'] = 1 - 2*measured(split)
+        values['lr'] = np.ones_like(values['accuracy'])
         formulas = {name: repr(sched) for name, sched in scheds.items()}
         return Runs(formulas, seeds, values, values['train_loss'])
     monkeypatch.setattr(trial, 'run_regime', run_regime)
     return calls
+
+
+def rows_of(question, *args): return answer_here(question(*args))
+
+
+def best_peaks(*args): return rows_of(trial._best_peaks, *args)
 
 
 def peak_of(sched):
@@ -49,7 +57,7 @@ def test_the_peak_is_chosen_on_the_validation_split_at_the_end_with_seeds_of_its
         if split != 'valid': return far(peak, 2**-1.5)              # who peeks chooses another peak
         return [far(peak, 2**.5) - 1, far(peak, best[name])]       # and so does who looks at an earlier epoch
     calls = made_up(monkeypatch, loss)
-    assert trial._best_peaks(Regime(epochs=2), list(best), 6) == best
+    assert best_peaks(Regime(epochs=2), list(best), 6) == best
     (_, _, seeds, split), = calls
     assert split == 'valid' and len(seeds) == 6 and min(seeds) >= 100_000
 
@@ -57,16 +65,16 @@ def test_the_peak_is_chosen_on_the_validation_split_at_the_end_with_seeds_of_its
 def test_a_peak_that_loses_a_run_is_not_chosen(monkeypatch):
     lossy = np.where(np.arange(6) == 2, np.nan, -9)[:, None]        # one of six, the others the best of all
     made_up(monkeypatch, lambda name, peak, split, regime: lossy if peak == 2**.5 else far(peak, .5))
-    assert trial._best_peaks(Regime(epochs=1), ['constant', 'cosine'], 6) == dict(constant=.5, cosine=.5)
+    assert best_peaks(Regime(epochs=1), ['constant', 'cosine'], 6) == dict(constant=.5, cosine=.5)
 
 
 def test_the_verdict_is_on_the_test_split_with_other_seeds_than_the_choice(monkeypatch):
-    best_peaks = dict(linear=2**-1.5, constant=.5)
+    best = dict(linear=2**-1.5, constant=.5)
     def loss(name, peak, split, regime):
-        k, best = NAMES.index(name), best_peaks.get(name, 1)
-        return dict(running=9, train=.3 - .02*k, valid=far(peak, best), test=.5 - .05*k)[split]
+        k, its_best = NAMES.index(name), best.get(name, 1)
+        return dict(running=9, train=.3 - .02*k, valid=far(peak, its_best), test=.5 - .05*k)[split]
     calls = made_up(monkeypatch, loss)
-    rows = {(row['a'], row['metric']): row for row in trial._against_constant(Regime(epochs=2), 8)}
+    rows = {(row['a'], row['metric']): row for row in rows_of(trial._against_constant, Regime(epochs=2), 8)}
     assert len(rows) == 7*4 and {name for name, _ in rows} == set(NAMES) - {'constant'}
     assert {row['b'] for row in rows.values()} == {'constant'}
     step = dict(test_loss=-.05, accuracy=.1, train_loss=-.02, gap=-.03)
@@ -89,7 +97,7 @@ def test_epochs_until_the_constant_rates_best_are_counted_from_one(monkeypatch):
         if regime.epochs == 8: return far(peak, 1.) + np.array(whole[name])
         return far(peak, .5) + ends[name]                           # half the horizon has its own best peak
     calls = made_up(monkeypatch, loss)
-    rows = trial._in_half_the_epochs(Regime(epochs=8), 8)
+    rows = rows_of(trial._in_half_the_epochs, Regime(epochs=8), 8)
     rows = {(row['a'], row['b'].split()[1], row['trained']): row for row in rows}
     assert rows.keys() == set(itertools.product(ends, ('best', 'last'), (8, 4)))
     for (name, which, trained), row in rows.items():
@@ -109,13 +117,14 @@ def test_epochs_until_the_constant_rates_best_are_counted_from_one(monkeypatch):
 
 def test_a_run_that_never_passes_is_not_early(monkeypatch):
     made_up(monkeypatch, lambda name, peak, split, regime: [.2, .1, .1, .1] if name == 'constant' else .3)
-    for row in trial._in_half_the_epochs(Regime(epochs=4), 8):
+    for row in rows_of(trial._in_half_the_epochs, Regime(epochs=4), 8):
         assert (row['passed'], row['early'], row['median_first']) == (0, 0, np.inf)
 
 
 def test_means_of_each_peak_have_a_95_percent_interval(monkeypatch):
     made_up(monkeypatch, lambda name, peak, split, regime: [7, NAMES.index(name) + peak])
-    rows, luck = trial._at_each_peak(Regime(epochs=2), 64), np.random.default_rng(0).normal(0, .01, 64)
+    rows = rows_of(trial._at_each_peak, Regime(epochs=2), 64)
+    luck = np.random.default_rng(0).normal(0, .01, 64)
     low, high = stats.t.interval(.95, 63, luck.mean(), stats.sem(luck))
     assert len(rows) == 7*5*2
     for row in rows:
@@ -131,7 +140,7 @@ def test_the_map_compares_at_the_same_peak_and_says_where_annealing_hurts(monkey
         if name == 'constant': return peak
         return peak*(1.5 if peak < .4 else .5)
     made_up(monkeypatch, loss)
-    rows = trial._with_holm(trial._at_the_same_peak(Regime(epochs=2), 16))
+    rows = trial._with_holm(rows_of(trial._at_the_same_peak, Regime(epochs=2), 16))
     assert len(rows) == 2*4
     for row in rows:
         gain = -.5 if row['peak'] < .4 else .5
@@ -159,7 +168,7 @@ def test_holms_family_is_an_answers_rows_of_all_regimes(monkeypatch, tmp_path):
 def test_over_splits_a_split_counts_once_and_peaks_are_matched_by_the_mean_rate(monkeypatch):
     def loss(name, peak, split, regime): return regime.split/8 + (peak/2 if name == 'cosine' else peak)
     calls = made_up(monkeypatch, loss)
-    rows = trial._with_holm(trial._over_splits(Regime(epochs=1), 64))
+    rows = trial._with_holm(rows_of(trial._over_splits, Regime(epochs=1), 64))
     assert len(rows) == 14 and all((row['n'], row['units']) == (48, 12) for row in rows)
     of = {(row['kind'], row['flat']): row for row in rows if row['metric'] == 'test_loss'}
     for flat in (.25, .5, 1.):
@@ -211,9 +220,56 @@ def test_a_regime_is_trained_as_it_says():
     (dict(seeds='8'), 'seeds'), (dict(seeds=8.), 'seeds'),
     (dict(seeds=10**400, quiet='no'), 'quiet must be True or False'),
     (dict(out=5), 'out must be the path of a folder'), (dict(plan='peaks'), 'plan must be a dictionary'),
-    (dict(plan={'peaks': [32]}), 'plan must be'),
+    (dict(plan={'peaks': [32]}), 'plan must be'), (dict(plan={'exam': [Regime()]}), 'plan must be'),
+    (dict(plan={'peaks': []}), 'plan must be'), (dict(plan={'verdict': ['MLP']}), 'plan must be'),
+    (dict(seeds='8', plan={}), 'seeds'), (dict(seeds=8, quiet='False'), 'quiet must be True or False'),
+    (dict(seeds=4), 'seeds must be a whole number, at least 5, got seeds=4'),
+    (dict(executor='two'), 'executor must be an object with a method submit'),
 ])
 def test_wrong_trials_write_nothing(tmp_path, monkeypatch, wrong, told):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=told): trial.run_trial(**wrong)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('wrong, error', [
+    (lambda: Regime(hidden=-1), ValueError), (lambda: Regime(bs=0), ValueError),
+    (lambda: Regime(epochs=True), ValueError),
+    (lambda: trial.run_regime('MLP', trial.rivals(), 5), TypeError),
+])
+def test_wrong_regimes_are_refused(wrong, error):
+    with pytest.raises(error): wrong()
+
+
+# --- cells ---
+
+TINY = {answer: [Regime(hidden=4, epochs=2), Regime(hidden=4, epochs=3)] for answer in trial._ANSWERS}
+
+
+def test_each_question_asks_for_as_many_cells_as_the_bar_counts(monkeypatch, tmp_path):
+    calls = made_up(monkeypatch, lambda name, peak, split, regime: far(peak, .5) + regime.split/8)
+    for answer, (seek, cells, _) in trial._ANSWERS.items():
+        calls.clear()
+        answer_here(seek(Regime(epochs=2), 16))
+        assert len(calls) == cells, answer
+
+
+def test_a_trial_that_broke_off_goes_on_and_its_rows_are_those_of_one_that_did_not(monkeypatch, tmp_path):
+    def loss(name, peak, split, regime): return far(peak, .5) + regime.split/8
+    calls = made_up(monkeypatch, loss)
+    whole = trial.run_trial(8, tmp_path/'whole', quiet=True, plan=TINY)
+    cells, made_up_runs = len(calls), trial.run_regime
+    monkeypatch.undo()
+    calls = made_up(monkeypatch, loss)
+    broken, made_up_runs = iter([*[False]*7, True, *[False]*17, True]), trial.run_regime
+    def breaks_off(regime, *args):
+        if next(broken, False): raise OSError('the power is off')
+        return made_up_runs(regime, *args)
+    monkeypatch.setattr(trial, 'run_regime', breaks_off)
+    for _ in range(2):
+        with pytest.raises(OSError, match='power'): trial.run_trial(8, tmp_path/'part', quiet=True, plan=TINY)
+    assert trial.run_trial(8, tmp_path/'part', quiet=True, plan=TINY) == whole
+    assert len(calls) == cells                                      # nothing lost, nothing twice
+    for path in (tmp_path/'whole').iterdir():
+        assert (tmp_path/'part'/path.name).read_bytes() == path.read_bytes()
+    assert not (tmp_path/'part'/'trial_cells').exists()

@@ -45,8 +45,8 @@ WINGS = {
             ['torch_lr', 'handy', 'passes', 'batches', 'resume', 'files', 'saving', 'checkpoint',
              'guards', 'scale', 'fast', 'steps', 'finetune']),
     'lab': ('To find out: fleets of runs, paired trials, annealed search',
-            ['runs', 'tables', 'fleet', 'stacked', 'tracing', 'paired', 'trial', 'probe', 'search', 'study',
-             'annealing', 'quadratic', 'fashion', 'language', 'law', 'logs']),
+            ['runs', 'tables', 'fleet', 'stacked', 'tracing', 'paired', 'cells', 'trial', 'probe', 'search',
+             'study', 'annealing', 'quadratic', 'fashion', 'language', 'law', 'logs']),
 }
 MAIN = '''"""`python -m cosine_lr` is the command `cosine_lr`"""
 

@@ -10,9 +10,11 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'stacked': 'stack_models StackedSGD StackedAdam stacked_optimizer member_columns',
     'tracing': 'traceable traced compiled',
     'paired': 'Comparison compare plan_trial holm',
+    'cells': 'Question Cell answer_here Shelf answer_all processes',
     'trial': 'rivals Regime run_regime scores_over_splits run_trial',
     'probe': 'LRProbe lr_probe',
-    'search': 'KnotSpace random_point near_point point_of searcher ScheduleSearch search_schedule',
+    'search': 'KnotSpace LineSpace random_point near_point point_of searcher ScheduleSearch '
+              'search_schedule',
     'study': '',
     'annealing': 'metropolis temperature_for Annealed Annealer anneal nearby',
     'quadratic': 'NoisyQuadratic simulate best_rates best_peak',

@@ -14,6 +14,12 @@ from .paired import Comparison as Comparison
 from .paired import compare as compare
 from .paired import plan_trial as plan_trial
 from .paired import holm as holm
+from .cells import Question as Question
+from .cells import Cell as Cell
+from .cells import answer_here as answer_here
+from .cells import Shelf as Shelf
+from .cells import answer_all as answer_all
+from .cells import processes as processes
 from .trial import rivals as rivals
 from .trial import Regime as Regime
 from .trial import run_regime as run_regime
@@ -22,6 +28,7 @@ from .trial import run_trial as run_trial
 from .probe import LRProbe as LRProbe
 from .probe import lr_probe as lr_probe
 from .search import KnotSpace as KnotSpace
+from .search import LineSpace as LineSpace
 from .search import random_point as random_point
 from .search import near_point as near_point
 from .search import point_of as point_of
