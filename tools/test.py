@@ -100,7 +100,7 @@ ARROWS = {
 # What any module may use, as it uses the standard library; of ours, these import only each other.
 GROUND = {'batch', 'check', 'claims', 'groups', 'run.files', 'run.passes', 'torch_inside', 'view.plot'}
 # How many arrows there may be, without those to the ground, and floors: the modules on the longest way down.
-MOST_ARROWS, MOST_FLOORS = 86, 7
+MOST_ARROWS, MOST_FLOORS = 88, 7
 # How long the core may be: lines and KiB of code, without docstrings, comments and blank lines.
 SEVEN = ('schedule', 'recipes', 'data', 'metric', 'learner', 'callback', 'finder')
 TWELVE = (*SEVEN, 'plan', 'post', 'check', 'state', 'ladder')
