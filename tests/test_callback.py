@@ -71,7 +71,7 @@ def test_what_lint_calls_serious_is_said_once():
 @pytest.mark.parametrize('scheds', [
     dict(mom=cosine()), dict(momentum=lambda pos: math.nan), dict(lr=-.1*cosine()),
     dict(lr=[cosine(), cosine()]), dict(lr=.1), dict(lr=cosine),
-], ids=str)
+])
 def test_a_schedule_that_does_not_fit_is_refused(scheds):
     learn = learner(ScheduleCB(**scheds))
     with pytest.raises(ValueError, match=next(iter(scheds))): learn.fit(1)

@@ -35,7 +35,7 @@ FIELDS = [*(dict(lr=wrong) for wrong in (-cosine(), .1, cosine, repr, [cosine()]
           *(dict(momentum=wrong) for wrong in (nan_inside, a_text, a_pair)), dict(momentun=cosine())]
 
 
-@pytest.mark.parametrize('wrong', FIELDS, ids=str)
+@pytest.mark.parametrize('wrong', FIELDS)
 def test_a_schedule_that_does_not_fit_is_named_by_its_field_and_nothing_is_written(wrong):
     opt = optimizer(momentum=.9)
     with pytest.raises(ValueError, match=[*wrong][0]): Plan(opt, 10, **wrong)

@@ -112,7 +112,7 @@ class Log(Callback):
 
 @pytest.mark.parametrize('wrong', [
     dict(start=1, stop=.1), dict(start=-1), dict(start='low'), dict(steps=3), dict(sweeps=0),
-    dict(ladder=cosine), dict(diverged=.5), dict(smoothing=1)], ids=str)
+    dict(ladder=cosine), dict(diverged=.5), dict(smoothing=1)])
 def test_a_wrong_argument_is_named(wrong):
     name = 'stop' if 'stop' in wrong else next(iter(wrong))
     with pytest.raises(ValueError, match=name): lr_find(learner(), **wrong)
