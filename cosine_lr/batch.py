@@ -36,10 +36,10 @@ def batches_in(name: str, x: Any) -> int:
 Parts = str | int | Sequence[str | int] | Callable[[Any], Any] | None
 
 def ordered(batch: Any) -> Sequence[Any]:
-    "The parts of a batch in which they have places"
+    "The parts of a batch, if they have positions"
     if isinstance(batch, (list, tuple)): return batch
     if isinstance(batch, torch.Tensor): return [batch]
-    raise TypeError("which parts of the batch go to the model, and which to the loss? Say it, e.g. with "
+    raise TypeError("say which parts of the batch go to the model and which to the loss, e.g. with "
                     f"cbs=TrainCB(inputs='x', targets='y'): it is a {type(batch).__name__} {_names(batch)}")
 
 def _names(batch): return [*(batch if isinstance(batch, Mapping) else getattr(batch, '__dict__', ()))]
@@ -88,7 +88,7 @@ def _part(batch, key):
 
 # %% ../nbs/batch.ipynb #arguments
 def call(f: Callable[..., Any], parts: Any, *first: Any) -> Any:
-    "What `f` gives for `first` and the parts of a batch, which have places or names"
+    "Call `f` with `first` and the parts of a batch, in order or by name"
     return f(*first, **parts) if isinstance(parts, Mapping) else f(*first, *parts)
 
 def flat(parts: Any) -> list[Any]:
@@ -97,7 +97,7 @@ def flat(parts: Any) -> list[Any]:
 
 # %% ../nbs/batch.ipynb #rows
 def _tensors(x: Any) -> Iterator[torch.Tensor]:
-    "The tensors in nested lists, tuples, mappings and data classes, but for single numbers"
+    "The tensors in nested lists, tuples, mappings and data classes, except single numbers"
     if isinstance(x, torch.Tensor) and x.ndim: yield x
     if is_dataclass(x): x = vars(x)
     if isinstance(x, Mapping): x = [*x.values()]
@@ -199,16 +199,17 @@ def classes(
 
 # %% ../nbs/batch.ipynb #hit-rate
 def hit_rate(
-    preds: Any, # as for `classes`, and so is
+    preds: Any, # as for `classes`
     targs: torch.Tensor, # true classes, or the same as floats: 0. and 1., or a share for each class
-    dim: int | None = None,
+    dim: int | None = None, # as for `classes`
     threshold: float | None = None, # of one score: 0, as if None, for logits, .5 for probabilities
 ) -> torch.Tensor: # 0-d
     """The share of targets whose predicted class is right
 
     Args:
-        preds: as for `classes`, and so is
+        preds: as for `classes`
         targs: true classes, or the same as floats: 0. and 1., or a share for each class
+        dim: as for `classes`
         threshold: of one score: 0, as if None, for logits, .5 for probabilities
 
     Returns:
@@ -221,7 +222,7 @@ def hit_rate(
     raise ValueError(f"inps and targs must have the same shape, got {[*guesses.shape]} and {[*targs.shape]}")
 
 def _as_classes(preds, targs, dim, threshold):
-    "Targets that are written as floats"
+    "The classes of targets that are floats"
     several = targs.shape == getattr(preds, 'shape', 0) and targs.squeeze().ndim > 1
     if several and dim is not None: return targs.argmax(dim)
     if not several or threshold is not None: return targs.round().long()
@@ -230,7 +231,7 @@ def _as_classes(preds, targs, dim, threshold):
 # %% ../nbs/batch.ipynb #score
 @torch.no_grad()
 def score(metrics: Iterable[Any], learn: Any, rows: int) -> None: # `rows`: a process may have none
-    "Let metrics see the learner's batch"
+    "Add the learner's batch to the metrics"
     preds, targ = learn.preds, learn.train_cb.target(learn.batch)
     for metric in metrics if rows else ():
         if not hasattr(metric, 'add'): metric.update(preds, targ)
@@ -239,5 +240,5 @@ def score(metrics: Iterable[Any], learn: Any, rows: int) -> None: # `rows`: a pr
         else: raise TypeError(f"metrics need targets that are a tensor [n, …], got {targ!r:.60}")
 
 def result(metric: Any) -> float:
-    "What a metric has found"
+    "The value of a metric"
     return float(metric.value if hasattr(metric, 'add') else metric.compute())

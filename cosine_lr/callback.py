@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from .batch import result, score
 from .check import choice, function, refuse
-from .learner import Callback, CancelFitException, Learner, lr_of
+from .groups import fields_of, lr_of
+from .learner import Callback, CancelFitException, Learner
 from .metric import Metric, kept
 from .plan import Plan
 
@@ -29,6 +30,7 @@ class ScheduleCB(Callback):
     Attributes:
         advises: say before the first batch what is probably a mistake?
     """
+    for_real = True # a range test has a schedule of its own
     advises: bool = True # say before the first batch what is probably a mistake?
     def __init__(
         self,
@@ -45,12 +47,21 @@ class ScheduleCB(Callback):
     def before_batch(self, learn: Learner) -> None:
         if learn.training: self.plan.write(learn.used)
 
-# %% ../nbs/05_callback.ipynb #recorder-cb
+# %% ../nbs/05_callback.ipynb #each
 def _each(f, x): # tuples are values, lists are of groups or of steps
     "`x` with `f` of each tensor in it"
     if isinstance(x, (tuple, list)): return type(x)([_each(f, part) for part in x])
     return f(x) if isinstance(x, torch.Tensor) else x
 
+def _table(rows): # a row for each step: a value, or a list with one for each group
+    "An array of [steps], or of [steps, groups], nan where a group was not there yet"
+    most = max((len(row) for row in rows if isinstance(row, list)), default=0)
+    if not most: return np.array(rows)
+    rows = [row if isinstance(row, list) else [row] for row in rows]
+    missing = np.full(np.shape(rows[0][0]), math.nan)
+    return np.array([row + [missing]*(most - len(row)) for row in rows])
+
+# %% ../nbs/05_callback.ipynb #recorder-cb
 class RecorderCB(Callback):
     """Record the loss and hyper-parameters of each training step, as used by it
 
@@ -58,7 +69,8 @@ class RecorderCB(Callback):
         *fields: of param groups; 'lr' if nothing is named
         **functions: of the learner, by the name that each is recorded under
     """
-    saved = ('records', 'fetched')
+    saved = ('records',)
+    for_real = True
     def __init__(
         self,
         *fields: str, # of param groups; 'lr' if nothing is named
@@ -67,13 +79,11 @@ class RecorderCB(Callback):
         for name, f in functions.items(): function(name, f, 'a function of the learner')
         self.fields, self.functions = fields if fields or functions else ('lr',), functions
         self.records: dict[str, list] = {} # losses; for each field values, or lists with one a group
-        self.fetched = 0 # so many of them are numbers, the others may be tensors
         for name in {'loss', *self.fields} & {*functions}: raise ValueError(f"{name!r} is there twice")
 
     def before_fit(self, learn: Learner) -> None:
-        choices = sorted(learn.opt.param_groups[0].keys() - {'params'})
-        for field in self.fields: choice('field', field, choices)
-        self.records, self.fetched = {name: [] for name in ('loss', *self.fields, *self.functions)}, 0
+        for field in self.fields: choice('field', field, fields_of(learn.opt))
+        self.records = {name: [] for name in ('loss', *self.fields, *self.functions)}
 
     def after_backward(self, learn: Learner) -> None:
         new = dict(loss=learn.loss, **{name: f(learn) for name, f in self.functions.items()})
@@ -82,20 +92,14 @@ class RecorderCB(Callback):
             new[field] = values if len(values) > 1 else values[0]
         for name, x in new.items(): self.records[name].append(_each(kept, x))
 
-    def cleanup_epoch(self, learn: Learner) -> None:
-        new = slice(self.fetched, None) # read once an epoch
+    def cleanup_epoch(self, learn: Learner) -> None: # what this pass left as tensors becomes numbers
+        new = slice(-1 - (learn.iter or 0), None)
         for rows in self.records.values(): rows[new] = _each(torch.Tensor.item, rows[new])
-        self.fetched = len(self.records.get('loss', []))
 
     def __getitem__(self, name: str) -> np.ndarray: # 'loss', one of the fields or of the functions
         "Values so far: [steps], or [steps, groups] for several param groups, nan where one was not there yet"
         if name not in self.records: raise KeyError(f"no {name!r} is recorded; choose from {[*self.records]}")
-        rows = _each(torch.Tensor.item, self.records[name])
-        groups = max((len(row) for row in rows if isinstance(row, list)), default=0)
-        if not groups: return np.array(rows)
-        rows = [row if isinstance(row, list) else [row] for row in rows]
-        missing = np.full(np.shape(rows[0][0]), math.nan)
-        return np.array([row + [missing]*(groups - len(row)) for row in rows])
+        return _table(_each(torch.Tensor.item, self.records[name]))
 
     def plot(self, name: str = 'loss', ax: Any = None, title: str | None = None, **line: Any) -> Any:
         """Draw the values of `name` against the batch; `line` goes to matplotlib's `plot`; returns the axes
@@ -119,6 +123,7 @@ class MetricsCB(Callback):
         **named: metrics, with names for their columns
     """
     saved = ('rows', 'row', 'loss', 'rate')
+    for_real = True
     tried = False # do the metrics fit the model?
     def __init__(
         self,
@@ -195,4 +200,5 @@ def _print_line(line):
 class SingleBatchCB(Callback):
     "Stop after the first batch"
     order = 10 # after everyone else has seen it
+    for_real = True
     def after_batch(self, learn: Learner) -> None: raise CancelFitException

@@ -246,6 +246,7 @@ def _trial(argv):
     try:
         with processes(opts.workers) as executor:
             answers = run_trial(opts.seeds, opts.out, opts.quiet, executor=executor)
+    except BrokenPipeError: raise
     except (ValueError, OSError) as e: # runs that diverged cannot be compared; a disk that is full
         print(f'cosine_lr trial: {e}; the answers so far are in {opts.out}, '
               'and the same command goes on from there', file=sys.stderr)
@@ -306,6 +307,7 @@ def _search(argv):
         from cosine_lr.lab.study import printable
         print(f'\nstopped: the finished trials are in {printable(storage)}; continue with --resume')
         return 130
+    except BrokenPipeError: raise
     except (ImportError, ValueError, OSError) as e:
         cure = _SAME if 'was begun with other settings' in str(e) else ''
         print(f'cosine_lr search: {cure}{e}', file=sys.stderr)
@@ -447,6 +449,34 @@ def _train_each(opts, runs):
         except FloatingPointError as e: return f'{runs[-1].model}, {runs[-1].schedule}: {e}'
         except KeyboardInterrupt: return 'interrupted'
 
+def _compare(argv):
+    "The command without a word: train and compare; returns its exit status"
+    parser, runs = _parser(), []
+    opts = parser.parse_args(argv)
+    if opts.command: parser.error(f'a command comes first: cosine_lr {opts.command} …')
+    _make_writable(parser, opts.out, 'results.csv', *_FIGURES)
+    try:
+        stopped = _train_each(opts, runs)
+        with _no_interrupt(): _write_figures(runs, opts)
+    except BrokenPipeError: raise
+    except OSError as e:
+        print(f'cosine_lr: cannot write to {opts.out}: {e.strerror}', file=sys.stderr)
+        return 1
+    if stopped:
+        finished = sum(run.rows.written for run in runs)
+        print(f'\nstopped ({stopped}): '
+              f'the {finished} finished epochs and the figures so far are in {opts.out}')
+        return 130 if stopped == 'interrupted' else 1
+    print(f'\n{_report(runs, opts)}\nWritten to {opts.out}: '
+          f'results.csv, figure1.png to figure4.png, losses.png')
+    return 0
+
+def _end_quietly():
+    "Send what is left to nowhere, or Python complains of it at its exit"
+    for stream in (sys.stdout, sys.stderr):
+        try: stream.flush()
+        except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
 def main(
     argv: Sequence[str] | None = None, # arguments of the command line; those of the process if None
 ) -> int: # exit status
@@ -459,22 +489,10 @@ def main(
         exit status
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    if argv and argv[0] in _COMMANDS: return _COMMANDS[argv[0]](argv[1:])
-    parser, runs = _parser(), []
-    opts = parser.parse_args(argv)
-    if opts.command: parser.error(f'a command comes first: cosine_lr {opts.command} …')
-    _make_writable(parser, opts.out, 'results.csv', *_FIGURES)
+    named = argv and argv[0] in _COMMANDS
     try:
-        stopped = _train_each(opts, runs)
-        with _no_interrupt(): _write_figures(runs, opts)
-    except OSError as e:
-        print(f'cosine_lr: cannot write to {opts.out}: {e.strerror}', file=sys.stderr)
-        return 1
-    if stopped:
-        finished = sum(run.rows.written for run in runs)
-        print(f'\nstopped ({stopped}): '
-              f'the {finished} finished epochs and the figures so far are in {opts.out}')
-        return 130 if stopped == 'interrupted' else 1
-    print(f'\n{_report(runs, opts)}\nWritten to {opts.out}: '
-          f'results.csv, figure1.png to figure4.png, losses.png')
-    return 0
+        try: return _COMMANDS[argv[0]](argv[1:]) if named else _compare(argv)
+        finally: sys.stdout.flush()
+    except BrokenPipeError: # the reader has left, as in `cosine_lr show … | head`
+        _end_quietly()
+        return 141 # as a shell reports it

@@ -7,19 +7,14 @@ __all__ = ['LRFinderCB', 'lr_find']
 
 # %% ../nbs/06_finder.ipynb #imports
 import math
-import warnings
 from collections.abc import Callable
-from itertools import islice, zip_longest
-from types import SimpleNamespace
-import numpy as np
-from .callback import MetricsCB, RecorderCB, ScheduleCB, SingleBatchCB
 from .batch import batches_in
 from .check import flag, number, refuse, whole
-from .learner import Callback, CancelEpochException, CancelFitException, Learner
 from .groups import write_field
-from .rules import LRFind
+from .ladder import Watch, climb, endless, no_trace
+from .learner import Callback, CancelEpochException, CancelFitException, Learner
+from .rules import LRFind, Sweep, read
 from .schedule import cosine, exponential, linear
-from .state import State, losses_at
 
 # %% ../nbs/06_finder.ipynb #lrfinder-cb
 class LRFinderCB(Callback):
@@ -38,9 +33,6 @@ class LRFinderCB(Callback):
         anneal: bool = False, # multiply the ladder by `cosine_annealing` too?
     ):
         self.lr_mult, self.anneal = number('lr_mult', lr_mult, above=0), flag('anneal', anneal)
-        self.epochs: list[int] = [] # batches done before each
-        self.lrs: list[float] = []
-        self.losses: list[float] = []
 
     def before_fit(self, learn: Learner) -> None:
         self.epochs, self.lrs, self.losses, self.min = [], [], [], math.inf
@@ -71,131 +63,7 @@ class LRFinderCB(Callback):
         self.min = min(self.min, loss)
         if not loss <= self.min + abs(self.min): raise CancelFitException # true for nan as well
 
-# %% ../nbs/06_finder.ipynb #average
-class _Average:
-    "A moving average, and its lowest value so far"
-    def __init__(self, keeps): self.keeps, self.sum, self.weight, self.low = keeps, 0., 0., math.inf
-    def add(self, loss):
-        self.sum, self.weight = self.keeps*self.sum + loss, self.keeps*self.weight + 1
-        smooth = self.sum / self.weight
-        self.low = min(self.low, smooth)
-        return smooth
-
-# %% ../nbs/06_finder.ipynb #sweep
-def _top_rate(opt): return max(float(g['lr']) for g in opt.param_groups)
-
-class _Sweep(Callback):
-    "Rate and loss of each update; stop where the smoothed loss is `diverged` times its lowest, or not finite"
-    hook = None
-    def __init__(self, steps, valid, diverged, smoothing):
-        self.left, self.valid, self.diverged, self.average = steps, valid, diverged, _Average(smoothing)
-        self.lrs, self.losses, self.smooth, self.end = [], [], [], None
-        self.updated, self.batches = False, [] # since the last record: an update? (loss, rows) of each batch
-
-    def before_fit(self, learn):
-        self.first = State(model=learn.model).capture()
-        self.hook = learn.opt.register_step_pre_hook(self._note_update)
-        self.rows = learn.train_cb.rows
-
-    def _note_update(self, *_): self.updated = True
-
-    def before_epoch(self, learn):
-        if learn.training: return
-        if not self.updated: raise CancelEpochException
-        self.batches = []
-
-    def after_loss(self, learn):
-        loss = learn.loss.item()
-        if not math.isfinite(loss): self._stop(self._not_finite(learn))
-        self.batches.append((loss, self.rows(learn.batch)))
-
-    def after_step(self, learn):
-        if self.updated and not self.valid: self._record(learn)
-
-    def after_epoch(self, learn):
-        if not learn.training: self._record(learn)
-
-    def cleanup_batch(self, learn): self.left -= learn.training # a batch that was cancelled counts too
-
-    def after_fit(self, learn):
-        if not self.left: self.end = 'climbed'
-
-    def cleanup_fit(self, learn):
-        if self.hook: self.hook.remove()
-
-    def _record(self, learn):
-        loss = sum(loss*rows for loss, rows in self.batches) / sum(rows for _, rows in self.batches)
-        smooth, low = self.average.add(loss), self.average.low
-        self.lrs.append(_top_rate(learn.opt))
-        self.losses.append(loss)
-        self.smooth.append(smooth)
-        new = self.batches[-1][0], learn.batch
-        if smooth == low: self.lowest = self.highest = new
-        if new[0] > self.highest[0]: self.highest = new # since the lowest
-        high = smooth > low + (self.diverged - 1)*abs(low)
-        if high and (self.valid or not self._is_noise(learn)): self._stop('diverged')
-        self.updated, self.batches = False, []
-
-    def _is_noise(self, learn):
-        "Is more than half of the rise there without any update too, on the same two batches?"
-        (low, *least), (high, *most) = self.lowest, self.highest
-        start, end = losses_at(self.first, learn, least + most)
-        return high - low < 2*(end - start)
-
-    def _not_finite(self, learn):
-        "Whose fault that is: the rate's, or the batch's"
-        if math.isfinite(*losses_at(self.first, learn, [learn.batch])): return 'not finite'
-        return (f"a loss was not finite at {_top_rate(learn.opt):.2g} while others were fine: batch "
-                f"{learn.iter} has it without any update too; look for nan or inf in the data")
-
-    def _stop(self, why):
-        self.end = why
-        raise CancelFitException
-
-# %% ../nbs/06_finder.ipynb #parts
-_SPECTATORS = (MetricsCB, RecorderCB, ScheduleCB, SingleBatchCB)
-
-def _takes_part(cb):
-    return not (cb.for_real or isinstance(cb, _SPECTATORS) or 'lr' in cb.sets)
-
-def _endless(loader):
-    "The batches of a loader, over and over"
-    while True:
-        n = 0
-        for n, batch in enumerate(loader, 1): yield batch
-        if not n: raise ValueError("learn.dls.train must give batches on every pass, and gave none on one")
-
-class _Feed:
-    "A loader that takes its next `n` batches from an iterator"
-    def __init__(self, batches, n): self.batches, self.n = batches, n
-    def __len__(self): return self.n
-    def __iter__(self): return islice(self.batches, self.n)
-
-def _noted(learn, cbs):
-    "The state of all that a sweep with `cbs` can change"
-    idle = [cb for cb in [*learn.cbs, *getattr(learn, 'active', ())] if not any(cb is c for c in cbs)]
-    state = State(idle, model=learn.model, loss=learn.loss_func, dls=learn.dls, learn=learn).capture()
-    for path, kind in state.left_out.items():
-        what = f"lr_find cannot put back {path}, a {kind}: see not_state in cosine_lr.state"
-        if path.startswith('learn.cbs'): raise ValueError(f"{what}, or leave the callback out")
-        warnings.warn(what)
-    return state
-
 # %% ../nbs/06_finder.ipynb #lr-find
-def _climb(learn, cbs, sweep, each, batches):
-    "Fit once along the ladder, under `cbs`"
-    steps = sweep.left
-    feed = _Feed(batches, 1 if sweep.valid else steps)
-    learn.cbs, learn.dls = cbs, SimpleNamespace(train=feed, valid=getattr(learn.dls, 'valid', None))
-    ladder = ScheduleCB(end='closed', lr=each)
-    ladder.advises = False # it is to reach rates that are too high
-    learn.fit(steps//feed.n, valid=sweep.valid, cbs=[ladder, sweep])
-    if sweep.end is None:
-        who, done = [type(cb).__name__ for cb in cbs], f'{steps - sweep.left} of {steps} batches'
-        raise ValueError(f"learn.cbs must let the sweep run: one of {who} ended it after {done}")
-    if sweep.end == 'climbed' and len(sweep.losses) < 10:
-        raise ValueError(f"steps must give at least 10 updates, and {steps} batches gave {len(sweep.losses)}")
-
 def lr_find(
     learn: Learner, # it is left exactly as it was
     start: float = 1e-6, # first learning rate of the ladder, that of the fastest param group
@@ -222,31 +90,20 @@ def lr_find(
     """
     if not isinstance(learn, Learner): raise TypeError(f"learn must be a Learner, got {type(learn).__name__}")
     if ladder not in (exponential, linear): refuse('ladder', ladder, 'exponential or linear')
-    number('start', start, above=0)
-    if not number('stop', stop) > start: raise ValueError(f"stop must be above start, got {start=}, {stop=}")
+    number('stop', stop, above=number('start', start, above=0))
     steps, sweeps = whole('steps', steps, least=10), whole('sweeps', sweeps, least=1)
+    number('diverged', diverged, above=1)
     number('smoothing', smoothing, least=0, below=1)
-    stops = flag('valid', valid), number('diverged', diverged, above=1), smoothing
-    done = [_Sweep(steps, *stops) for _ in range(sweeps)]
     passes = steps / batches_in('learn.dls.train', learn.dls.train)
-    if valid: batches_in('learn.dls.valid', learn.dls.valid)
-    cbs = [cb for cb in learn.cbs if _takes_part(cb)]
-    state = _noted(learn, cbs)
-    try:
-        opt = learn.new_optimizer()
+    if flag('valid', valid): batches_in('learn.dls.valid', learn.dls.valid)
+    cbs = [cb for cb in learn.cbs if not (cb.for_real or 'lr' in cb.sets)]
+    done = [Sweep(diverged, smoothing) for _ in range(sweeps)]
+    with no_trace(learn, cbs) as state:
+        opt, batches = learn.new_optimizer(), endless(learn.dls.train)
         state.add(opt=opt).rest_workers()
         rates = [float(g['lr']) for g in opt.param_groups]
-        top = max(rates)
-        each = [(rate/top if top else 1) * ladder(start, stop) for rate in rates]
-        batches = _endless(learn.dls.train)
+        each = [(rate/max(rates) if any(rates) else 1) * ladder(start, stop) for rate in rates]
         for sweep in done:
-            _climb(learn, cbs, sweep, each, batches)
-            state.put_back(draws=False)
-    finally: state.put_back()
-    lrs, ends = max((sweep.lrs for sweep in done), key=len), [str(sweep.end) for sweep in done]
-    losses, smooth = _table([sweep.losses for sweep in done]), _table([sweep.smooth for sweep in done])
-    return LRFind(np.array(lrs), losses, smooth, ends, passes, rates)
-
-def _table(rows):
-    "Rows of unequal length as an array, with NaN after their ends"
-    return np.array([*zip_longest(*rows, fillvalue=np.nan)]).reshape(-1, len(rows)).T
+            climb(learn, cbs, Watch(sweep, steps, valid, state), each, batches)
+            state.put_back(draws=False) # but for random numbers and data
+    return read(done, passes, rates)

@@ -83,7 +83,7 @@ class TrainCB(Callback, Layout):
     def step(self, learn: 'Learner') -> None: learn.opt.step()
 
 # %% ../nbs/04_learner.ipynb #kinds
-Callbacks = Callback | Iterable[Callback] | None
+Callbacks = Callback | Iterable[Callback] | None # four names for the annotations
 Rate = float | torch.Tensor | None
 Loss = Callable[..., torch.Tensor] # (preds, *targets) -> 0-d tensor
 MakeOptimizer = Callable[..., Any] # (parameters, lr=…) -> optimizer
@@ -92,7 +92,7 @@ def _not_finite(learn, where):
     lr = float(lr_of(learn.opt))
     return FloatingPointError(f"loss is not finite in {where}, at lr={lr:.4g}; try a lower lr")
 
-def _check_loss(learn):
+def _check_loss(learn): # before each step
     if not isinstance(learn.loss, torch.Tensor) or learn.loss.ndim:
         raise ValueError(f"loss_func must return a 0-d tensor, got {learn.loss!r:.60}")
     if not learn.loss.is_cpu: learn._unseen = learn._unseen + 0*learn.loss.detach() # nan stays nan

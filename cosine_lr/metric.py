@@ -11,37 +11,6 @@ import torch
 from .batch import hit_rate
 from .check import refuse, whole
 
-# %% ../nbs/03_metric.ipynb #kept
-def kept(x: Any) -> Any: # a 0-d tensor or a number
-    """What to keep of a batch's value: a number, or, where reading that would stall a device, a tensor
-
-    Args:
-        x: a 0-d tensor or a number
-    """
-    if not isinstance(x, torch.Tensor): return x
-    return x.item() if x.is_cpu else x.detach().clone() # it may be written over
-
-def fetched(xs: list) -> list[float]: # what `kept` gave
-    """The numbers, in one transfer
-
-    Args:
-        xs: what `kept` gave
-    """
-    return torch.stack(xs).tolist() if xs and isinstance(xs[0], torch.Tensor) else list(xs)
-
-# %% ../nbs/03_metric.ipynb #checks
-def _check_rows(inp, targ, n):
-    "Refuse what cannot be one batch"
-    tensors = all(isinstance(t, torch.Tensor) and t.ndim for t in (inp, targ))
-    if tensors and len(inp) != len(targ):
-        raise ValueError(f"inp and targ must have the same length, got {len(inp)} and {len(targ)}")
-    if not n > 0: refuse('n', n, 'the number of rows, above 0')
-
-def _one(x):
-    "`x` itself, refused where it is several numbers"
-    if not isinstance(x, torch.Tensor) or x.numel() == 1: return x
-    raise ValueError(f"calc must give one number a batch, got a tensor of shape {tuple(x.shape)}")
-
 # %% ../nbs/03_metric.ipynb #collects
 class _Collects:
     "The values of batches, and the rows of each"
@@ -87,6 +56,37 @@ class Metric(_Collects):
         if not self.ns: raise ValueError(f"{type(self).__name__}.value needs a batch: call add first")
         mean = sum(v*n for v, n in zip(fetched(self.vals), self.ns)) / sum(self.ns)
         return torch.tensor(mean, dtype=torch.float64)
+
+# %% ../nbs/03_metric.ipynb #kept
+def kept(x: Any) -> Any: # a 0-d tensor or a number
+    """What to keep of a batch's value: a number, or, where reading that would stall a device, a tensor
+
+    Args:
+        x: a 0-d tensor or a number
+    """
+    if not isinstance(x, torch.Tensor): return x
+    return x.item() if x.is_cpu else x.detach().clone() # it may be written over
+
+def fetched(xs: list) -> list[float]: # what `kept` gave
+    """The numbers, in one transfer
+
+    Args:
+        xs: what `kept` gave
+    """
+    return torch.stack(xs).tolist() if xs and isinstance(xs[0], torch.Tensor) else list(xs)
+
+# %% ../nbs/03_metric.ipynb #checks
+def _check_rows(inp, targ, n):
+    "Refuse what cannot be one batch"
+    tensors = all(isinstance(t, torch.Tensor) and t.ndim for t in (inp, targ))
+    if tensors and len(inp) != len(targ):
+        raise ValueError(f"inp and targ must have the same length, got {len(inp)} and {len(targ)}")
+    if not n > 0: refuse('n', n, 'the number of rows, above 0')
+
+def _one(x):
+    "`x` itself, refused where it is several numbers"
+    if not isinstance(x, torch.Tensor) or x.numel() == 1: return x
+    raise ValueError(f"calc must give one number a batch, got a tensor of shape {tuple(x.shape)}")
 
 # %% ../nbs/03_metric.ipynb #accuracy
 class Accuracy(Metric):

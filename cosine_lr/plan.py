@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 import numpy as np
 from .check import choice, function, number, refuse, shown, whole
-from .groups import fits, own_schedule, own_tensors, write_field
+from .groups import fields_of, fits, own_schedules, own_tensors, paired, write_field
 
 # %% ../nbs/plan.ipynb #position
 def position(
@@ -83,30 +83,20 @@ class Plan:
 
     def _bind(self):
         "Check the schedules against the param groups that there are, and own the tensors in them"
-        groups, places, seen = self.opt.param_groups, [], set()
-        known = set.intersection(*map(set, groups)) - {'params', 'param_names'}
-        choices = sorted(field for field in known if not field.startswith('initial_'))
-        self.functions = {}
+        groups, self._places, self.functions, seen = self.opt.param_groups, [], {}, set()
         for field, given in self.scheds.items():
-            if field not in choices:
+            if field not in (choices := fields_of(self.opt)):
                 name = type(self.opt).__name__
                 raise ValueError(f"{name} has no {field!r} to schedule; choose from {choices}")
-            each = given if isinstance(given, list) else [given]*len(groups)
-            for sched in each:
+            for sched in given if isinstance(given, list) else [given]:
                 function(field, sched, 'a schedule or a function of progress (a fixed value is constant(…))')
-            if any(getattr(sched, 'relative', False) for sched in each):
-                given = [own_schedule(field, *pair) for pair in zip(each, groups)]
-            self.functions[field] = given = self.lines.get(field, given)
-            listed = isinstance(given, list)
-            if listed and len(given) != len(groups):
-                need = f'one schedule for each of {len(groups)} param groups'
-                raise ValueError(f"{field} must have {need}, got {len(given)}")
-            pairs = zip(given, [[group] for group in groups]) if listed else [(given, [*groups])]
-            places += [(field, getattr(f, 'formula', f), into) for f, into in pairs] # `progress` checks `pos`
-        for field, f, into in places:
+            given = self.functions[field] = self.lines.get(field, own_schedules(field, given, groups))
+            pairs = paired(field, given, groups)
+            self._places += [(field, getattr(f, 'formula', f), into) for f, into in pairs]
+        for field, f, into in self._places: # a formula does not check `pos`: `progress` does
             for pos in _GRID: self._check(field, into, f(pos), 'pos', pos)
         for group in groups: group.update({field: own_tensors(group[field], seen) for field in self.scheds})
-        self._places, self._groups, self._n = places, groups, len(groups)
+        self._groups, self._n = groups, len(groups)
 
     def _check(self, field, into, value, name, where):
         "Refuse a value that cannot stand in all the groups that it is for"
@@ -120,8 +110,8 @@ class Plan:
         "Progress at `step`, from 0 to 1"
         if self.after == 'repeat': step %= self.total # then there is no `since`
         n = step - self.since
-        if 0 < n < self.length: return self.done + (1 - self.done)*(n/self.length)
-        return self.done if n <= 0 else 1.
+        if n >= self.length: return 1.
+        return self.done + (1 - self.done)*(max(n, 0)/self.length)
 
     def values(self, step: int) -> dict[str, list]:
         "Each field's values at `step`, one for each param group; writes nothing"
@@ -139,9 +129,7 @@ class Plan:
             value = f(pos)
             if type(value) is not float or not 0 <= value < math.inf:
                 self._check(field, into[:1], value, 'step', step)
-            for group in into:
-                if type(group[field]) is float: group[field] = value # the usual case
-                else: write_field(group, field, value)
+            for group in into: write_field(group, field, value)
 
     def advise(self, who: str, curve: bool = True) -> None: # `who`: what the user called, for the message
         "Warn of what is probably a mistake in the learning rates, before the first step"

@@ -6,13 +6,12 @@ other"""
 # %% auto #0
 __all__ = ['warmup_cosine', 'warmup', 'wsd', 'flat_cos', 'one_cycle', 'restarts', 'triangular']
 
-# %% ../nbs/01_recipes.ipynb #imports
+# %% ../nbs/01_recipes.ipynb #warmup-cosine
 from fractions import Fraction
 from itertools import accumulate
 from .check import number, refuse, share, whole
 from .schedule import Schedule, constant, cosine, join, linear
 
-# %% ../nbs/01_recipes.ipynb #warmup-cosine
 def warmup_cosine(
     warm: float = 0.05, # where the warm-up ends and the decay begins, a fraction of training
     start: float = 0, # first value, as a fraction of the peak
@@ -30,7 +29,6 @@ def warmup_cosine(
     """
     return join([linear(start, 1), cosine(1, end)], at=[share('warm', warm)])
 
-# %% ../nbs/01_recipes.ipynb #warmup
 def warmup(
     sched: Schedule, # the schedule that follows
     warm: float = 0.05, # where the warm-up ends and `sched` begins, a fraction of training
@@ -49,7 +47,6 @@ def warmup(
     first = _schedule('sched', sched)(0.)
     return join([first*linear(start, 1), sched], at=[share('warm', warm)])
 
-# %% ../nbs/01_recipes.ipynb #schedule-check
 def _schedule(name, x):
     return x if isinstance(x, Schedule) else refuse(name, x, 'a schedule')
 
@@ -72,7 +69,6 @@ def wsd(
     if share('warm', warm) >= share('cool', cool): refuse('cool', cool, f'after {warm=}')
     return join([linear(0, 1), constant(), _schedule('decay', decay)], at=[warm, cool])
 
-# %% ../nbs/01_recipes.ipynb #flat-cos
 def flat_cos(cool: float = 0.75) -> Schedule: # `cool`: where the cosine begins, a fraction of training
     """Hold the peak, then half a cosine to 0
 
@@ -122,12 +118,12 @@ def restarts(
     pieces = [_schedule('shape', shape) if peak == 1 else peak*shape for peak in peaks]
     return join(pieces, at=_starts(cycles, growth))
 
-# %% ../nbs/01_recipes.ipynb #restarts-parts
 def _peaks(cycles, decay):
     decay = number('decay', decay, least=1e-3, most=1e3)
     try: return [decay**i for i in range(cycles)]
     except OverflowError: refuse('decay', decay, f'such that its power {cycles-1} is finite')
 
+# %% ../nbs/01_recipes.ipynb #starts
 def _starts(cycles, growth):
     "Where each cycle but the first begins, exactly"
     ratio = Fraction(number('growth', growth, least=1e-3, most=1e3))

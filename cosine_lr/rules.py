@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['RULES', 'FACTORS', 'steepest', 'valley', 'minimum_tenth', 'divergence_tenth', 'Advice',
-           'no_advice', 'Advised', 'agree', 'refusal', 'LRFind']
+           'no_advice', 'Advised', 'agree', 'refusal', 'Sweep', 'LRFind', 'read']
 
 # %% ../nbs/rules.ipynb #imports
 import csv
+import math
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from statistics import median_low
 from typing import Any, NamedTuple
 import numpy as np
@@ -162,13 +164,33 @@ def refusal(
     if lowest > .97 and lost < .5: return "the loss was still falling at the end of the ladder: stop higher"
     return None
 
+# %% ../nbs/rules.ipynb #sweep
+class Sweep:
+    "The rate, the loss and the smoothed loss of each update of a sweep, and how it ended"
+    def __init__(self, diverged: float = 4., smoothing: float = .8): # as for `lr_find`
+        self.diverged, self.keeps, self.sum, self.weight, self.low = diverged, smoothing, 0., 0., math.inf
+        self.lrs, self.losses, self.smooth = [list[float]() for _ in range(3)]
+        self.end = '' # 'climbed' to the top, 'diverged', 'not finite' or a sentence
+
+    def add(self, lr: float, loss: float) -> None:
+        "Note an update"
+        self.sum, self.weight = self.keeps*self.sum + loss, self.keeps*self.weight + 1
+        smooth = self.sum/self.weight
+        for values, x in (self.lrs, lr), (self.losses, loss), (self.smooth, smooth): values.append(x)
+        self.low = min(self.low, smooth)
+
+    @property
+    def is_high(self) -> bool:
+        "Has the smoothed loss risen to `diverged` times its lowest? It may be negative"
+        return self.smooth[-1] > self.low + (self.diverged - 1)*abs(self.low)
+
 # %% ../nbs/rules.ipynb #lrfind
 _ENDS = 'climbed', 'diverged', 'not finite'
 _FEW_PASSES = 10 # with more passes over the data, a falling loss may be learning by heart
 
 @dataclass(eq=False, repr=False)
 class LRFind(Advised):
-    """What the sweeps saw, and what follows: `suggestion` between `low` and `high`, or None, and the `reason`
+    """The sweeps' losses, and what they say: `suggestion` between `low` and `high`, or None, and the `reason`
 
     Args:
         lrs: learning rate of each update, that of the fastest param group [n]
@@ -234,3 +256,11 @@ class LRFind(Advised):
         rates = {f'{rule} ×{FACTORS[rule]:g}': FACTORS[rule]*found for rule, found in self.rules.items()}
         title = title or f'Range test, {len(self.losses)} sweeps: {answer}'
         return draw_sweeps(self.lrs, self.band, rates, (value, low, high) if value else None, title, ax)
+
+# %% ../nbs/rules.ipynb #read
+def read(sweeps: Sequence[Sweep], passes: float, own: Any = (1,)) -> LRFind: # as for `LRFind`
+    "What several sweeps say together"
+    def table(rows): return np.array([*zip_longest(*rows, fillvalue=np.nan)]).reshape(-1, len(rows)).T
+    lrs, ends = max((sweep.lrs for sweep in sweeps), key=len), [sweep.end for sweep in sweeps]
+    losses, smooth = table([sweep.losses for sweep in sweeps]), table([sweep.smooth for sweep in sweeps])
+    return LRFind(np.array(lrs), losses, smooth, ends, passes, own)

@@ -17,7 +17,6 @@ from numbers import Real
 from .check import number, refuse
 from .plumbing import Doors, Pos, bound, freeze, math_for, piecewise, progress
 
-# %% ../nbs/00_schedule.ipynb #checked
 class _Value:
     "A frozen dataclass with numbers in its fields, which prints as the code that made it"
     positive = () # names of the fields that must be above 0
@@ -32,7 +31,7 @@ class _Value:
 
 # %% ../nbs/00_schedule.ipynb #arithmetic
 class _Arithmetic:
-    "Numbers and schedules are added and multiplied to schedules"
+    "A sum or a product of numbers and schedules is a schedule"
     __array_ufunc__ = None # so that a NumPy number times a schedule is a schedule
     def __add__(self, other: 'Schedule | float') -> 'Schedule': return _combine(Sum, self, other)
     def __radd__(self, other: float) -> 'Schedule': return _combine(Sum, other, self)
@@ -78,7 +77,6 @@ class cosine(Ramp):
     "Half a cosine wave from `start` to `end` (SGDR, arXiv 1608.03983, eq. 5)"
     def weight(self, t: Pos) -> Pos: return (1 + math_for(t).cos(math.pi*t)) / 2
 
-# %% ../nbs/00_schedule.ipynb #polynomial
 @dataclass(frozen=True, repr=False)
 class polynomial(Ramp):
     "`(1-t)**power` from `start` to `end`: below a straight line for `power` > 1, above it for `power` < 1"
@@ -95,7 +93,6 @@ class exponential(Schedule):
     positive = ('start', 'end')
     def formula(self, t: Pos) -> Pos: return self.start**(1-t) * self.end**t
 
-# %% ../nbs/00_schedule.ipynb #constant
 @dataclass(frozen=True, repr=False)
 class constant(Schedule):
     "The same `value` from first batch to last"
@@ -115,7 +112,6 @@ class Operation(Schedule):
     def formula(self, t: Pos) -> Pos:
         return reduce(self.combine, [x.formula(t) if hasattr(x, 'formula') else x for x in self.operands])
 
-# %% ../nbs/00_schedule.ipynb #sum-product
 class Sum(Operation):
     "The sum of its operands"
     sign, combine = '+', operator.add
@@ -134,7 +130,7 @@ def _inverse(divisor):
     return 1/divisor
 
 def _operands(kind, given):
-    "The operands, checked, as a tuple; those of a sum that begins a sum are taken out of it"
+    "The operands, checked; where a sum begins with a sum, the operands of that take its place"
     operands = [x if isinstance(x, Schedule) else number('operand', x) for x in given]
     if len(operands) < 2 or not any(isinstance(x, Schedule) for x in operands[:2]):
         refuse('operands', operands, 'two or more, with a schedule among the first two')

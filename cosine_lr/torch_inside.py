@@ -5,7 +5,7 @@ there is one"""
 
 # %% auto #0
 __all__ = ['record', 'pin_layouts', 'compile_pinned', 'compile_unchecked', 'trusting', 'many_variants',
-           'bare_step', 'uncompiled', 'drop_workers', 'draw_worker_seed', 'has_hooks', 'BareScheduler',
+           'bare_step', 'unwrapped', 'drop_workers', 'draw_worker_seed', 'has_hooks', 'BareScheduler',
            'warm_up']
 
 # %% ../nbs/torch_inside.ipynb #imports
@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
@@ -86,7 +87,7 @@ def compile_unchecked(
     step: Callable, # a function of tensors, or lists and dictionaries of them
     args: Sequence, # it will only be called with arguments of these types and shapes
 ) -> Callable:
-    """`step`, compiled for `args`, that checks nothing when it is called; where that cannot be had, it checks
+    """`step`, compiled for `args`; a call checks nothing, or where this torch cannot do that, it checks
 
     Args:
         step: a function of tensors, or lists and dictionaries of them
@@ -104,12 +105,12 @@ def compile_unchecked(
 
 # %% ../nbs/torch_inside.ipynb #guards
 def trusting() -> AbstractContextManager:
-    "While it lasts, what is compiled checks no more than it takes to tell its programs apart"
+    "While it lasts, compiled functions make only the checks that choose between their programs"
     try: return torch.compiler.set_stance(skip_guard_eval_unsafe=True)
     except (AttributeError, TypeError): return nullcontext()
 
 def many_variants(most: int = 256) -> AbstractContextManager:
-    "While it lasts, torch may keep `most` compiled variants of a function"
+    "While it lasts, torch may compile up to `most` variants of a function"
     from torch._dynamo import config
     if not hasattr(config, 'recompile_limit'): return nullcontext()
     return config.patch(recompile_limit=most)
@@ -121,13 +122,14 @@ def bare_step(opt: torch.optim.Optimizer) -> Callable:
     while hasattr(step, '__wrapped__'): step = step.__wrapped__
     return step
 
-def uncompiled(model: torch.nn.Module) -> torch.nn.Module:
-    """The model inside what `torch.compile` made of it, or `model` itself
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module | None:
+    """The model inside what torch wraps around it, or None where there is no wrapper
 
     Args:
         model: a torch module
     """
-    return getattr(model, '_orig_mod', model)
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)): return model.module
+    return getattr(model, '_orig_mod', None) # what `torch.compile` wraps
 
 def drop_workers(loader: DataLoader) -> None:
     "Have the loader start new workers at its next epoch, and forget those that wait for it"

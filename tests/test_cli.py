@@ -158,3 +158,24 @@ def test_show_says_what_a_library_has_no_words_for():
 def test_show_asks_for_the_steps():
     done = run('show', '0.1*wsd()')
     assert done.returncode == 2 and '--steps must be given' in done.stderr
+
+
+def until_the_first_line(*args):
+    "A command whose reader leaves after one line, as `| head -1` does: its status, and what it complains of"
+    command = subprocess.Popen([*COMMAND, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command.stdout.readline()
+    command.stdout.close()
+    said = command.stderr.read().decode()
+    return command.wait(), said
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='pipes break otherwise there')
+@pytest.mark.parametrize('args', [
+    ('show', '.1*wsd()', '--steps', '2000', '--to', 'torch'), ('--help',),
+    ('lint', '.1*cosine()', '--steps', '9'),
+    ('--epochs', '1'), ('trial', '--seeds', '5'), ('search', '--help')], ids=' '.join)
+def test_a_reader_may_leave(tmp_path, args):
+    if args[0] in ('--epochs', 'trial'): args = *args, '--out', str(tmp_path)
+    status, said = until_the_first_line(*args)
+    assert 'Traceback' not in said and 'BrokenPipe' not in said and 'cannot write' not in said
+    assert status in (0, 1, 141)  # a short text has been written before the reader leaves

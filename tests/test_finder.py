@@ -464,15 +464,15 @@ def test_looking_again_leaves_no_trace(loader):
 
 
 def test_a_sweep_that_looks_again_goes_on_as_if_it_had_not(monkeypatch):
-    from cosine_lr import finder
+    from cosine_lr import ladder
     def sweep(): return lr_find(toy(bs=4), stop=1e-3, sweeps=2, steps=60, diverged=1.2)
-    looked, real = [], finder.losses_at
+    looked, real = [], ladder.losses_at
     def watched(*args):
         looked.append(real(*args))
         return looked[-1]
-    monkeypatch.setattr(finder, 'losses_at', watched)
+    monkeypatch.setattr(ladder, 'losses_at', watched)
     seen = sweep()
-    monkeypatch.setattr(finder._Sweep, '_is_noise', lambda self, learn: True)
+    monkeypatch.setattr(ladder.Watch, '_is_noise', lambda self, learn: True)
     assert len(looked) > 20 and seen.ends == ['climbed']*2 and np.array_equal(seen.losses, sweep().losses)
 
 

@@ -239,5 +239,5 @@ def test_a_validation_batch_that_is_told_wrongly_is_refused_before_the_first_ste
     dls = of_rows(named)(0)
     for valid, says in (([dict(x=X)], "no part 'z'"), ([dict(named(X, Z, Y, WEIGHT), x='words')], 'tensors')):
         with pytest.raises((ValueError, KeyError), match=says):
-            run_fleet(Two, DataLoaders(dls.train, valid), constant(.1), seeds=1,
-                      loss_func=weighted, cbs=NAMED, quiet=True)
+            told = DataLoaders(dls.train, valid)
+            run_fleet(Two, told, constant(.1), seeds=1, loss_func=weighted, cbs=NAMED, quiet=True)

@@ -187,8 +187,8 @@ def runs():
 
 def arrays_of(r):
     text = dict(schedules=list(r.schedules), formulas=list(r.schedules.values()))
-    parts = dict(**text, seeds=r.seeds, losses=r.losses, **r.values)
-    return {name: np.asarray(a) for name, a in parts.items()}
+    every = dict(**text, seeds=r.seeds, losses=r.losses, **r.values)
+    return {name: np.asarray(a) for name, a in every.items()}
 
 
 def put(path, arrays):

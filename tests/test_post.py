@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from cosine_lr import Accuracy, Learner, MetricsCB, RecorderCB, TrainCB, digits_dls
 from cosine_lr.learner import Callback
-from cosine_lr.metric import Perplexity
 from cosine_lr.post import CallbackList, MomentumCB, MomentumLearner, coded_factor, printed_factor
+from cosine_lr.run.handy import Perplexity
 from cosine_lr.view.plot import four_figures
 
 

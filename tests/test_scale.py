@@ -894,3 +894,14 @@ def test_a_range_test_leaves_the_parts_of_a_loss_alone():
     before = {name: part.item() for name, part in learn.loss_func.parts.items()}
     lr_find(learn)
     assert {name: part.item() for name, part in learn.loss_func.parts.items()} == before
+
+
+def test_a_guard_that_gives_up_names_the_cure_of_a_bad_row():
+    x, y = torch.rand(64, 64), torch.arange(64) % 10
+    x[3] = torch.nan
+    dls = DataLoaders(tensor_loader(x, y, bs=16, seed=0), None)
+    learn = Learner(nn.Linear(64, 10), dls, F.cross_entropy, cbs=NaNGuardCB(times=2, log=lambda line: None))
+    with pytest.raises(FloatingPointError, match='factor=1 leave out batches'): learn.fit(9)
+    learn.cbs = [NaNGuardCB(factor=1, log=lambda line: None)]
+    learn.fit(9)
+    assert learn.steps == 27

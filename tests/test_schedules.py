@@ -17,8 +17,10 @@ from cosine_lr.learner import Learner
 from cosine_lr.plan import Plan
 from cosine_lr.schedule import Ramp
 from cosine_lr.shapes import *
+from cosine_lr.view.elsewhere import per_step
 from cosine_lr.view.lint import lint_schedule
 from cosine_lr.view.stored import _vocabulary, from_code
+from cosine_lr.view.translate import overlay, translate
 
 settings.register_profile('project', deadline=None, derandomize=True, max_examples=150)
 settings.load_profile('project')
@@ -401,3 +403,210 @@ def test_a_boundary_that_rounding_falls_short_of():
     assert (6/10 - 2/10)/(1 - 2/10) < .5 and sched(6/10) == 1
     assert sched(steps)[6] == sched(torch.tensor(steps))[6] == sched(OtherArray(steps)).x[6] == 1
     assert sched(torch.arange(10)/10)[6] > .999 # in float32
+
+
+# --- recipes ---
+
+REFUSED = {
+    'operand': (lambda: cosine() + math.nan, 'a finite number'),
+    'start': (lambda: exponential(0), 'above 0'),
+    'end': (lambda: exponential(1, 0), 'above 0'),
+    'at': (lambda: join([cosine(), linear()], at=[1.2]), 'rise strictly between 0 and 1'),
+    'scheds': (lambda: join([.1, cosine()], at=[.5]), 'a list of schedules'),
+    'pos': (lambda: cosine()('half'), 'a number, a NumPy array or a tensor'),
+    'warm': (lambda: warmup_cosine(0), 'a fraction between 0 and 1'),
+    'sched': (lambda: warmup(.1), 'a schedule'),
+    'cool': (lambda: flat_cos('late'), 'a fraction between 0 and 1'),
+    'cool after warm': (lambda: wsd(.5, .3), 'after warm=0.5'),
+    'decay of wsd': (lambda: wsd(decay=cosine), 'a schedule'),
+    'cycles': (lambda: restarts(cycles=2.5), 'a whole number'),
+    'cycles of triangles': (lambda: triangular(0), 'a whole number'),
+    'growth': (lambda: restarts(growth=0), 'from 0.001 to 1,000'),
+    'growth of many': (lambda: restarts(cycles=100, growth=2), 'a billionth of training'),
+    'decay': (lambda: restarts(decay=math.nan), 'from 0.001 to 1,000'),
+    'decay of many': (lambda: restarts(cycles=200, decay=1e3), 'such that its power 199 is finite'),
+    'shape': (lambda: restarts(shape=cosine), 'a schedule'),
+    'low': (lambda: triangular(low='a'), 'a finite number'),
+}
+
+
+@pytest.mark.parametrize('name', REFUSED)
+def test_the_message_names_the_parameter_and_what_would_be_right(name):
+    make, right = REFUSED[name]
+    with pytest.raises(ValueError, match=f'^{name.split()[0]} must be .*{right}.*got '): make()
+
+
+def test_a_word_is_no_operand():
+    with pytest.raises(TypeError, match='multiply|unsupported operand'): 'fast' * cosine()
+
+
+def test_the_dtype_stays():
+    for kind in (torch.float16, torch.bfloat16, torch.float64):
+        assert (.1*warmup_cosine())(torch.linspace(0, 1, 5, dtype=kind)).dtype == kind
+
+
+def test_the_power_closest_to_a_cosine_is_a_straight_line():
+    powers = np.arange(.5, 3, .01)
+    gaps = np.array([np.abs(polynomial(power=p)(GRID) - cosine()(GRID)).max() for p in powers])
+    assert abs(powers[gaps.argmin()] - 1) < .05 and .10 < gaps.min() < .11
+
+
+def test_values_of_recipes():
+    assert warmup_cosine(start=.1, end=.01)(0) == .1 and warmup_cosine(start=.1, end=.01)(1) == .01
+    assert join([cosine(.95, .85), cosine(.85, .95)], at=[.3])(.3) == .85 # momentum, against the rate
+    assert restarts(1) == join([cosine()], at=[])
+    assert abs(warmup_cosine().mean() - .5) < 1e-9
+    assert abs(wsd().mean() - .875) < 1e-9 and abs(flat_cos().mean() - .875) < 1e-9
+
+
+def whole_cycles():
+    "Six cycles that grow by whole numbers and by a half, the first of 1 to 96 steps, if all have whole steps"
+    for growth in (1, 2, 3, 5, 10, 1.5):
+        for first in (1, 2, 3, 4, 32, 64, 96):
+            lengths = [first*growth**i for i in range(6)]
+            if all(n % 1 == 0 for n in lengths): yield growth, [int(n) for n in lengths]
+
+
+def test_each_of_six_restarts_is_at_the_peak():
+    tried = list(whole_cycles())
+    for growth, lengths in tried:
+        begins, total = np.cumsum([0, *lengths[:-1]]), sum(lengths)
+        assert (restarts(6, growth=growth)(position(np.arange(total), total))[begins] == 1).all(), growth
+    assert len(tried) == 38
+
+
+def torch_rates(make, steps):
+    opt = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.)
+    sched, rates = make(opt), []
+    for step in range(steps):
+        rates.append(opt.param_groups[0]['lr'])
+        opt.step()
+        if step < steps-1: sched.step()
+    return np.array(rates)
+
+
+def again(opt, first, growth):
+    return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(opt, T_0=first, T_mult=growth)
+
+
+def halved(opt):
+    return torch.optim.lr_scheduler.CyclicLR(opt, .1, 1., 10, mode='triangular2', cycle_momentum=False)
+
+
+def climb_and_cosine(opt):
+    parts = [torch.optim.lr_scheduler.LinearLR(opt, .1, 1., 16),
+             torch.optim.lr_scheduler.CosineAnnealingLR(opt, 64)]
+    return torch.optim.lr_scheduler.SequentialLR(opt, parts, [16])
+
+
+HILL = join([linear(0, 1), linear(1, 0)], at=[.5])
+IN_TORCH = { # of 80 steps
+    'restarts x3': (restarts(4, growth=3), lambda opt: again(opt, 2, 3)),
+    'triangular2': (.1 + .9*restarts(4, decay=.5, shape=HILL), halved),
+    'step': (multistep([.25, .5, .75], .5), lambda opt: torch.optim.lr_scheduler.StepLR(opt, 20, gamma=.5)),
+    'constant': (join([constant(.5), constant()], at=[.25]),
+                 lambda opt: torch.optim.lr_scheduler.ConstantLR(opt, .5, 20)),
+    'linear': (linear(1, .2), lambda opt: torch.optim.lr_scheduler.LinearLR(opt, 1., .2, 80)),
+    'exponential': (exponential(1, .95**80), lambda opt: torch.optim.lr_scheduler.ExponentialLR(opt, .95)),
+    'polynomial': (polynomial(power=3), lambda opt: torch.optim.lr_scheduler.PolynomialLR(opt, 80, 3)),
+    'warm-up': (warmup_cosine(.2, start=.1), climb_and_cosine),
+    'restarts': (restarts(4), lambda opt: again(opt, 20, 1)),
+}
+
+
+@pytest.mark.parametrize('name', IN_TORCH)
+def test_torch_has_the_same_values(name):
+    ours, theirs = IN_TORCH[name]
+    assert np.abs(ours(position(np.arange(80), 80)) - torch_rates(theirs, 80)).max() < 1e-12
+
+
+def test_one_cycle_counts_the_last_step_as_the_end():
+    once = torch.optim.lr_scheduler.OneCycleLR
+    theirs = torch_rates(lambda opt: once(opt, 1., 80, cycle_momentum=False), 80)
+    ours = one_cycle((.3*80 - 1)/79) # torch's peak is a step early
+    assert np.abs(ours(position(np.arange(80), 80, end='closed')) - theirs).max() < 1e-12
+
+
+@pytest.mark.parametrize('growth', [1, 2, 3])
+def test_torch_restarts_where_ours_do(growth): # five cycles, the first of four steps
+    steps = 4 * sum(growth**i for i in range(5))
+    theirs = torch_rates(lambda opt: again(opt, 4, growth), steps)
+    assert np.abs(restarts(5, growth=growth)(position(np.arange(steps), steps)) - theirs).max() < 1e-12
+
+
+# --- refusals of the other rooms ---
+
+WARM = '0.1*warmup_cosine(.1, start=.1)'
+JUMP, UP_DOWN = 'join([linear(0, .5), cosine()], at=[.3])', 'join([cosine(0, 1), cosine()], at=[.3])'
+REFUSED_ELSEWHERE = {
+    'k': (lambda: k_decay(k=0), 'k must be .* above 0'),
+    'scale': (lambda: inverse_sqrt(-1), 'scale must be .* above 0'),
+    'low': (lambda: tanh(low=math.inf), 'low must be a finite number'),
+    'start': (lambda: rex('high'), 'start must be a finite number'),
+    'warm': (lambda: noam(0), 'warm must be a fraction between 0 and 1'),
+    'warm of three': (lambda: three_phase(.6), 'warm must be .* above 0 and below 0.5'),
+    'at': (lambda: multistep(at=[.7, .5]), 'at must be fractions that rise'),
+    'factor': (lambda: multistep(factor=math.nan), 'factor must be a finite number'),
+    'power of a factor': (lambda: multistep([k/200 for k in range(1, 200)], 1e3), 'power 199 is finite'),
+    'base': (lambda: (base*cosine())(.5), 'give the schedule to ScheduleCB or ScheduleLR'),
+    'knots': (lambda: noisy(cosine(), knots=1), 'knots must be a whole number'),
+    'sd': (lambda: noisy(cosine(), sd=-1), 'sd must be a finite number'),
+    'sched': (lambda: noisy(.1), 'sched must be a schedule'),
+    'no steps': (lambda: lint_schedule(cosine(), 0), 'total_steps must be a whole number'),
+    'too many steps': (lambda: lint_schedule(cosine(), 10**400), 'total_steps must be a whole number'),
+    'a class': (lambda: lint_schedule(float, 10), 'sched must be a schedule or a function'),
+    'a number': (lambda: lint_schedule(.1, 10), 'sched must be a schedule or a function'),
+    'stepped': (lambda: lint_schedule(cosine(), 10, stepped='step'), "must be 'batch' or 'epoch'"),
+    'epochs': (lambda: lint_schedule(cosine(), 10, stepped='epoch'), 'steps_per_epoch must be given'),
+    'steps_per_epoch': (lambda: lint_schedule(cosine(), 10, stepped='epoch', steps_per_epoch=0),
+                        'steps_per_epoch must be a whole number'),
+    'num_processes': (lambda: lint_schedule(cosine(), 10, num_processes=0), 'num_processes must be a whole'),
+    'jump': (lambda: lint_schedule(cosine(), 10, jump='big'), 'jump must be a finite number'),
+    'end': (lambda: lint_schedule(cosine(), 10, end=np.zeros(2)), "end must be 'open' or 'closed'"),
+    'per_step': (lambda: per_step(cosine(), 0), 'total_steps must be a whole number'),
+    'per_step of base': (lambda: per_step(base*cosine(), 100), r'sched\.bound\(0\.1\)'),
+    'a sum in optax': (lambda: (.1 + cosine()).to('optax', 100), 'optax has no words for a sum'),
+    'a product in optax': (lambda: (cosine()*cosine()).to('optax', 100), 'a product of two schedules'),
+    'a shape in timm': (lambda: rex().to('timm', 1000), "timm has no words for the shape 'rex'"),
+    'a piece in optax': (lambda: from_code(WARM).to('optax', 1234), 'not a whole number'),
+    'a start in transformers': (lambda: from_code(WARM).to('transformers', 1000), 'starts above 0'),
+    'up in optax': (lambda: from_code(UP_DOWN).to('optax', 1000), 'a curve, cosine, that starts at 0'),
+    'up in keras': (lambda: from_code(UP_DOWN).to('keras', 1000), 'a curve, cosine, that starts at 0'),
+    'a start at 0': (lambda: cosine(0, 1).to('keras', 1000), 'a curve, cosine, that starts at 0'),
+    'jump in transformers': (lambda: from_code(JUMP).to('transformers', 1000), 'a jump, from 0.5 to 1'),
+    'jump in keras': (lambda: from_code(JUMP).to('keras', 1000), 'a jump, from 0.5 to 1'),
+    'jump in timm': (lambda: from_code(JUMP).to('timm', 1000), 'a jump, from 0.5 to 1'),
+    'a library': (lambda: cosine().to('paddle', 1000), "library must be 'torch'"),
+    'base in a sum': (lambda: (base + .01*cosine()).to('torch', 100), '`base` in any place but'),
+    'base twice': (lambda: (base*base).to('transformers', 100), '`base` in any place but as one factor'),
+    'base to an end': (lambda: (base*cosine(1, .1)).to('timm', 100), "share of the optimizer's own rate"),
+    'no tree': (lambda: translate(.1, 'torch', 1000), 'tree must be a schedule as plain data'),
+    'no overlay': (lambda: overlay(cosine(), cosine(), 0), 'total_steps must be a whole number'),
+    'overlay of a number': (lambda: overlay(.1, cosine(), 10), 'sched must be'),
+    'overlay of a class': (lambda: overlay(float, cosine(), 10), 'sched must be'),
+}
+
+
+@pytest.mark.parametrize('name', REFUSED_ELSEWHERE)
+def test_what_is_refused_elsewhere(name):
+    call, said = REFUSED_ELSEWHERE[name]
+    with pytest.raises(ValueError, match=said): call()
+
+
+@pytest.mark.parametrize('text', [
+    '{"os.system": {"command": "ls"}}', '{"ramp": {}}', '{"cosine": {"start": NaN}}',
+    '{"cosine": {"begin": 1}}', '{"sum": {"operands": [1, 2]}}', '[1, 2]', 'cosine()', '['*100_000])
+def test_text_that_is_no_schedule_is_refused(text):
+    with pytest.raises(ValueError, match='text must be a schedule as to_json writes it'):
+        Schedule.from_json(text)
+
+
+@pytest.mark.parametrize('text', ['__import__("os").getcwd()', '0.1*', 'cosine()/0', '[1, 2]',
+                                  '[cosine()]*10**9', '-'*5000 + '1'])
+def test_other_code_is_refused(text):
+    with pytest.raises(ValueError, match='text must be the code of a schedule'): from_code(text)
+
+
+def test_the_wing_shows_its_functions():
+    from cosine_lr.view import as_code, as_tree
+    assert as_code(as_tree(cosine()), 'torch', 10) == cosine().to('torch', 10)

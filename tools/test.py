@@ -39,10 +39,11 @@ ARROWS = {
     'claims': set(),
     'batch': {'check'},
     'learner': {'batch', 'check', 'claims', 'groups', 'run.passes', 'torch_inside'},
-    'callback': {'batch', 'check', 'learner', 'metric', 'plan', 'view.plot'},
+    'callback': {'batch', 'check', 'groups', 'learner', 'metric', 'plan', 'view.plot'},
     'rules': {'check', 'view.sweep'},
     'state': {'torch_inside'},
-    'finder': {'batch', 'callback', 'check', 'groups', 'learner', 'rules', 'schedule', 'state'},
+    'ladder': {'callback', 'learner', 'state'},
+    'finder': {'batch', 'check', 'groups', 'ladder', 'learner', 'rules', 'schedule'},
     'post': {'callback', 'check', 'claims', 'learner'},
     'view.plot': set(),
     'view.sweep': {'view.plot'},
@@ -99,12 +100,12 @@ ARROWS = {
 # What any module may use, as it uses the standard library; of ours, these import only each other.
 GROUND = {'batch', 'check', 'claims', 'groups', 'run.files', 'run.passes', 'torch_inside', 'view.plot'}
 # How many arrows there may be, without those to the ground, and floors: the modules on the longest way down.
-MOST_ARROWS, MOST_FLOORS = 86, 7
+MOST_ARROWS, MOST_FLOORS = 88, 7
 # How long the core may be: lines and KiB of code, without docstrings, comments and blank lines.
 SEVEN = ('schedule', 'recipes', 'data', 'metric', 'learner', 'callback', 'finder')
-ELEVEN = (*SEVEN, 'plan', 'post', 'check', 'state')
-WHOLE = (*ELEVEN, 'batch', 'claims', 'groups', 'plumbing', 'rules', 'shapes', 'torch_inside')
-SIZES = {SEVEN: (855, 40), ELEVEN: (1315, 63), WHOLE: (1870, 89)}
+TWELVE = (*SEVEN, 'plan', 'post', 'check', 'state', 'ladder')
+WHOLE = (*TWELVE, 'batch', 'claims', 'groups', 'plumbing', 'rules', 'shapes', 'torch_inside')
+SIZES = {SEVEN: (855, 40), TWELVE: (1315, 63), WHOLE: (1870, 89)}
 
 
 def modules(root):

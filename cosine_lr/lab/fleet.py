@@ -157,7 +157,8 @@ def _feed(cbs):
         if not isinstance(cb, TrainCB):
             raise ValueError(f"cbs must hold a TrainCB alone, got {name}: a fleet has no events. lr=… takes "
                              "schedules, accuracy=… a metric; what else a callback does needs a Learner")
-        own = [event for event in events_of(Callback) if _overrides(cb, event)]
+        events = [event for part in Callback.__mro__ for event in events_of(part)]
+        own = [event for event in events if _overrides(cb, event)]
         if own: raise ValueError(f"{name}.{own[0]} would be left out: a fleet calls only {', '.join(called)} "
                                  "of a TrainCB. Put the step into the model or loss_func")
     if len(given) > 1: raise ValueError(f"cbs must hold one TrainCB, got {len(given)}")
@@ -239,7 +240,6 @@ def _whole(loader, feed):
                          f"{rows} rows of dls.train, got {got}")
     return inputs, targets, feed.target(batch)
 
-# %% ../../nbs/08_fleet.ipynb #valid-data
 def _check_valid(loader, told=False):
     "A list of the batches, refused where a fleet cannot know what is in them"
     if not hasattr(loader, '__iter__'): raise ValueError(f"dls.valid must be a loader, got {loader!r:.60}")
@@ -406,7 +406,6 @@ def _skeleton(make_model, seed):
     made_anew = set(model.modules()).isdisjoint(again.modules())
     return model if made_anew else copy.deepcopy(model)
 
-# %% ../../nbs/08_fleet.ipynb #task
 _OFTEN = 200 # steps that save about as much as it takes to trace one
 
 @dataclass
@@ -477,7 +476,6 @@ class _Block:
                              f"{unused[0]!r} takes no part: freeze it with requires_grad_(False)")
         return grads
 
-# %% ../../nbs/08_fleet.ipynb #train
 def _train_block(block, bar):
     "Training losses [steps, members], then validation losses and accuracies [epochs, members]"
     task, data, losses, scores = block.task, block.task.data, [], []
@@ -554,7 +552,6 @@ def _train_all(task, todo, quiet): # blocks of members to train
                 bar.n, todo = before, [members[:half], members[half:], *todo]
     return done
 
-# %% ../../nbs/08_fleet.ipynb #collect
 def _collect(task, rates, scheds, seeds, blocks):
     "`Runs` from pairs (members, their arrays)"
     shape, sizes = (len(scheds), len(seeds)), task.data.sizes
@@ -599,7 +596,6 @@ def _device(device):
     try: return torch.device(device)
     except (RuntimeError, TypeError): refuse('device', device, "a device of torch, such as 'cpu' or 'cuda'")
 
-# %% ../../nbs/08_fleet.ipynb #run-fleet
 def run_fleet(
     make_model: Callable[[], torch.nn.Module], # called after `torch.manual_seed(seed)`; must not set a seed
     dls: Any, # `train`: a shuffling `DataLoader` over a `TensorDataset`, as of `tensor_loader`; `valid`: any

@@ -22,6 +22,7 @@ from .files import csv_lines as csv_lines
 from .files import write_table as write_table
 from .saving import pack as pack
 from .saving import unpack as unpack
+from .saving import snapshot as snapshot
 from .saving import are_simple as are_simple
 from .saving import SavableState as SavableState
 from .checkpoint import FORMAT as FORMAT

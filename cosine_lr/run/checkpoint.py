@@ -7,7 +7,6 @@ __all__ = ['FORMAT', 'compact', 'expanded', 'write_state', 'newest_first', 'read
            'describe_data', 'named_cbs', 'FitState', 'bare', 'rank', 'opt_settings', 'CheckpointCB']
 
 # %% ../../nbs/run/checkpoint.ipynb #imports
-import copy
 import hashlib
 import io
 import os
@@ -33,7 +32,7 @@ from .files import aside, replace_file
 from ..learner import Callback, CancelBatchException, TrainCB
 from ..groups import write_field
 from .resume import POLICIES, plan_state, resume_plan
-from .saving import SavableState, are_simple, pack
+from .saving import SavableState, are_simple, pack, snapshot
 from ..state import Cell, State, unwrapped
 
 # %% ../../nbs/run/checkpoint.ipynb #compact
@@ -243,13 +242,15 @@ def _holder(folder):
     except OSError: return 'which has not said its name yet'
 
 # %% ../../nbs/run/checkpoint.ipynb #data
+def _bits(t): return t.cpu().contiguous().reshape(-1).view(torch.uint8)
+
 def _short(x):
     "A digest of plain data and tensors"
     sha = hashlib.sha256()
     def add(x):
         if isinstance(x, torch.Tensor):
             sha.update(f'{x.dtype}{list(x.shape)}'.encode())
-            sha.update(x.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            sha.update(_bits(x).numpy())
         elif isinstance(x, (list, tuple)) and not are_simple(x):
             for part in x: add(part)
         elif isinstance(x, dict): add([*x.items()])
@@ -262,16 +263,25 @@ def _row(dataset, i):
     try: return _short(pack(dataset[i]))
     except Exception: return None # rows without numbers, or of a kind of their own
 
+def _same(x, other):
+    "Are plain data and tensors the same, bit for bit?"
+    if type(x) is not type(other): return False
+    if isinstance(x, torch.Tensor): return x.shape == other.shape and torch.equal(_bits(x), _bits(other))
+    if isinstance(x, dict):
+        return x.keys() == other.keys() and all(_same(part, other[key]) for key, part in x.items())
+    if not isinstance(x, (list, tuple)) or are_simple(x): return x == other
+    return len(x) == len(other) and all(map(_same, x, other))
+
 def describe_data(dls: Any) -> dict[str, Any]:
     "Of each loader, the number of rows and digests of the first and the last, None where they are drawn"
     kept, draws, found = State(dls=dls).capture(), SavableState(dls=dls), {}
-    before = _short(draws.state_dict())
+    before = snapshot(draws.state_dict())
     for part in ('train', 'valid'):
         dataset = getattr(getattr(dls, part, None), 'dataset', None)
         try: n = len(dataset)
         except TypeError: continue
-        rows, after = [_row(dataset, i) for i in (0, n - 1)], _short(draws.state_dict())
-        found[part] = [n, *(rows if after == before else [None, None])]
+        rows, after = [_row(dataset, i) for i in (0, n - 1)], snapshot(draws.state_dict())
+        found[part] = [n, *(rows if _same(after, before) else [None, None])]
         before = after
     kept.put_back()
     return found
@@ -530,7 +540,7 @@ class CheckpointCB(Callback):
 
     def _note_draws(self):
         "A pass over the loader begins: what it may draw from"
-        self.start = copy.deepcopy(self.draws.state_dict()) # what counts in place will have gone on
+        self.start = snapshot(self.draws.state_dict()) # what counts in place will have gone on
 
     def _begin(self, learn):
         "Note what there is when the first batch begins; on resuming, have the plans go on"
@@ -627,7 +637,7 @@ class CheckpointCB(Callback):
 
     def _reopen(self, limit, start, budget):
         "Go through the pass over the loader that was begun, as it was drawn then"
-        self.start, now = start, copy.deepcopy(self.draws.state_dict())
+        self.start, now = start, snapshot(self.draws.state_dict())
         self._load(self.draws, start)
         limit.open({name: budget[name] for name in limit.counts})
         self._load(self.draws, now)

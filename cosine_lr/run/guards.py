@@ -116,7 +116,8 @@ class NaNGuardCB(ScalerCB):
 
     def _why_not(self, where):
         if self.factor == 1: return f"{where}, after {self.times} batches in a row that were left out"
-        return f"{where}, and NaNGuardCB(times={self.times}) has gone back so often: start at a lower lr"
+        gone = f"{where}, and NaNGuardCB(times={self.times}) has gone back so often"
+        return f"{gone}: start at a lower lr, or with factor=1 leave out batches with a bad row"
 
     def after_batch(self, learn: Learner) -> None:
         if not learn.training: return

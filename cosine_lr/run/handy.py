@@ -29,8 +29,8 @@ def _display():
     try: from IPython import display, get_ipython
     except ImportError: get_ipython = None
     if get_ipython and hasattr(get_ipython(), 'kernel'): return display.display
-    warnings.warn("ProgressCB(plot=True) draws in a notebook, and this is none: there is a bar only. In a "
-                  "terminal, a RecorderCB keeps the losses, and its plot() draws them after the fit")
+    warnings.warn("ProgressCB(plot=True) draws in a notebook only; here you get the bar. In a terminal, "
+                  "a RecorderCB keeps the losses, and its plot() draws them after the fit")
 
 class _LiveLosses:
     "One figure with the losses of a fit, drawn again and again, for at most a tenth of the time"

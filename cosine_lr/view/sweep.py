@@ -11,34 +11,37 @@ from typing import Any
 import numpy as np
 from .plot import new_axes
 
-# %% ../../nbs/view/sweep.ipynb #limits
+# %% ../../nbs/view/sweep.ipynb #curve
 _CURVE, _ANSWER = '#0072B2', '#D55E00'
-_ROWS = .7 # height of the rows, as a share of the curve's
 
 def _limits(median, high, low):
     "Where the curve begins and ends on the vertical axis"
     if not np.isfinite(median).any(): return 0., 1.
     start = np.nanmedian(median[:len(median)//4 + 1])
-    return np.nanmin(low), min(np.nanmax([*median, *high]), 1.4*start)
+    return np.nanmin(low) - 1e-9, min(np.nanmax([*median, *high]), 1.4*start) + 1e-9
 
 def _draw_curve(ax, lrs, band):
     median, low, high = np.where(np.isfinite(band), band, np.nan)
     ax.semilogx(lrs, median, color=_CURVE)
     ax.fill_between(lrs, low, high, color=_CURVE, alpha=.2, lw=0)
-    bottom, top = _limits(median, high, low)
-    room = top - bottom
-    ax.set_ylim(bottom - _ROWS*room - 1e-9, top + 1e-9)
-    ax.set_yticks([tick for tick in ax.get_yticks() if bottom - .1*room <= tick <= top])
+    ax.set_ylim(_limits(median, high, low))
 
-# %% ../../nbs/view/sweep.ipynb #row
-def _draw_row(ax, height, label, rates): # `height`: a fraction of the axes
-    "A rule's name, the spread of its rates, and their median"
-    style: dict[str, Any] = dict(transform=ax.transAxes, va='center', fontsize=8, color=_ANSWER)
-    ax.text(1.01, height, label if len(rates) else f'{label}: none', **style)
-    if not len(rates): return
-    where = dict(transform=ax.get_xaxis_transform(), color=_ANSWER)
-    ax.plot([rates.min(), rates.max()], [height, height], lw=1.5, **where)
-    ax.plot([np.median(rates)], [height], 'o', ms=4, **where)
+# %% ../../nbs/view/sweep.ipynb #rows
+def _draw_rows(ax, rates):
+    "Axes below `ax` with a row for each rule: the spread of its rates, and their median"
+    rows = ax.inset_axes((0, -.62, 1, .5), sharex=ax)
+    rows.spines[['top', 'right']].set_visible(False)
+    rows.grid(alpha=.25)
+    rows.set(xlabel=ax.get_xlabel(), ylim=(len(rates) - .4, -.6), yticks=range(len(rates)))
+    names = [name if len(found) else f'{name}: none' for name, found in rates.items()]
+    rows.set_yticklabels(names, fontsize=8)
+    ax.set_xlabel('')
+    ax.tick_params(labelbottom=False)
+    for k, found in enumerate(rates.values()):
+        if not len(found): continue
+        rows.plot([found.min(), found.max()], [k, k], lw=1.5, color=_ANSWER)
+        rows.plot([np.median(found)], [k], 'o', ms=4, color=_ANSWER)
+    return rows
 
 # %% ../../nbs/view/sweep.ipynb #draw-sweeps
 def draw_sweeps(
@@ -48,7 +51,7 @@ def draw_sweeps(
     answer: Sequence[Any] | None, # the suggestion and the ends of its interval
     title: str,
     ax: Any = None, # axes to draw on; a new figure if None
-) -> Any: # the axes
+) -> Any: # the axes of the curve; those of the rules are its `child_axes`
     """Draw the median curve in its band, each rule with its spread, and where they agree
 
     Args:
@@ -60,14 +63,14 @@ def draw_sweeps(
         ax: axes to draw on; a new figure if None
 
     Returns:
-        the axes
+        the axes of the curve; those of the rules are its `child_axes`
     """
-    ax = new_axes('learning rate (log scale)', 'smoothed loss', title, ax)
+    ax = new_axes('learning rate (log scale)', 'smoothed loss', title, ax, size=(5.2, 3.4))
     _draw_curve(ax, lrs, band)
-    for row, (label, found) in enumerate(rates.items()):
-        _draw_row(ax, .05 + .09*row, label, found[np.isfinite(found)])
-    if answer:
-        suggestion, low, high = answer
-        ax.axvspan(low, high, color=_ANSWER, alpha=.12, lw=0)
-        ax.axvline(suggestion, color=_ANSWER, ls='--')
+    rows = _draw_rows(ax, {label: found[np.isfinite(found)] for label, found in rates.items()})
+    if not answer: return ax
+    suggestion, low, high = answer
+    for part in (ax, rows):
+        part.axvspan(low, high, color=_ANSWER, alpha=.12, lw=0)
+        part.axvline(suggestion, color=_ANSWER, ls='--')
     return ax

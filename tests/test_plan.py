@@ -1,0 +1,64 @@
+"""What a `Plan` and `position` refuse, and that nothing is written then."""
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cosine_lr import cosine, linear
+from cosine_lr.plan import Plan, position
+from cosine_lr.shapes import base
+
+
+def optimizer(n=1, kind=torch.optim.SGD, **kw):
+    return kind([dict(params=[nn.Parameter(torch.zeros(2))]) for _ in range(n)], **dict(lr=.1) | kw)
+
+
+@pytest.mark.parametrize('step', [6, np.arange(6), [0, 1], math.nan], ids=str)
+def test_a_step_past_the_end_and_what_is_no_step_are_refused(step):
+    with pytest.raises(ValueError, match='step'): position(step, 4, after='raise')
+
+
+@pytest.mark.parametrize('wrong', [dict(total=0), dict(total=True), dict(total=4, end='half'),
+                                   dict(total=4, after='cycle')], ids=str)
+def test_a_wrong_clock_is_refused(wrong):
+    with pytest.raises(ValueError, match=[*wrong][-1]): position(0, **wrong)
+
+
+def nan_inside(pos): return math.nan if .3 < pos < .4 else .9
+def a_text(pos): return '.9'
+def a_pair(pos): return pos, pos
+
+
+FIELDS = [*(dict(lr=wrong) for wrong in (-cosine(), .1, cosine, repr, [cosine()]*2, [base*cosine()]*3)),
+          *(dict(momentum=wrong) for wrong in (nan_inside, a_text, a_pair)), dict(momentun=cosine())]
+
+
+@pytest.mark.parametrize('wrong', FIELDS, ids=str)
+def test_a_schedule_that_does_not_fit_is_named_by_its_field_and_nothing_is_written(wrong):
+    opt = optimizer(momentum=.9)
+    with pytest.raises(ValueError, match=[*wrong][0]): Plan(opt, 10, **wrong)
+    assert opt.param_groups[0]['lr'] == .1 and opt.param_groups[0]['momentum'] == .9
+
+
+def test_no_schedule_and_a_number_for_a_pair_are_refused():
+    with pytest.raises(ValueError, match='at least one field'): Plan(optimizer(), 10)
+    with pytest.raises(ValueError, match='betas must be finite, like'):
+        Plan(optimizer(kind=torch.optim.Adam), 10, betas=cosine(.95, .85))
+
+
+@pytest.mark.parametrize('wrong', [dict(opt=[]), dict(total=0), dict(end='last'), dict(after='stop')])
+def test_a_plan_names_its_wrong_argument(wrong):
+    right = dict(opt=optimizer(), total=10, lr=cosine())
+    with pytest.raises(ValueError, match=[*wrong][0]): Plan(**right | wrong)
+
+
+@pytest.mark.parametrize('end', ['open', 'closed'])
+@pytest.mark.parametrize('since, done', [(0, 0.), (3, .1), (5, .3), (7, 1/3), (9, .9999)])
+def test_progress_never_leaves_0_to_1_and_ends_at_1(since, done, end):
+    plan = Plan(optimizer(), 20, lr=linear(0, 1))
+    plan.start(20, end, since, done)
+    progress = [plan.progress(step) for step in range(25)]
+    assert progress[:since + 1] == [done]*(since + 1) and progress[20:] == [1.]*5
+    assert all(0 <= a <= b <= 1 for a, b in zip(progress, progress[1:]))
