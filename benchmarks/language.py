@@ -16,7 +16,7 @@ The protocol, laid down before the first run of the report:
   (an exponential average over the last tenth of training); Muon for the blocks' matrices with AdamW for the
   rest, at a constant rate and with a cosine. Muon's steps are scaled to AdamW's, so one peak serves both.
 - Does a peak carry over? The four first rivals are tuned again on the same two parts: at the longest horizon,
-  and at twice the width.
+  and at twice the width. At the longest horizon they are reported with these peaks, too.
 
 Each run that is finished is written to the table at once, and is not done again.
 """
@@ -166,8 +166,11 @@ def main():
     for steps in longer:
         for part in REPORT:
             for rival in FIRST: table.loss(rival, peaks[rival], steps, part)
-    for setting in ([short, 2*args.width], *([steps, None] for steps in longer[-1:])):
-        for rival in FIRST: carried(table, rival, peaks[rival], *setting)
+    for rival in FIRST: carried(table, rival, peaks[rival], short, 2*args.width)
+    for steps in longer[-1:]:
+        own = {rival: carried(table, rival, peaks[rival], steps, None) for rival in FIRST}
+        for part in REPORT:
+            for rival, peak in own.items(): table.loss(rival, peak, steps, part)
     for steps in longer:
         for rivals in (OTHER_WAYS, [rival for rival in RIVALS if rival not in FIRST]):
             for part in REPORT:

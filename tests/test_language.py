@@ -177,7 +177,7 @@ def test_the_study_goes_on_where_it_was_stopped(monkeypatch, tmp_path):
     assert studied(monkeypatch, tmp_path/'table.json') == whole
     assert studied(monkeypatch, tmp_path/'table.json', most=0) == whole     # nothing is left to do
     assert {row['peak'] for row in whole if row['part'] < 8} == {.032}      # found beyond the grid's edge
-    keys = [tuple(row[name] for name in ('rival', 'peak', 'steps', 'part', 'decay')) for row in whole]
+    keys = [study.Table.key(row) for row in whole]
     assert len({*keys}) == len(keys)
     assert {row['part'] for row in whole if row['peak'] != .032} == {*study.TUNE}
 
@@ -185,14 +185,17 @@ def test_the_study_goes_on_where_it_was_stopped(monkeypatch, tmp_path):
 def test_the_stored_study_is_of_this_protocol():
     "Each peak is the one that the runs to tune on give, and every run is there once"
     runs = json.loads((ROOT/'nbs/language_study.json').read_text(encoding='utf-8'))['runs']
-    keys = [tuple(row[name] for name in ('rival', 'peak', 'steps', 'part', 'decay')) for row in runs]
-    assert len({*keys}) == len(keys) and {row['rival'] for row in runs} == {*study.RIVALS}
-    for rival in study.RIVALS:
-        means = {}
+    keys = [study.Table.key(row) for row in runs]
+    assert len({*keys}) == len(keys)
+    assert {row['rival'] for row in runs} == {*study.RIVALS, *study.OTHER_WAYS}
+    settings = [(rival, 500, None) for rival in (*study.RIVALS, *study.OTHER_WAYS)]
+    settings += [(rival, *where) for rival in study.FIRST for where in ((500, 64), (2000, None))]
+    for rival, steps, width in settings:
+        means, reported = {}, set()
         for row in runs:
-            if row['rival'] == rival and row['part'] in study.TUNE:
-                means.setdefault(row['peak'], []).append(row['losses'][-1])
+            if (row['rival'], row['steps'], row.get('width')) != (rival, steps, width): continue
+            if row['part'] in study.REPORT: reported.add(row['peak'])
+            else: means.setdefault(row['peak'], []).append(row['losses'][-1])
         best = min(means, key=lambda peak: sum(means[peak]))
         assert min(means) < best < max(means) and {len(losses) for losses in means.values()} == {2}
-        report = [row for row in runs if row['rival'] == rival and row['part'] in study.REPORT]
-        assert {row['peak'] for row in report} == {best}
+        assert width or best in reported

@@ -22,8 +22,8 @@ from .files import csv_lines as csv_lines
 from .files import write_table as write_table
 from .saving import pack as pack
 from .saving import unpack as unpack
-from .saving import snapshot as snapshot
 from .saving import are_simple as are_simple
+from .saving import snapshot as snapshot
 from .saving import SavableState as SavableState
 from .checkpoint import FORMAT as FORMAT
 from .checkpoint import compact as compact
