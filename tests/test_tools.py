@@ -343,8 +343,9 @@ def test_arrows_to_and_from_the_unknown(repo):
 
 
 def test_a_private_name_of_another_module(repo):
-    (repo/'cosine_lr/schedule.py').write_text('def f():\n    from .view.plot import _one\n', encoding='utf-8')
-    assert checks.arrows(repo) == ['cosine_lr/schedule.py:2: imports the private name view.plot._one']
+    source = 'def f():\n    from .plot import _one\n'
+    (repo/'cosine_lr/view/explorer.py').write_text(source, encoding='utf-8')
+    assert checks.arrows(repo) == ['cosine_lr/view/explorer.py:2: imports the private name view.plot._one']
 
 
 def arrows_of(*pairs, lazy=True): return [(module, target, '', 1, lazy) for module, target in pairs]

@@ -105,7 +105,7 @@ MOST_ARROWS, MOST_FLOORS = 88, 7
 SEVEN = ('schedule', 'recipes', 'data', 'metric', 'learner', 'callback', 'finder')
 TWELVE = (*SEVEN, 'plan', 'post', 'check', 'state', 'ladder')
 WHOLE = (*TWELVE, 'batch', 'claims', 'groups', 'plumbing', 'rules', 'shapes', 'torch_inside')
-SIZES = {SEVEN: (855, 40), TWELVE: (1315, 63), WHOLE: (1870, 89)}
+SIZES = {SEVEN: (657, 30), TWELVE: (1150, 54), WHOLE: (1868, 89)}
 
 
 def modules(root):
