@@ -308,7 +308,7 @@ def readme_table(report):
              f"validation after each\nepoch, one thread; median [quartiles] of {about['rounds']} rounds.")
     end = (f"Measured on {about['date']} on {about['cores']} cores ({about['machine']}) by `{REDO}`, which "
            f"takes about {minutes:.0f} minutes and writes [the whole report](../benchmarks/report.md):\n"
-           'what was kept and what was not, sweeps, how costs grow, imports and packages.')
+           'which targets were met, sweeps, how costs grow, imports and packages.')
     rows = table(['', *(models[model] for model in loops)], rows)
     return '\n'.join(['## Beside its peers', intro, '', rows, '', *extras, end])
 
