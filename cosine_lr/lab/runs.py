@@ -65,11 +65,7 @@ class _Records:
         return [(names[k], self.seeds[s], int(bad[k, s].argmax())) for k, s in np.argwhere(bad.any(2))]
 
     def called(self, name: Any) -> list[str]: # a name, a schedule, or a word of several names, as 'cosine'
-        """The names of that schedule; where there is none, all that hold it as a word
-
-        Args:
-            name: a name, a schedule, or a word of several names, as 'cosine'
-        """
+        "The names of that schedule; where there is none, all that hold it as a word"
         asked = str(name)
         if asked in self.schedules: return [asked]
         whole_word = re.compile(rf'(?<![\w.]){re.escape(asked)}(?![\w.])')
@@ -100,11 +96,7 @@ class _Shown(_Records):
         return [metric for metric in self.values if metric != 'lr']
 
     def table(self, epoch: int = -1) -> list[dict]: # the epoch to look at
-        """A row a schedule: runs left, runs diverged, and (mean, sd) of each score over the runs left
-
-        Args:
-            epoch: the epoch to look at
-        """
+        "A row a schedule: runs left, runs diverged, and (mean, sd) of each score over the runs left"
         self.check_epoch(epoch)
         table = _Summary()
         for k, name in enumerate(self):
@@ -120,12 +112,7 @@ class _Shown(_Records):
         return min(self.table(epoch), key=lambda row: (row['diverged'], sign*row[metric][0]))
 
     def plot(self, metric: str = 'valid_loss', ax: Any = None, title: str | None = None) -> Any: # the axes
-        """Draw the mean of `metric` against the epoch with a band of one sd, a line a schedule
-
-        Args:
-            ax: axes to draw on; a new figure if None
-            title: of the figure
-        """
+        "Draw the mean of `metric` against the epoch with a band of one sd, a line a schedule"
         choice('metric', metric, list(self.values))
         words = metric.replace('_', ' ')
         ax = new_axes('epoch', words, title or f'{words}, mean ± sd of {len(self.seeds)} seeds', ax)
@@ -179,10 +166,21 @@ def _read(path, max_bytes):
         for entry in file.infolist():
             name = entry.filename.removesuffix('.npy')
             with file.open(entry) as array: arrays[name] = np.lib.format.read_array(array, allow_pickle=False)
+    _check_names(arrays)
+    return arrays
+
+def _check_names(arrays):
+    "Refuse two runs of one name"
     for name in ('schedules', 'seeds'):
         twice = len(np.unique(arrays[name])) < len(arrays[name])
         if twice: raise ValueError(f'two of its {name} are the same')
-    return arrays
+
+def _check_writable(path, arrays):
+    "Refuse to write what `load` would refuse to read"
+    try:
+        _check_headers({name: (array.shape, array.dtype) for name, array in arrays.items()})
+        _check_names(arrays)
+    except ValueError as e: raise ValueError(f'{path} is not written, since it could not be read: {e}') from e
 
 # %% ../../nbs/lab/runs.ipynb #runs
 class Runs(_Shown):
@@ -202,14 +200,13 @@ class Runs(_Shown):
         return pd.DataFrame(self.rows())
 
     def save(self, path: str | os.PathLike) -> None: # e.g. 'runs.npz'
-        """Write everything to one file of plain arrays
-
-        Args:
-            path: e.g. 'runs.npz'
-        """
+        "Write everything to one file of plain arrays"
         _check_path(path)
+        _check_texts(self.schedules)
         text = dict(schedules=list(self.schedules), formulas=list(self.schedules.values()))
         arrays = dict(**text, seeds=self.seeds, losses=self.losses, **self.values)
+        arrays = {name: np.asarray(values) for name, values in arrays.items()}
+        _check_writable(path, arrays)
         def write(file): np.savez_compressed(file, **arrays)
         replace_file(path, write)
 
@@ -219,12 +216,7 @@ class Runs(_Shown):
         path: str | os.PathLike, # a file that `save` wrote; nothing in it is executed
         max_bytes: float | None = None, # for its arrays; None for 256 MiB, or 20 times the file if more
     ) -> 'Runs':
-        """Read runs back
-
-        Args:
-            path: a file that `save` wrote; nothing in it is executed
-            max_bytes: for its arrays; None for 256 MiB, or 20 times the file if more
-        """
+        "Read runs back"
         _check_path(path)
         if max_bytes is not None: number('max_bytes', max_bytes, above=0)
         try: arrays = _read(path, max_bytes)
@@ -232,6 +224,11 @@ class Runs(_Shown):
         except Exception as e: raise ValueError(f"{path} is no file that Runs.save wrote: {e}") from e
         names, formulas, seeds, losses = (arrays.pop(name) for name in (*_TEXTS, 'seeds', 'losses'))
         return cls(dict(zip(names.tolist(), formulas.tolist())), seeds.tolist(), arrays, losses)
+
+def _check_texts(schedules):
+    "Refuse a schedule where its text should be"
+    if not all(isinstance(text, str) for pair in schedules.items() for text in pair):
+        refuse('schedules', schedules, 'a dictionary {name: text}, with repr(sched) as the text of a schedule')
 
 def _check_path(path):
     "Refuse a number, say, which `open` would take for an open file"

@@ -21,26 +21,14 @@ def _sync_folder(folder):
     finally: os.close(handle)
 
 def aside(path: Path) -> Path: # of a file that is being written
-    """Where the bytes go until the file is whole: hidden, beside `path`
-
-    Args:
-        path: of a file that is being written
-    """
+    "Where the bytes go until the file is whole: hidden, beside `path`"
     return path.with_name(f'.{path.name}.{os.getpid()}.part')
 
 def replace_file(
     path: str | os.PathLike, # the file to make or to replace
     write: Callable[[BinaryIO], str | None], # fills the open file; may return another name for it
 ) -> Path: # where the file is
-    """Put a file on the disk, whole or not at all
-
-    Args:
-        path: the file to make or to replace
-        write: fills the open file; may return another name for it
-
-    Returns:
-        where the file is
-    """
+    "Put a file on the disk, whole or not at all"
     path = Path(path)
     part = aside(path)
     try:
