@@ -42,7 +42,19 @@ def number(
     above: float = -_INF, # exclusive lower bound
     below: float = _INF, # exclusive upper bound
 ) -> float: # an int where `x` is whole, so that it is shown as it was given
-    "`x` as a plain finite number within its bounds"
+    """`x` as a plain finite number within its bounds
+
+    Args:
+        name: of the parameter
+        x: what was given
+        least: inclusive lower bound
+        most: inclusive upper bound
+        above: exclusive lower bound
+        below: exclusive upper bound
+
+    Returns:
+        an int where `x` is whole, so that it is shown as it was given
+    """
     fine = _is(numbers.Real, x)
     try: fine = fine and math.isfinite(x) and above < x < below and least <= x <= most
     except OverflowError: fine = False

@@ -19,7 +19,13 @@ def write_field(
     field: str, # its entry, e.g. 'lr' or 'betas'
     value: Any, # the new value, of the entry's type
 ) -> None:
-    "Put `value` into `group[field]`; in place where the entry is a tensor or a tuple of tensors"
+    """Put `value` into `group[field]`; in place where the entry is a tensor or a tuple of tensors
+
+    Args:
+        group: one of an optimizer's `param_groups`
+        field: its entry, e.g. 'lr' or 'betas'
+        value: the new value, of the entry's type
+    """
     group[field] = _written(group[field], value)
 
 def _written(old, value):
@@ -92,7 +98,13 @@ def make_optimizer(
     params: Iterable, # what it trains
     lr: Any, # a number, or a tensor, of which it gets a copy; None: its own rate
 ) -> Any:
-    "The optimizer that `opt_func` makes"
+    """The optimizer that `opt_func` makes
+
+    Args:
+        opt_func: (parameters, lr=…) -> optimizer
+        params: what it trains
+        lr: a number, or a tensor, of which it gets a copy; None: its own rate
+    """
     if lr is None: return opt_func(params)
     lr = rate('lr', lr)
     if hasattr(lr, 'detach'): lr = lr.detach().clone() # a schedule writes into the optimizer's

@@ -143,7 +143,7 @@ def takes(*args, **kwargs): return made_up(0)
 
 
 def test_a_name_tells_a_cell_from_all_others():
-    args = [(), (1,), (1., ), (True,), ('1',), (None,), ((1,),), ([1],), ((1, 2),), ([1, 2],), ([1], 2), 
+    args = [(), (1,), (1.,), (True,), ('1',), (None,), ((1,),), ([1],), ((1, 2),), ([1, 2],), ([1], 2),
             ({1: 2},), ({2: 1},), (range(3),), ([0, 1, 2],), (np.float32(.1),), (.1,), (cosine(),),
             (repr(cosine()),), (.5*cosine(),), (.25*cosine(2),), (wsd(),), (Regime(),), (Regime(split=1),),
             (takes,), (made_up,), (Runs,), (tuple(range(2000)),), ((*range(1999), 0),)]
@@ -154,6 +154,14 @@ def test_a_name_tells_a_cell_from_all_others():
     assert len({cell.name for cell in cells_}) == len(cells_)
     assert Cell(takes, (.5*cosine(), Regime())).name == Cell(takes, (.5*cosine(), Regime())).name
     assert Cell(functools.partial(made_up, 3))().losses == 3
+
+
+def test_a_list_that_is_changed_later_changes_no_name():
+    ks = [1]
+    cell = Cell(takes, (ks,))
+    name = cell.name
+    ks.append(2)
+    assert cell.name == name != Cell(takes, (ks,)).name
 
 
 def inner():
@@ -211,7 +219,7 @@ def test_a_cell_that_two_questions_ask_for_is_done_once_and_both_are_told(tmp_pa
     questions = {'a': sums([1, 2]), 'b': sums([2, 3]), 'c': sums([2, 2])}
     with Counted(2) as pool: answers = dict(answer_all(questions, Shelf(tmp_path), pool, told.append))
     assert answers == {'a': 3, 'b': 5, 'c': 4} and sorted(submitted) == [(1,), (2,), (3,)]
-    assert sorted(cell.args for cell in told) == [(1,), (2,), (2,), (2,), (2,), (3,)]  # a progress bar fills up
+    assert sorted(cell.args for cell in told) == [(1,), (2,), (2,), (2,), (2,), (3,)] # a bar fills up
 
 
 @pytest.mark.parametrize('questions, told', [

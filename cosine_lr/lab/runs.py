@@ -65,7 +65,11 @@ class _Records:
         return [(names[k], self.seeds[s], int(bad[k, s].argmax())) for k, s in np.argwhere(bad.any(2))]
 
     def called(self, name: Any) -> list[str]: # a name, a schedule, or a word of several names, as 'cosine'
-        "The names of that schedule; where there is none, all that hold it as a word"
+        """The names of that schedule; where there is none, all that hold it as a word
+
+        Args:
+            name: a name, a schedule, or a word of several names, as 'cosine'
+        """
         asked = str(name)
         if asked in self.schedules: return [asked]
         whole_word = re.compile(rf'(?<![\w.]){re.escape(asked)}(?![\w.])')
@@ -96,7 +100,11 @@ class _Shown(_Records):
         return [metric for metric in self.values if metric != 'lr']
 
     def table(self, epoch: int = -1) -> list[dict]: # the epoch to look at
-        "A row a schedule: runs left, runs diverged, and (mean, sd) of each score over the runs left"
+        """A row a schedule: runs left, runs diverged, and (mean, sd) of each score over the runs left
+
+        Args:
+            epoch: the epoch to look at
+        """
         self.check_epoch(epoch)
         table = _Summary()
         for k, name in enumerate(self):
@@ -112,7 +120,12 @@ class _Shown(_Records):
         return min(self.table(epoch), key=lambda row: (row['diverged'], sign*row[metric][0]))
 
     def plot(self, metric: str = 'valid_loss', ax: Any = None, title: str | None = None) -> Any: # the axes
-        "Draw the mean of `metric` against the epoch with a band of one sd, a line a schedule"
+        """Draw the mean of `metric` against the epoch with a band of one sd, a line a schedule
+
+        Args:
+            ax: axes to draw on; a new figure if None
+            title: of the figure
+        """
         choice('metric', metric, list(self.values))
         words = metric.replace('_', ' ')
         ax = new_axes('epoch', words, title or f'{words}, mean ± sd of {len(self.seeds)} seeds', ax)
@@ -180,7 +193,8 @@ def _check_writable(path, arrays):
     try:
         _check_headers({name: (array.shape, array.dtype) for name, array in arrays.items()})
         _check_names(arrays)
-    except ValueError as e: raise ValueError(f'{path} is not written, since it could not be read: {e}') from e
+    except ValueError as e:
+        raise ValueError(f'{path} is not written, since it could not be read: {e}') from e
 
 # %% ../../nbs/lab/runs.ipynb #runs
 class Runs(_Shown):
@@ -200,7 +214,11 @@ class Runs(_Shown):
         return pd.DataFrame(self.rows())
 
     def save(self, path: str | os.PathLike) -> None: # e.g. 'runs.npz'
-        "Write everything to one file of plain arrays"
+        """Write everything to one file of plain arrays
+
+        Args:
+            path: e.g. 'runs.npz'
+        """
         _check_path(path)
         _check_texts(self.schedules)
         text = dict(schedules=list(self.schedules), formulas=list(self.schedules.values()))
@@ -216,7 +234,12 @@ class Runs(_Shown):
         path: str | os.PathLike, # a file that `save` wrote; nothing in it is executed
         max_bytes: float | None = None, # for its arrays; None for 256 MiB, or 20 times the file if more
     ) -> 'Runs':
-        "Read runs back"
+        """Read runs back
+
+        Args:
+            path: a file that `save` wrote; nothing in it is executed
+            max_bytes: for its arrays; None for 256 MiB, or 20 times the file if more
+        """
         _check_path(path)
         if max_bytes is not None: number('max_bytes', max_bytes, above=0)
         try: arrays = _read(path, max_bytes)
@@ -228,7 +251,7 @@ class Runs(_Shown):
 def _check_texts(schedules):
     "Refuse a schedule where its text should be"
     if not all(isinstance(text, str) for pair in schedules.items() for text in pair):
-        refuse('schedules', schedules, 'a dictionary {name: text}, with repr(sched) as the text of a schedule')
+        refuse('schedules', schedules, 'a dictionary {name: text}; repr(sched) is the text of a schedule')
 
 def _check_path(path):
     "Refuse a number, say, which `open` would take for an open file"

@@ -21,14 +21,26 @@ def _sync_folder(folder):
     finally: os.close(handle)
 
 def aside(path: Path) -> Path: # of a file that is being written
-    "Where the bytes go until the file is whole: hidden, beside `path`"
+    """Where the bytes go until the file is whole: hidden, beside `path`
+
+    Args:
+        path: of a file that is being written
+    """
     return path.with_name(f'.{path.name}.{os.getpid()}.part')
 
 def replace_file(
     path: str | os.PathLike, # the file to make or to replace
     write: Callable[[BinaryIO], str | None], # fills the open file; may return another name for it
 ) -> Path: # where the file is
-    "Put a file on the disk, whole or not at all"
+    """Put a file on the disk, whole or not at all
+
+    Args:
+        path: the file to make or to replace
+        write: fills the open file; may return another name for it
+
+    Returns:
+        where the file is
+    """
     path = Path(path)
     part = aside(path)
     try:
