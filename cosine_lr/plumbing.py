@@ -50,12 +50,20 @@ def piecewise(t: Pos, at: tuple, scheds: tuple) -> Pos: # `at`: where each sched
         i = bisect_right(at, t + 1e-12)
         lo, hi = (0., *at, 1.)[i:i+2]
         return scheds[i].formula(max((t - lo) / (hi - lo), 0.))
-    lib, value = math_for(t), np.array(t) if isinstance(t, np.ndarray) else t
-    nudged = t + max(1e-12, 2*lib.finfo(t.dtype).eps)
+    lib = math_for(t)
+    eps = float(lib.finfo(t.dtype).eps)
+    if eps < 1e-4: return _by_place(lib, t, at, scheds, eps)
+    return _cast(_by_place(lib, _cast(t, lib.float32), at, scheds, eps), t.dtype) # half precision
+
+def _cast(x, dtype): return (x.astype if hasattr(x, 'astype') else x.to)(dtype)
+
+def _by_place(lib, t, at, scheds, eps):
+    value = np.array(t) if lib is np else t
+    def begun(edge): return edge <= t + max(1e-12, 2*eps*edge, min(2*eps, edge/512))
     for sched, lo, hi in zip(scheds, (0., *at), (*at, 1.)): # each writes over what is to its right
-        here = lo <= nudged
+        here = begun(lo)
         if lib is np:
-            if hi < 1: here &= nudged < hi
+            if hi < 1: here &= ~begun(hi)
             value[here] = sched.formula(((t[here] - lo) / (hi - lo)).clip(0, 1))
         else: value = lib.where(here, sched.formula(lib.clip((t - lo) / (hi - lo), 0, 1)), value)
     return value
