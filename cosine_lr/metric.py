@@ -9,7 +9,7 @@ __all__ = ['Metric', 'Accuracy']
 from typing import Any
 import torch
 from .batch import hit_rate
-from .check import refuse, whole
+from .check import number, refuse, whole
 
 # %% ../nbs/03_metric.ipynb #collects
 class _Collects:
@@ -84,8 +84,9 @@ def _check_rows(inp, targ, n):
     if not n > 0: refuse('n', n, 'the number of rows, above 0')
 
 def _one(x):
-    "`x` itself, refused where it is several numbers"
-    if not isinstance(x, torch.Tensor) or x.numel() == 1: return x
+    "A number, or a tensor of one, without dimensions; refused where it is several"
+    if not isinstance(x, torch.Tensor): return x
+    if x.numel() == 1: return x.reshape(())
     raise ValueError(f"calc must give one number a batch, got a tensor of shape {tuple(x.shape)}")
 
 # %% ../nbs/03_metric.ipynb #accuracy
@@ -103,6 +104,7 @@ class Accuracy(Metric):
         threshold: float | None = None, # of one score: 0, as if None, for logits, .5 for probabilities
     ):
         if dim is not None: whole('dim', dim)
+        if threshold is not None: number('threshold', threshold)
         self.dim, self.threshold = dim, threshold
         super().__init__()
 
