@@ -237,7 +237,11 @@ def _as_classes(preds, targs, dim, threshold):
 # %% ../nbs/batch.ipynb #score
 @torch.no_grad()
 def score(metrics: Iterable[Any], learn: Any, rows: int) -> None: # `rows`: a process may have none
-    "Add the learner's batch to the metrics"
+    """Add the learner's batch to the metrics
+
+    Args:
+        rows: a process may have none
+    """
     preds, targ = learn.preds, learn.train_cb.target(learn.batch)
     for metric in metrics if rows else ():
         if not hasattr(metric, 'add'): metric.update(preds, targ)

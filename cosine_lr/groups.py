@@ -37,7 +37,11 @@ def _written(old, value):
 _made: weakref.WeakValueDictionary = weakref.WeakValueDictionary() # tensors made here, by id
 
 def own_tensors(x: Any, seen: set) -> Any: # `seen`: ids of tensors that have a place already
-    "`x` with tensors of its own, in place of the caller's and of those that stand elsewhere too"
+    """`x` with tensors of its own, in place of the caller's and of those that stand elsewhere too
+
+    Args:
+        seen: ids of tensors that have a place already
+    """
     if isinstance(x, (tuple, list)): return type(x)(own_tensors(part, seen) for part in x)
     if not hasattr(x, 'fill_'): return x
     new, part = x, x.untyped_storage().nbytes() > x.nbytes # of another tensor

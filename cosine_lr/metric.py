@@ -58,7 +58,7 @@ class Metric(_Collects):
         return torch.tensor(mean, dtype=torch.float64)
 
 # %% ../nbs/03_metric.ipynb #kept
-def kept(x: Any) -> Any: # a 0-d tensor or a number
+def kept(x: Any) -> Any: # `x`: a 0-d tensor or a number
     """What to keep of a batch's value: a number, or, where reading that would stall a device, a tensor
 
     Args:
@@ -67,7 +67,7 @@ def kept(x: Any) -> Any: # a 0-d tensor or a number
     if not isinstance(x, torch.Tensor): return x
     return x.item() if x.is_cpu else x.detach().clone() # it may be written over
 
-def fetched(xs: list) -> list[float]: # what `kept` gave
+def fetched(xs: list) -> list[float]: # `xs`: what `kept` gave
     """The numbers, in one transfer
 
     Args:

@@ -131,7 +131,11 @@ class Plan:
             for group in into: write_field(group, field, value)
 
     def advise(self, who: str, curve: bool = True) -> None: # `who`: what the user called, for the message
-        "Warn of what is probably a mistake in the learning rates, before the first step"
+        """Warn of what is probably a mistake in the learning rates, before the first step
+
+        Args:
+            who: what the user called, for the message
+        """
         from cosine_lr.view.lint import lint_plan
         for text in lint_plan(self, curve): warnings.warn(f"{who}(lr=…): {text}", stacklevel=3)
 

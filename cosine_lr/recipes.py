@@ -73,7 +73,7 @@ def flat_cos(cool: float = 0.75) -> Schedule: # `cool`: where the cosine begins,
     """Hold the peak, then half a cosine to 0
 
     Args:
-        cool: `cool`: where the cosine begins, a fraction of training
+        cool: where the cosine begins, a fraction of training
     """
     return join([constant(), cosine()], at=[share('cool', cool)])
 
