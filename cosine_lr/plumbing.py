@@ -135,11 +135,11 @@ class Doors:
         return as_json(self)
 
     @classmethod
-    def from_json(cls: type[Self], text: str) -> Self: # `text`: of `to_json`; other text is refused, never run
+    def from_json(cls: type[Self], text: str) -> Self: # `text`: of `to_json`; another is refused, never run
         """The schedule stored in `text`
 
         Args:
-            text: of `to_json`; other text is refused, never run
+            text: of `to_json`; another is refused, never run
         """
         from cosine_lr.view import from_json
         return from_json(text, Doors)

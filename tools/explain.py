@@ -97,7 +97,8 @@ def named_at(node, notes):
 def usual(node):
     "What a parameter means everywhere."
     end, text = USUAL.get(node.arg, ('', ''))
-    return text if (ast.unparse(node.annotation) if node.annotation else end).endswith(end) else ''
+    fits = node.annotation is None or ast.unparse(node.annotation).endswith(end)
+    return text if fits else ''
 
 
 def arguments(function, notes):
