@@ -112,7 +112,8 @@ def arguments(function, notes):
     if result is not None and ast.unparse(result) != 'None': lines += 2*[result.end_lineno]
     for node in nodes:
         note = note_at(node, notes, function.lineno) if lines.count(node.lineno) == 1 else ''
-        if note := named_at(node, notes) or note or usual(node): told[stars.get(id(node), '') + node.arg] = note
+        note = named_at(node, notes) or note or usual(node)
+        if note: told[stars.get(id(node), '') + node.arg] = note
     return told
 
 
