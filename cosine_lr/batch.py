@@ -8,7 +8,7 @@ __all__ = ['classes']
 
 # %% ../nbs/batch.ipynb #imports
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from types import SimpleNamespace
 from typing import Any
 import torch
@@ -17,10 +17,13 @@ from .check import refuse, whole
 # %% ../nbs/batch.ipynb #loaders
 def loaders(name: str, x: Any) -> Any:
     "`x` as an object with loaders `train` and `valid`, which may be None"
+    if isinstance(x, Mapping) and 'train' in x: return SimpleNamespace(**{'valid': None, **x})
     if hasattr(x, 'train'): return x if hasattr(x, 'valid') else SimpleNamespace(train=x.train, valid=None)
     pair = isinstance(x, tuple) or isinstance(x, list) and any(hasattr(dl, 'dataset') for dl in x)
-    fine = len(x) == 2 if pair else hasattr(x, '__iter__') and not isinstance(x, str)
-    if not fine: refuse(name, x, 'an object with train and valid, a pair (train, valid) or one loader')
+    fine = len(x) == 2 if pair else hasattr(x, '__iter__') and not isinstance(x, (str, Mapping))
+    what = 'an object with train and valid, a pair (train, valid) or one loader'
+    if pair and len(x) == 3: what += "; a test loader has its place in dict(train=…, valid=…, test=…)"
+    if not fine: refuse(name, x, what)
     train, valid = x if pair else (x, None)
     return SimpleNamespace(train=train, valid=valid)
 
@@ -42,7 +45,9 @@ def ordered(batch: Any) -> Sequence[Any]:
     raise TypeError("say which parts of the batch go to the model and which to the loss, e.g. with "
                     f"cbs=TrainCB(inputs='x', targets='y'): it is a {type(batch).__name__} {_names(batch)}")
 
-def _names(batch): return [*(batch if isinstance(batch, Mapping) else getattr(batch, '__dict__', ()))]
+def _names(batch):
+    if isinstance(batch, Mapping): return [*batch]
+    return [f.name for f in fields(batch)] if is_dataclass(batch) else [*getattr(batch, '__dict__', ())]
 
 def meant(
     name: str, # of the parameter
@@ -99,12 +104,13 @@ def flat(parts: Any) -> list[Any]:
 def _tensors(x: Any) -> Iterator[torch.Tensor]:
     "The tensors in nested lists, tuples, mappings and data classes, except single numbers"
     if isinstance(x, torch.Tensor) and x.ndim: yield x
-    if is_dataclass(x): x = vars(x)
+    if is_dataclass(x): x = [getattr(x, f.name, None) for f in fields(x)]
     if isinstance(x, Mapping): x = [*x.values()]
     for part in x if isinstance(x, (list, tuple)) else (): yield from _tensors(part)
 
 def count_rows(parts: Sequence[Any]) -> int:
     "The length of the first tensor in a list of parts, or of the first part if there is none"
+    if not parts: raise ValueError("inputs and targets must name a part of the batch: they tell its rows")
     found = next(_tensors(parts), None)
     return len(parts[0]) if found is None else found.size(0)
 
@@ -231,7 +237,11 @@ def _as_classes(preds, targs, dim, threshold):
 # %% ../nbs/batch.ipynb #score
 @torch.no_grad()
 def score(metrics: Iterable[Any], learn: Any, rows: int) -> None: # `rows`: a process may have none
-    "Add the learner's batch to the metrics"
+    """Add the learner's batch to the metrics
+
+    Args:
+        rows: a process may have none
+    """
     preds, targ = learn.preds, learn.train_cb.target(learn.batch)
     for metric in metrics if rows else ():
         if not hasattr(metric, 'add'): metric.update(preds, targ)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from .batch import result, score
 from .check import choice, function, refuse
-from .groups import fields_of, lr_of
+from .groups import check_schedules, fields_of, lr_of
 from .learner import Callback, CancelFitException, Learner
 from .metric import Metric, kept
 from .plan import Plan
@@ -38,6 +38,7 @@ class ScheduleCB(Callback):
         **scheds: Callable | list, # for a field, e.g. `lr=0.1*cosine()`, or a list, one for each param group
     ):
         if not isinstance(end, str): refuse('end', end, "a word; a schedule needs a name, ScheduleCB(lr=…)")
+        check_schedules(scheds)
         self.end, self.scheds, self.sets = choice('end', end, ('open', 'closed')), scheds, tuple(scheds)
 
     def before_fit(self, learn: Learner) -> None:
@@ -52,6 +53,10 @@ def _each(f, x): # tuples are values, lists are of groups or of steps
     "`x` with `f` of each tensor in it"
     if isinstance(x, (tuple, list)): return type(x)([_each(f, part) for part in x])
     return f(x) if isinstance(x, torch.Tensor) else x
+
+def _single(name, x):
+    "`x` itself, unless a tensor in it has several numbers"
+    return _each(lambda t: t if t.numel() == 1 else refuse(name, t, 'a function that gives numbers'), x)
 
 def _table(rows): # a row for each step: a value, or a list with one for each group
     "An array of [steps], or of [steps, groups], nan where a group was not there yet"
@@ -86,7 +91,7 @@ class RecorderCB(Callback):
         self.records = {name: [] for name in ('loss', *self.fields, *self.functions)}
 
     def after_backward(self, learn: Learner) -> None:
-        new = dict(loss=learn.loss, **{name: f(learn) for name, f in self.functions.items()})
+        new = dict(loss=learn.loss, **{name: _single(name, f(learn)) for name, f in self.functions.items()})
         for field in self.fields:
             values = [group[field] for group in learn.opt.param_groups]
             new[field] = values if len(values) > 1 else values[0]
@@ -143,7 +148,8 @@ class MetricsCB(Callback):
         name = name or type(metric).__name__.lower()
         kinds = {'reset', 'add', 'value'}, {'reset', 'update', 'compute'}
         if isinstance(metric, type) or not any(kind <= {*dir(metric)} for kind in kinds):
-            raise TypeError(f"a metric is an object with reset, add, value or compute, got {metric!r}")
+            hint = f', {metric.__name__}() perhaps' if isinstance(metric, type) else ''
+            raise TypeError(f"a metric is an object with reset, add, value or compute, got {metric!r}{hint}")
         if name in ('epoch', 'train_loss', 'valid_loss', 'lr', *self.metrics):
             raise ValueError(f"there is a column {name!r} already: give another name, MetricsCB(name=metric)")
         self.metrics[name] = metric

@@ -19,7 +19,11 @@ def shown(x: Any) -> str:
     return text if len(text) <= 80 else f'{text[:77]}...'
 
 def refuse(name: str, x: Any, what: str) -> NoReturn: # `what`: what would be right
-    "Raise the `ValueError` that all checks raise"
+    """Raise the `ValueError` that all checks raise
+
+    Args:
+        what: what would be right
+    """
     raise ValueError(f"{name} must be {what}, got {name}={shown(x)}")
 
 # %% ../nbs/check.ipynb #message

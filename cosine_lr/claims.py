@@ -39,11 +39,7 @@ def _meant(name, events):
 
 # %% ../nbs/claims.ipynb #listed
 def listed(cbs: Any, kind: type) -> list:
-    """One callback, several or None as a list
-
-    Args:
-        cbs: callbacks, for this fit or for all
-    """
+    "One callback, several or None as a list"
     if cbs is None: return []
     found = list(cbs) if isinstance(cbs, Iterable) and not isinstance(cbs, kind) else [cbs]
     for cb in found:
@@ -55,7 +51,11 @@ def listed(cbs: Any, kind: type) -> list:
 STEPS = 'predict', 'get_loss', 'zero_grad', 'backward', 'step'
 
 def claims_of(party: Any, plain: Sequence[type]) -> Iterator[str]: # `plain`: whose steps claim nothing
-    "What a callback or a loop does that only one may do in a fit, in words"
+    """What a callback or a loop does that only one may do in a fit, in words
+
+    Args:
+        plain: whose steps claim nothing
+    """
     yield from (f'sets {thing!r}' for thing in getattr(party, 'sets', ()))
     for step in STEPS:
         usual = [getattr(cls, step, None) for cls in plain]

@@ -72,11 +72,7 @@ class DataLoaders:
 
 # %% ../nbs/02_data.ipynb #array-dls
 def array_dls(train: tuple, valid: tuple, test: tuple, bs: int, seed: int | None) -> DataLoaders:
-    """Loaders over pairs (x, y) of NumPy arrays; those that only score have larger batches, in order
-
-    Args:
-        seed: the same seed gives the same numbers
-    """
+    "Loaders over pairs (x, y) of NumPy arrays; those that only score have larger batches, in order"
     first, *others = ([torch.from_numpy(a) for a in part] for part in (train, valid, test))
     dl = tensor_loader(*first, bs=bs, seed=seed)
     return DataLoaders(dl, *(tensor_loader(*part, bs=max(bs, 256)) for part in others))

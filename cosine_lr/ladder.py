@@ -49,7 +49,11 @@ class _Updates(Callback):
 
 # %% ../nbs/ladder.ipynb #losses-at
 def losses_at(state: State, learn: Learner, batches: list) -> list[float]: # `learn`: in a fit
-    "The losses that batches have where the model is as in `state`; nothing changes"
+    """The losses that batches have where the model is as in `state`; nothing changes
+
+    Args:
+        learn: in a fit
+    """
     now, before, losses = State(model=learn.model).capture(), vars(learn).copy(), []
     state.put_back(draws=False, below='model')
     learn.model.train(learn.training)
@@ -62,7 +66,11 @@ def losses_at(state: State, learn: Learner, batches: list) -> list[float]: # `le
 
 # %% ../nbs/ladder.ipynb #watch
 class Watch(_Updates):
-    "Tells a `Sweep` of each update, and stops where it is too high, or where a loss is not finite"
+    """Tells a `Sweep` of each update, and stops where it is too high, or where a loss is not finite
+
+    Args:
+        first: before it
+    """
     def __init__(self, sweep: Any, steps: int, valid: bool, first: State): # a `Sweep`; `first`: before it
         super().__init__(valid)
         self.sweep, self.left, self.first = sweep, steps, first
@@ -103,7 +111,7 @@ def no_trace(learn: Learner, cbs: list[Callback]) -> Iterator[State]: # `cbs`: t
     """Whatever happens to a learner in this block, it is as before in the end
 
     Args:
-        cbs: callbacks, for this fit or for all
+        cbs: those that take part
     """
     taking_part = set(map(id, cbs))
     idle = [cb for cb in [*learn.cbs, *learn.active] if id(cb) not in taking_part]
@@ -134,11 +142,7 @@ class _Ladder(ScheduleCB):
     advises = False # it is to reach rates that are too high
 
 def climb(learn: Learner, cbs: list, watch: Watch, scheds: list[Callable], batches: Iterator) -> None:
-    """Fit once under `cbs`, with rates that follow `scheds`, one for each param group
-
-    Args:
-        cbs: callbacks, for this fit or for all
-    """
+    "Fit once under `cbs`, with rates that follow `scheds`, one for each param group"
     steps, sweep, feed = watch.left, watch.sweep, _Feed(batches, 1 if watch.valid else watch.left)
     learn.cbs, learn.dls = cbs, SimpleNamespace(train=feed, valid=getattr(learn.dls, 'valid', None))
     learn.fit(steps//feed.n, valid=watch.valid, cbs=[_Ladder(end='closed', lr=scheds), watch])

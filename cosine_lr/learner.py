@@ -245,11 +245,7 @@ class Learner:
         return found[0] if found else TrainCB()
 
     def new_optimizer(self, lr: Rate = None) -> Any: # the rate; None: the learner's own
-        """What `opt_func` makes for the model
-
-        Args:
-            lr: the rate; None: the learner's own
-        """
+        "What `opt_func` makes for the model"
         return make_optimizer(self.opt_func, self.model.parameters(), self.lr if lr is None else lr)
 
     def _gather(self, cbs=()):

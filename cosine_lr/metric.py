@@ -9,7 +9,7 @@ __all__ = ['Metric', 'Accuracy']
 from typing import Any
 import torch
 from .batch import hit_rate
-from .check import refuse, whole
+from .check import number, refuse, whole
 
 # %% ../nbs/03_metric.ipynb #collects
 class _Collects:
@@ -58,7 +58,7 @@ class Metric(_Collects):
         return torch.tensor(mean, dtype=torch.float64)
 
 # %% ../nbs/03_metric.ipynb #kept
-def kept(x: Any) -> Any: # a 0-d tensor or a number
+def kept(x: Any) -> Any: # `x`: a 0-d tensor or a number
     """What to keep of a batch's value: a number, or, where reading that would stall a device, a tensor
 
     Args:
@@ -67,7 +67,7 @@ def kept(x: Any) -> Any: # a 0-d tensor or a number
     if not isinstance(x, torch.Tensor): return x
     return x.item() if x.is_cpu else x.detach().clone() # it may be written over
 
-def fetched(xs: list) -> list[float]: # what `kept` gave
+def fetched(xs: list) -> list[float]: # `xs`: what `kept` gave
     """The numbers, in one transfer
 
     Args:
@@ -84,8 +84,9 @@ def _check_rows(inp, targ, n):
     if not n > 0: refuse('n', n, 'the number of rows, above 0')
 
 def _one(x):
-    "`x` itself, refused where it is several numbers"
-    if not isinstance(x, torch.Tensor) or x.numel() == 1: return x
+    "A number, or a tensor of one, without dimensions; refused where it is several"
+    if not isinstance(x, torch.Tensor): return x
+    if x.numel() == 1: return x.reshape(())
     raise ValueError(f"calc must give one number a batch, got a tensor of shape {tuple(x.shape)}")
 
 # %% ../nbs/03_metric.ipynb #accuracy
@@ -103,6 +104,7 @@ class Accuracy(Metric):
         threshold: float | None = None, # of one score: 0, as if None, for logits, .5 for probabilities
     ):
         if dim is not None: whole('dim', dim)
+        if threshold is not None: number('threshold', threshold)
         self.dim, self.threshold = dim, threshold
         super().__init__()
 

@@ -12,8 +12,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 import numpy as np
-from .check import choice, function, number, refuse, shown, whole
-from .groups import fields_of, fits, own_schedules, own_tensors, paired, write_field
+from .check import choice, number, refuse, shown, whole
+from .groups import check_schedules, fields_of, fits, own_schedules, own_tensors, paired, write_field
 
 # %% ../nbs/plan.ipynb #position
 def position(
@@ -69,7 +69,7 @@ class Plan:
         **scheds: Callable | list, # a schedule or function of progress for each field, or one for each group
     ):
         if not hasattr(opt, 'param_groups'): refuse('opt', opt, 'an optimizer with param groups')
-        if not scheds: raise ValueError("scheds must name at least one field, e.g. lr=0.1*cosine()")
+        check_schedules(scheds)
         self.opt, self.after, self.ahead, self.warned = opt, after, 0, False
         self.scheds = {field: each[:] if isinstance(each, list) else each for field, each in scheds.items()}
         self.start(total, end)
@@ -88,8 +88,6 @@ class Plan:
             if field not in (choices := fields_of(self.opt)):
                 name = type(self.opt).__name__
                 raise ValueError(f"{name} has no {field!r} to schedule; choose from {choices}")
-            for sched in given if isinstance(given, list) else [given]:
-                function(field, sched, 'a schedule or a function of progress (a fixed value is constant(…))')
             given = self.functions[field] = self.lines.get(field, own_schedules(field, given, groups))
             pairs = paired(field, given, groups)
             self._places += [(field, getattr(f, 'formula', f), into) for f, into in pairs]
@@ -102,7 +100,8 @@ class Plan:
         "Refuse a value that cannot stand in all the groups that it is for"
         for group in into:
             if fits(group[field], value, low=0 if field == 'lr' else -math.inf): continue
-            kind = 'a finite number, at least 0' if field == 'lr' else f'finite, like {group[field]!r}'
+            pair = 'a pair, ' if isinstance(group[field], (tuple, list)) else ''
+            kind = 'a finite number, at least 0' if field == 'lr' else f'{pair}finite, like {group[field]!r}'
             gives = f'{shown(self.scheds[field])} gives {shown(value)} at {name}={where}'
             raise ValueError(f"{field} must be {kind}, all the way; {gives}")
 
@@ -132,7 +131,11 @@ class Plan:
             for group in into: write_field(group, field, value)
 
     def advise(self, who: str, curve: bool = True) -> None: # `who`: what the user called, for the message
-        "Warn of what is probably a mistake in the learning rates, before the first step"
+        """Warn of what is probably a mistake in the learning rates, before the first step
+
+        Args:
+            who: what the user called, for the message
+        """
         from cosine_lr.view.lint import lint_plan
         for text in lint_plan(self, curve): warnings.warn(f"{who}(lr=…): {text}", stacklevel=3)
 

@@ -34,7 +34,7 @@ def progress(pos: Any) -> Any: # `pos`: a number, or an array or tensor of numbe
     """`pos` in floating point, clamped to [0, 1]
 
     Args:
-        pos: `pos`: a number, or an array or tensor of numbers
+        pos: a number, or an array or tensor of numbers
     """
     if isinstance(pos, Real) and not isinstance(pos, bool) and pos == pos: return float(min(max(pos, 0), 1))
     lib, kind = math_for(pos), str(getattr(pos, 'dtype', ''))
@@ -45,17 +45,29 @@ def progress(pos: Any) -> Any: # `pos`: a number, or an array or tensor of numbe
 
 # %% ../nbs/plumbing.ipynb #piecewise
 def piecewise(t: Pos, at: tuple, scheds: tuple) -> Pos: # `at`: where each schedule ends, but for the last
-    "The formula of the schedule that holds at `t`, at its own progress; for an array, at each of its places"
+    """The formula of the schedule that holds at `t`, at its own progress; for an array, at each of its places
+
+    Args:
+        at: where each schedule ends, but for the last
+    """
     if isinstance(t, float):
         i = bisect_right(at, t + 1e-12)
         lo, hi = (0., *at, 1.)[i:i+2]
         return scheds[i].formula(max((t - lo) / (hi - lo), 0.))
-    lib, value = math_for(t), np.array(t) if isinstance(t, np.ndarray) else t
-    nudged = t + max(1e-12, 2*lib.finfo(t.dtype).eps)
+    lib = math_for(t)
+    eps = float(lib.finfo(t.dtype).eps)
+    if eps < 1e-4: return _by_place(lib, t, at, scheds, eps)
+    return _cast(_by_place(lib, _cast(t, lib.float32), at, scheds, eps), t.dtype) # half precision
+
+def _cast(x, dtype): return (x.astype if hasattr(x, 'astype') else x.to)(dtype)
+
+def _by_place(lib, t, at, scheds, eps):
+    value = np.array(t) if lib is np else t
+    def begun(edge): return edge <= t + max(1e-12, 2*eps*edge, min(2*eps, edge/512))
     for sched, lo, hi in zip(scheds, (0., *at), (*at, 1.)): # each writes over what is to its right
-        here = lo <= nudged
+        here = begun(lo)
         if lib is np:
-            if hi < 1: here &= nudged < hi
+            if hi < 1: here &= ~begun(hi)
             value[here] = sched.formula(((t[here] - lo) / (hi - lo)).clip(0, 1))
         else: value = lib.where(here, sched.formula(lib.clip((t - lo) / (hi - lo), 0, 1)), value)
     return value
@@ -71,7 +83,11 @@ def freeze(sched: Any, **values: Any) -> None:
     for name, x in values.items(): object.__setattr__(sched, name, x)
 
 def bound(x: Any, value: float) -> Any: # `x`: what stands in a field
-    "What stands in a field of a schedule, with a number in place of `base`"
+    """What stands in a field of a schedule, with a number in place of `base`
+
+    Args:
+        x: what stands in a field
+    """
     if isinstance(x, tuple): return tuple(bound(part, value) for part in x)
     return x.bound(value) if hasattr(x, 'bound') else x
 
@@ -119,11 +135,11 @@ class Doors:
         return as_json(self)
 
     @classmethod
-    def from_json(cls: type[Self], text: str) -> Self: # what `to_json` gave; other text is refused, never run
+    def from_json(cls: type[Self], text: str) -> Self: # `text`: of `to_json`; another is refused, never run
         """The schedule stored in `text`
 
         Args:
-            text: what `to_json` gave; other text is refused, never run
+            text: of `to_json`; another is refused, never run
         """
         from cosine_lr.view import from_json
         return from_json(text, Doors)

@@ -38,7 +38,6 @@ class TrainLearner(Learner):
 
     Args:
         model: a torch module
-        cbs: callbacks, for this fit or for all
         n_inp: parts of a batch that go to the model; None: as `cbs` say, or 1
     """
     def __init__(self, model: torch.nn.Module, dls: Any, loss_func: Loss = F.mse_loss, lr: Rate = 0.1,
@@ -52,7 +51,6 @@ class MomentumLearner(TrainLearner):
 
     Args:
         model: a torch module
-        cbs: callbacks, for this fit or for all
         mom: as in `MomentumCB`
         n_inp: as in `TrainLearner`
     """
@@ -65,11 +63,7 @@ class MomentumLearner(TrainLearner):
 
 # %% ../nbs/07_post.ipynb #callback-list
 class CallbackList:
-    """Callbacks and metrics in order of insertion; give it, filled, to a `Learner` as `cbs`
-
-    Args:
-        cbs: callbacks, for this fit or for all
-    """
+    "Callbacks and metrics in order of insertion; give it, filled, to a `Learner` as `cbs`"
     def __init__(self, cbs: Iterable = ()):
         self.cbs: list[Callback] = []
         for cb in cbs: self.insert(cb)

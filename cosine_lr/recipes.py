@@ -7,8 +7,8 @@ other"""
 __all__ = ['warmup_cosine', 'warmup', 'wsd', 'flat_cos', 'one_cycle', 'restarts', 'triangular']
 
 # %% ../nbs/01_recipes.ipynb #warmup-cosine
-from fractions import Fraction
 from itertools import accumulate
+from math import log
 from .check import number, refuse, share, whole
 from .schedule import Schedule, constant, cosine, join, linear
 
@@ -73,7 +73,7 @@ def flat_cos(cool: float = 0.75) -> Schedule: # `cool`: where the cosine begins,
     """Hold the peak, then half a cosine to 0
 
     Args:
-        cool: `cool`: where the cosine begins, a fraction of training
+        cool: where the cosine begins, a fraction of training
     """
     return join([constant(), cosine()], at=[share('cool', cool)])
 
@@ -125,10 +125,14 @@ def _peaks(cycles, decay):
 
 # %% ../nbs/01_recipes.ipynb #starts
 def _starts(cycles, growth):
-    "Where each cycle but the first begins, exactly"
-    ratio = Fraction(number('growth', growth, least=1e-3, most=1e3))
-    *starts, total = accumulate(ratio**i for i in range(cycles))
-    if 10**9*min(1, ratio**(cycles - 1)) < total:
+    "Where each cycle but the first begins, from lengths as large whole numbers"
+    growth = number('growth', growth, least=1e-3, most=1e3)
+    above, below = growth.as_integer_ratio()
+    lengths = [2**400]
+    if (cycles - 1)*abs(log(growth)) < log(10**9):
+        for _ in range(cycles - 1): lengths.append(lengths[-1]*above//below)
+    *starts, total = accumulate(lengths)
+    if len(lengths) < cycles or 10**9*min(lengths) < total:
         refuse('growth', growth, f'such that each of {cycles} cycles has a billionth of training or more')
     return [start/total for start in starts]
 

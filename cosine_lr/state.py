@@ -269,7 +269,11 @@ class State:
             if isinstance(x, DataLoader): drop_workers(x)
 
     def put_back(self, draws: bool = True, below: str = '') -> None: # `draws`: random streams and data too?
-        "Make everything, or what is below a root, what it was when it was noted"
+        """Make everything, or what is below a root, what it was when it was noted
+
+        Args:
+            draws: random streams and data too?
+        """
         failed = {}
         with undisturbed():
             for path, drawn_from, put in self._kept:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cosine_lr import Accuracy, Callback, DataLoaders, Learner, MetricsCB, TrainCB, lr_find
+from cosine_lr.batch import Layout, count_rows
 from cosine_lr.run import CompileCB, DeviceCB, GradAccumCB, map_tensors, predict
 
 SIZES = 12, 12, 12, 5 # the last batch is shorter: whoever counts rows wrongly gives it a wrong weight
@@ -329,6 +330,32 @@ def test_one_logit_is_right_or_wrong(wide, as_float):
     preds, _ = predict(learn, rows)
     truth = ((preds.flatten() > 0) == y.bool()).float().mean().item()
     assert scores.rows[-1]['accuracy'] == pytest.approx(truth) and truth > .9
+
+
+@dataclass(slots=True)
+class Slotted:
+    words: str
+    x: torch.Tensor
+
+
+def test_rows_of_data_classes_with_slots_and_of_no_parts():
+    batch = Slotted('none', torch.zeros(4, 2))
+    assert count_rows([batch]) == 4
+    assert Layout(inputs='x', targets=[]).rows(batch) == 4
+    with pytest.raises(KeyError, match=r"no part 'y' in the batch, a Slotted \['words', 'x'\]"):
+        Layout(inputs='y', targets=[]).rows(batch)
+    with pytest.raises(ValueError, match='inputs and targets must name a part of the batch'):
+        Layout(inputs=[], targets=[]).rows(batch)
+
+
+def test_a_mapping_of_loaders():
+    rows = [(torch.zeros(2, 8), torch.zeros(2).long())]
+    scores = MetricsCB(Accuracy(), log=silent)
+    learn = Learner(Plain(), dict(train=2*rows, valid=rows), F.cross_entropy, cbs=scores)
+    learn.fit(1)
+    assert learn.steps == 2 and 'accuracy' in scores.rows[0]
+    with pytest.raises(ValueError, match='dls must be an object with train and valid'):
+        Learner(Plain(), dict(training=rows), F.cross_entropy)
 
 
 @pytest.mark.parametrize('target', [torch.tensor(3.), 'text', None])

@@ -70,12 +70,29 @@ def test_what_lint_calls_serious_is_said_once():
 
 @pytest.mark.parametrize('scheds', [
     dict(mom=cosine()), dict(momentum=lambda pos: math.nan), dict(lr=-.1*cosine()),
-    dict(lr=[cosine(), cosine()]), dict(lr=.1), dict(lr=cosine),
+    dict(lr=[cosine(), cosine()]),
 ])
 def test_a_schedule_that_does_not_fit_is_refused(scheds):
     learn = learner(ScheduleCB(**scheds))
     with pytest.raises(ValueError, match=next(iter(scheds))): learn.fit(1)
     assert learn.steps == 0
+
+
+@pytest.mark.parametrize('scheds, said', [
+    (dict(lr=.1), r'lr must be a schedule or a function .* constant\(…\)\), got lr=0.1'),
+    (dict(lr=cosine), r'lr must be a schedule .*, cosine\(\) perhaps'),
+    (dict(lr=[cosine(), None]), 'lr must be a schedule or a function'),
+    (dict(lr=(cosine(), cosine())), 'lr must be a list where each param group has a schedule'),
+    ({}, 'scheds must name at least one field'),
+])
+def test_what_is_no_schedule_is_refused_at_once(scheds, said):
+    with pytest.raises(ValueError, match=said): ScheduleCB(**scheds)
+
+
+@pytest.mark.parametrize('made', [torch.ones(3), [torch.ones(1), torch.ones(0)]])
+def test_a_recorded_function_that_gives_many_numbers_is_named(made):
+    learn = learner(RecorderCB(g=lambda learn: made))
+    with pytest.raises(ValueError, match='g must be a function that gives numbers, got g=te'): learn.fit(1)
 
 
 def test_two_schedules_for_a_field_and_a_field_of_tensors_are_refused():
@@ -216,6 +233,10 @@ COLUMNS = ([Accuracy(), Accuracy()], {}), ([], dict(lr=Accuracy())), ([Accuracy]
 @pytest.mark.parametrize('metrics, named', COLUMNS, ids=['twice', 'lr', 'class'])
 def test_a_column_that_is_there_and_a_class_are_refused(metrics, named):
     with pytest.raises((ValueError, TypeError)): MetricsCB(*metrics, **named)
+
+
+def test_a_class_of_metrics_is_told_from_a_metric():
+    with pytest.raises(TypeError, match=r"compute, got <class .*, Accuracy\(\) perhaps"): MetricsCB(Accuracy)
 
 
 def test_no_warning_is_given_where_all_is_well():

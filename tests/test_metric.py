@@ -69,6 +69,23 @@ def test_what_does_not_fit(metric, batch, message):
     with pytest.raises(ValueError, match=message): metric().add(*batch)
 
 
+@pytest.mark.parametrize('wrong', ['x', float('nan'), True, torch.zeros(2)])
+def test_a_threshold_is_a_number(wrong):
+    with pytest.raises(ValueError, match='threshold must be a finite number'): Accuracy(threshold=wrong)
+
+
+@pytest.mark.parametrize('shape', [(), (1,), (1, 1)])
+def test_a_value_that_stays_on_its_device_has_no_dimensions(shape):
+    class OfBatch(Metric):
+        def calc(self, inps, targs): return torch.ones(shape, device=inps.device)
+    m = OfBatch()
+    m.add(torch.zeros(3, device='meta')) # not read, as on a GPU
+    assert m.vals[0].shape == ()
+    m.reset()
+    m.add(torch.zeros(3))
+    assert m.value == 1
+
+
 def test_a_model_with_two_outputs():
     with pytest.raises(TypeError, match='preds must be a tensor .*, got tuple'):
         Accuracy().add((torch.zeros(3, 10), torch.zeros(3, 10)), LABELS)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from cosine_lr.callback import MetricsCB, RecorderCB, ScheduleCB
 from cosine_lr.data import digits_dls
-from cosine_lr.learner import Callback, CancelBatchException, Learner
+from cosine_lr.learner import Callback, CancelBatchException, CancelEpochException, Learner
 from cosine_lr.run.checkpoint import CheckpointCB
 from cosine_lr.run.scale import GradAccumCB
 from cosine_lr.schedule import cosine
@@ -85,7 +85,7 @@ def test_steps_are_counted_not_batches():
             if learn.training and learn.iter % 2: raise CancelBatchException
     for cb, drawn in ((GradAccumCB(2), 40), (EachSecond(), 36)): # 9 batches have 5 with an even number
         learn = Learner(nn.Linear(64, 10), loaders('rows'), F.cross_entropy, cbs=[cb])
-        learn.fit(steps=20, validate_every=5, valid=False)
+        learn.fit(steps=20, validate_every=5)
         assert learn.steps == learn.total == 20 and learn.limit.counts['drawn'] == drawn
 
 
@@ -115,3 +115,57 @@ def test_accumulation_needs_to_know_where_a_pass_ends():
     learn = Learner(nn.Linear(64, 10), loaders('stream'), F.cross_entropy, cbs=[GradAccumCB(2)])
     with pytest.raises(TypeError, match='dls.train must have a length'): learn.fit(steps=10)
     learn.fit(steps=10, validate_every=5)
+
+
+class Leave(Callback):
+    "Leaves each training batch out, or each pass before it begins"
+    def __init__(self, how): self.how, self.passes = how, 0
+    def before_epoch(self, learn):
+        self.passes += learn.training
+        if self.how is CancelEpochException and learn.training: raise self.how
+    def before_batch(self, learn): raise CancelBatchException
+
+
+@pytest.mark.parametrize('how', [CancelBatchException, CancelEpochException])
+def test_a_thousand_passes_without_a_step_are_a_thousand(how):
+    data = TensorDataset(torch.zeros(8, 64), torch.zeros(8, dtype=torch.long))
+    learn = Learner(nn.Linear(64, 10), DataLoader(data, 8), F.cross_entropy, cbs=(leave := Leave(how)))
+    with pytest.raises(RuntimeError, match='1000 passes in a row took no step'): learn.fit(steps=4)
+    assert leave.passes == 1001
+
+
+@pytest.mark.parametrize('rows', [40, 160])
+@pytest.mark.parametrize('budget', [dict(steps=40), dict(steps=40, validate_every=8)])
+def test_fewer_batches_after_an_interruption(tmp_path, rows, budget):
+    def part(rows, *cbs):
+        x, y = (each[:rows] for each in digits_dls().train.dataset[:])
+        loaders = DataLoader(TensorDataset(x, y), 8), DataLoader(TensorDataset(x, y), 8)
+        saver = CheckpointCB(tmp_path, every=5, log=len, accept=['data'])
+        learn = Learner(nn.Linear(64, 10), loaders, F.cross_entropy, cbs=[saver, *cbs])
+        try: learn.fit(**budget)
+        except KeyboardInterrupt: pass
+        return learn
+    assert part(160, Kill(15)).steps == 15
+    assert part(rows).steps == 40
+
+
+@pytest.mark.parametrize('how, said', [
+    (dict(train=False, valid=False), 'valid must be True, where train=False'),
+    (dict(steps=4, validate_every=2, valid=False), 'validate_every must be None, without dls.valid or'),
+    (dict(seconds=1e306), 'seconds must be a finite number from 0.001 to'),
+])
+def test_a_fit_in_which_nothing_would_happen_is_refused(how, said):
+    learn = Learner(nn.Linear(64, 10), loaders('rows'), F.cross_entropy)
+    with pytest.raises(ValueError, match=said): learn.fit(**how)
+
+
+def test_budgets_and_loaders_of_validation():
+    dls = loaders('rows')
+    learn = Learner(nn.Linear(64, 10), dls.train, F.cross_entropy)
+    with pytest.raises(ValueError, match='validate_every must be None'): learn.fit(steps=4, validate_every=2)
+    learn.dls = dls.train, []
+    with pytest.raises(ValueError, match='dls.valid must have at least one batch'): learn.fit(steps=4)
+    learn.fit(steps=4, valid=False)
+    learn.dls = dls.train, loaders('stream').train # it has no length
+    learn.fit(steps=4, validate_every=2)
+    assert learn.steps == 4

@@ -44,7 +44,7 @@ def test_a_schedule_that_does_not_fit_is_named_by_its_field_and_nothing_is_writt
 
 def test_no_schedule_and_a_number_for_a_pair_are_refused():
     with pytest.raises(ValueError, match='at least one field'): Plan(optimizer(), 10)
-    with pytest.raises(ValueError, match='betas must be finite, like'):
+    with pytest.raises(ValueError, match='betas must be a pair, finite, like'):
         Plan(optimizer(kind=torch.optim.Adam), 10, betas=cosine(.95, .85))
 
 

@@ -1,10 +1,12 @@
 """Properties that hold for every schedule, tried on many made at random."""
 import copy
 import functools
+import itertools
 import math
 import pickle
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -443,6 +445,34 @@ def test_a_word_is_no_operand():
 def test_the_dtype_stays():
     for kind in (torch.float16, torch.bfloat16, torch.float64):
         assert (.1*warmup_cosine())(torch.linspace(0, 1, 5, dtype=kind)).dtype == kind
+
+
+@pytest.mark.parametrize('warm', [1e-7, 1e-4, .001, .01, .05, .3, .9])
+@pytest.mark.parametrize('kind', [np.float16, np.float32, torch.float16, torch.bfloat16, torch.float32])
+def test_in_low_precision_a_warm_up_begins_at_its_start_and_is_close_to_that_of_floats(kind, warm):
+    sched, pos = warmup_cosine(warm), warm*np.arange(32)/32
+    make = np.asarray if isinstance(kind, type) else torch.tensor
+    low = make(pos.tolist(), dtype=kind)
+    exact = [sched(p) for p in low.tolist()]
+    assert sched(low)[0] == 0 and sched(low).dtype == kind
+    assert np.abs(np.array(sched(low).tolist()) - exact).max() < .02
+    for cycles in (2, 5, 64): # a restart, rounded to the nearest number that there is
+        starts = restarts(cycles).at
+        assert (restarts(cycles)(make(starts, dtype=kind)) > .99).all()
+
+
+@pytest.mark.parametrize('cycles, growth', [(10_000, 1.001), (10_000, .999), (200, 1.03), (7, 1.7)])
+def test_the_boundaries_of_growing_cycles_are_exact(cycles, growth):
+    starts, lengths = np.array(restarts(cycles, growth=growth).at), growth**np.arange(cycles, dtype=float)
+    assert np.allclose(starts, (np.cumsum(lengths)/lengths.sum())[:-1], rtol=1e-9, atol=0)
+    if cycles < 1000:
+        *sums, total = itertools.accumulate(Fraction(growth)**i for i in range(cycles))
+        assert restarts(cycles, growth=growth).at == tuple(float(each/total) for each in sums)
+
+
+@pytest.mark.parametrize('cycles, growth', [(10_000, 1.1), (10_000, .001), (4, 1000)])
+def test_cycles_that_grow_too_much_are_refused_at_once(cycles, growth):
+    with pytest.raises(ValueError, match='growth must be such that each of'): restarts(cycles, growth=growth)
 
 
 def test_the_power_closest_to_a_cosine_is_a_straight_line():

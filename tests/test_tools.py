@@ -251,7 +251,7 @@ def found(
 ) -> list: # names
     'Names with """ and \\\\ in them'
 
-def same(path: str) -> str: # where
+def same(path: str) -> str: # `path`: where
     "A name"
     return path
 
@@ -274,6 +274,32 @@ def test_comments_on_parameters_go_into_docstrings():
     assert explained(text) == text
     assert 'path: a folder\n' in explained(text.replace('# where', '# a folder'))
     assert without_docstrings(text) == without_docstrings(COMMENTED)
+
+
+@pytest.mark.parametrize('line, told', [
+    ('def f(x: int) -> int: # what is asked for', ''),
+    ('def f(x: int,\n      y: int) -> int: # what is asked for', ''),
+    ('def f(x: int) -> None: # a number', 'x: a number'),
+    ('def f(x: int): # a number', 'x: a number'),
+    ('def f(x: int) -> int: # `x`: a number', 'x: a number'),
+    ('def f(x: int) -> int: # x: a number', 'x: a number'),
+    ('def f(x: int) -> int: # `y`: a number', ''),
+    ('def f(x: int, y: int) -> int: # `y`: a number', 'y: a number'),
+    ('def f(x: int, y: int) -> int: # `y`: a number; `x`: another', 'x: another\n    y: a number'),
+    ('def f(x: int, y: int) -> int: # a number', ''),
+    ('def f(\n    x: int, # `x`: a number\n) -> int:', 'x: a number'),
+    ('def f(\n    x: int, # `y`: a part of it\n) -> int:', 'x: `y`: a part of it'),
+    ('def f(cbs: list) -> None:', ''),
+    ('def f(seed: int) -> None:', 'seed: the same seed gives the same numbers'),
+    ('def f(seed: int | None) -> None:', ''),
+    ('def f(model: nn.Module) -> None:', 'model: a torch module'),
+    ('def f(model: Quadratic) -> None:', ''),
+    ('def f(model: Quadratic, seed: int) -> None: # `model`: of the loss',
+     'model: of the loss\n    seed: the same seed gives the same numbers'),
+])
+def test_a_parameter_is_explained_by_what_is_said_of_it_or_not_at_all(line, told):
+    made, = ast.parse(load('explain').explained(f'{line}\n    "A function"\n')).body
+    assert ast.get_docstring(made) == 'A function' + (f'\n\nArgs:\n    {told}' if told else '')
 
 
 def without_docstrings(text):

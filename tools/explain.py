@@ -9,14 +9,13 @@ import re
 import textwrap
 import tokenize
 
-# Parameters that mean the same everywhere; a comment in its place says more.
+# Parameters that mean the same wherever their annotation ends so; a comment in its place says more.
 USUAL = {
-    'ax': 'axes to draw on; a new figure if None',
-    'cbs': 'callbacks, for this fit or for all',
-    'epochs': 'passes over the training data',
-    'model': 'a torch module',
-    'seed': 'the same seed gives the same numbers',
-    'title': 'of the figure',
+    'ax': ('', 'axes to draw on; a new figure if None'),
+    'epochs': ('int', 'passes over the training data'),
+    'model': ('Module', 'a torch module'),
+    'seed': ('int', 'the same seed gives the same numbers'),
+    'title': ('', 'of the figure'),
 }
 WIDTH = 110  # columns of a line of code
 SECTIONS = re.compile(r'\s*\n\n *(Args|Attributes|Returns):\n.*', re.DOTALL)  # that stand there already
@@ -87,6 +86,21 @@ def note_at(node, notes, top):
     return ' '.join(above)
 
 
+def named_at(node, notes):
+    "What a comment in the line of a parameter says of it by name, as in `x`: a number; `y`: another."
+    for part in re.split(r'; (?=`\w+`: )', notes.get(node.end_lineno, '')):
+        told = re.fullmatch('`?(\\w+)`?: (.*)', part)
+        if told and told[1] == node.arg: return told[2]
+    return ''
+
+
+def usual(node):
+    "What a parameter means everywhere."
+    end, text = USUAL.get(node.arg, ('', ''))
+    fits = node.annotation is None or ast.unparse(node.annotation).endswith(end)
+    return text if fits else ''
+
+
 def arguments(function, notes):
     "{parameter: comment}, of those that have one; stars belong to the name."
     given = function.args
@@ -94,9 +108,12 @@ def arguments(function, notes):
     nodes = [*given.posonlyargs, *given.args, given.vararg, *given.kwonlyargs, given.kwarg]
     nodes = [node for node in nodes if node and node.arg not in ('self', 'cls')]
     lines, told = [node.lineno for node in nodes], {}
+    result = function.returns # a comment behind it may be about it, unless it is None
+    if result is not None and ast.unparse(result) != 'None': lines += 2*[result.end_lineno]
     for node in nodes:
         note = note_at(node, notes, function.lineno) if lines.count(node.lineno) == 1 else ''
-        if note := note or USUAL.get(node.arg): told[stars.get(id(node), '') + node.arg] = note
+        note = named_at(node, notes) or note or usual(node)
+        if note: told[stars.get(id(node), '') + node.arg] = note
     return told
 
 

@@ -233,11 +233,7 @@ def _as_worker():
 
 @contextmanager
 def processes(workers: int) -> Iterator[Executor | None]: # for `answer_all`; None for a single one
-    """So many processes to train cells; they are ended if anything goes wrong
-
-    Args:
-        workers: for `answer_all`; None for a single one
-    """
+    "So many processes to train cells; they are ended if anything goes wrong"
     if whole('workers', workers, least=1) == 1:
         yield None
         return

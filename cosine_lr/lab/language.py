@@ -214,7 +214,6 @@ def sample(
     """Let a model write
 
     Args:
-        model: a torch module
         prompt: what the text begins with
         n: characters to write
         temperature: what the scores are divided by

@@ -451,11 +451,7 @@ class LossLaw(_Fitted):
         return self.predict(np.concatenate([rates[:step], rates[step-1]*(1 - np.arange(over)/over)]))
 
     def forecaster(self, steps: int) -> Any: # what `search_schedule` asks for losses
-        """Forecasts in place of training, for `search_schedule(law, steps=…)`: a seed is a refit
-
-        Args:
-            steps: what `search_schedule` asks for losses
-        """
+        "Forecasts in place of training, for `search_schedule(law, steps=…)`: a seed is a refit"
         return _Forecaster(self, whole('steps', steps, least=_FEWEST))
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class NoisyQuadratic:
         """The expected loss after each step: [steps], or [n, steps]
 
         Args:
-            rates: rates: [steps], or [n, steps]
+            rates: [steps], or [n, steps]
         """
         with np.errstate(over='ignore', invalid='ignore'):
             return np.stack([squares @ self.curvature/2 for squares in self._mean_squares(rates)], -1)
@@ -63,7 +63,7 @@ class NoisyQuadratic:
         """The expected loss after the last step: a number, or [n]
 
         Args:
-            rates: rates: [steps], or [n, steps]
+            rates: [steps], or [n, steps]
         """
         with np.errstate(over='ignore', invalid='ignore'):
             for squares in self._mean_squares(rates): pass
@@ -103,7 +103,6 @@ def simulate(
     """SGD on the bowl, with noise drawn from a normal distribution
 
     Args:
-        model: a torch module
         rates: learning rates [steps]
         runs: how many times
         seed: the same seed gives the same numbers
@@ -126,7 +125,6 @@ def best_rates(
     """The rates with the lowest expected loss after the last step, by L-BFGS through the recursion
 
     Args:
-        model: a torch module
         start: learning rates to begin at [steps], above 0; a straight line down, if None
 
     Returns:
@@ -157,7 +155,6 @@ def best_peak(
     """The peak at which `peak*shape` has the lowest expected loss
 
     Args:
-        model: a torch module
         shape: a schedule with peak 1
         peaks: to try, in steps of 5 %
 

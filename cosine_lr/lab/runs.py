@@ -65,11 +65,7 @@ class _Records:
         return [(names[k], self.seeds[s], int(bad[k, s].argmax())) for k, s in np.argwhere(bad.any(2))]
 
     def called(self, name: Any) -> list[str]: # a name, a schedule, or a word of several names, as 'cosine'
-        """The names of that schedule; where there is none, all that hold it as a word
-
-        Args:
-            name: a name, a schedule, or a word of several names, as 'cosine'
-        """
+        "The names of that schedule; where there is none, all that hold it as a word"
         asked = str(name)
         if asked in self.schedules: return [asked]
         whole_word = re.compile(rf'(?<![\w.]){re.escape(asked)}(?![\w.])')
@@ -100,11 +96,7 @@ class _Shown(_Records):
         return [metric for metric in self.values if metric != 'lr']
 
     def table(self, epoch: int = -1) -> list[dict]: # the epoch to look at
-        """A row a schedule: runs left, runs diverged, and (mean, sd) of each score over the runs left
-
-        Args:
-            epoch: the epoch to look at
-        """
+        "A row a schedule: runs left, runs diverged, and (mean, sd) of each score over the runs left"
         self.check_epoch(epoch)
         table = _Summary()
         for k, name in enumerate(self):

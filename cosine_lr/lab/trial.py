@@ -87,11 +87,7 @@ class Regime:
         return nn.Sequential(nn.Linear(64, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 10))
 
     def dls(self, part: str) -> DataLoaders: # 'train', 'valid' or 'test', on which to measure
-        """Digits with some wrong training labels, always the same; the part to measure on stands as `valid`
-
-        Args:
-            part: 'train', 'valid' or 'test', on which to measure
-        """
+        "Digits with some wrong training labels, always the same; the part to measure on stands as `valid`"
         choice('part', part, ['train', 'valid', 'test'])
         dls = digits_dls(self.bs, split=self.split)
         x, y = dls.train.dataset.tensors

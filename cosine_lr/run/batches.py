@@ -42,7 +42,11 @@ def batch_sizes(
 
 # %% ../../nbs/run/batches.ipynb #sampler
 class GrowingBatches(Sampler):
-    "Index tensors whose sizes follow a schedule; after the last epoch they begin anew"
+    """Index tensors whose sizes follow a schedule; after the last epoch they begin anew
+
+    Args:
+        sizes: as of `batch_sizes`
+    """
     def __init__(self, sizes: list[list[int]], generator: torch.Generator): # `sizes`: as of `batch_sizes`
         self.sizes, self.generator, self.epoch = sizes, generator, 0
 

@@ -21,11 +21,7 @@ def _sync_folder(folder):
     finally: os.close(handle)
 
 def aside(path: Path) -> Path: # of a file that is being written
-    """Where the bytes go until the file is whole: hidden, beside `path`
-
-    Args:
-        path: of a file that is being written
-    """
+    "Where the bytes go until the file is whole: hidden, beside `path`"
     return path.with_name(f'.{path.name}.{os.getpid()}.part')
 
 def replace_file(

@@ -267,11 +267,7 @@ class Plateau:
         return max(rate*self.scale, min(rate, self.floor))
 
     def on(self, sched: Callable) -> Callable: # a schedule, or a function of progress
-        """The same with what this rule makes of it, for a plan of one's own
-
-        Args:
-            sched: a schedule, or a function of progress
-        """
+        "The same with what this rule makes of it, for a plan of one's own"
         def scaled(pos): return self.scaled(sched(pos))
         scaled.__qualname__ = f'Plateau on {sched!r}' # what a state says of the plan
         return scaled

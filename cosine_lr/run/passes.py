@@ -8,6 +8,7 @@ __all__ = ['Passes']
 # %% ../../nbs/run/passes.ipynb #imports
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import count, repeat
 from time import perf_counter
 from typing import Any
@@ -23,7 +24,8 @@ class _WhileItLasts:
             for epoch in count(self.first):
                 yield epoch
                 if self.passes.look(): return
-                self.passes.check_moves()
+                if not self.passes.fresh: self.passes.check_moves() # it was left before it read a batch
+                self.passes.fresh = False
         finally: self.passes.batches = None
 
 # %% ../../nbs/run/passes.ipynb #passes
@@ -41,7 +43,7 @@ class Passes:
     def __init__(self, learn: Any, timed: bool = False, every: int | None = None): # steps of a pass
         self.learn, self.timed, self.every = learn, timed, every
         self.counts = dict(drawn=0, taken=0, spent=0.) # batches in all, those of this loader's pass, seconds
-        self.idle = 0, 0 # steps taken, and the passes begun since then
+        self.idle, self.fresh = (0, 0), False # steps, and passes begun since then; was one begun just now?
         self.batches, self.behind, self.last_look, self.decided = None, 0, None, (None, False)
 
     @property
@@ -89,9 +91,10 @@ class Passes:
         if counts is None: self.opened()
         else: self.last_look = None
         self.check_moves()
+        self.fresh = True
         self.batches = iter(self.learn.dls.train)
         self.counts.update(counts or dict(taken=0))
-        for _ in range(self.counts['taken']): next(self.batches)
+        for _ in range(self.counts['taken']): next(self.batches, _END) # there may be fewer than there were
         if self.last_look is None: self.look() # the clock starts
         self.decided = self.counts['drawn'], self.used >= self.learn.total
 
@@ -121,13 +124,17 @@ def begin(
         the numbers of the passes
     """
     if not train and learn.dls.valid is None: refuse('train', train, 'True, where there is no dls.valid')
+    if not train and not valid: refuse('valid', valid, 'True, where train=False')
     budgets = dict(n_epochs=n_epochs, steps=steps, seconds=seconds)
     given = [name for name, x in budgets.items() if x is not None]
     if len(given) > 1: raise ValueError(f"{' and '.join(given)} are budgets: give one of them")
     if every is not None: every = whole('validate_every', every, least=1)
     if given in ([], ['n_epochs']): return _begin_epochs(learn, train, valid, n_epochs, every)
     if not train: refuse(given[0], budgets[given[0]], 'None, where train=False')
-    if steps is None: learn.total = int(1000*number('seconds', seconds, least=.001))
+    if valid:
+        with suppress(TypeError): batches_in('dls.valid', learn.dls.valid) # it may have no length
+    if every and not valid: refuse('validate_every', every, 'None, without dls.valid or with valid=False')
+    if steps is None: learn.total = int(1000*number('seconds', seconds, least=.001, most=1e9))
     else: learn.total = whole('steps', steps, least=1)
     learn.n_epochs, learn.limit = 0, Passes(learn, steps is None, every)
     return learn.limit.epochs()

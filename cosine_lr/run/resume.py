@@ -59,7 +59,11 @@ def _bases(plan):
     return found
 
 def plan_state(plan: Plan, step: int) -> dict[str, Any]: # `step`: the number of steps taken
-    "Numbers, texts, lists and dictionaries of them: the step, the plan, and the values at that step"
+    """Numbers, texts, lists and dictionaries of them: the step, the plan, and the values at that step
+
+    Args:
+        step: the number of steps taken
+    """
     pos = plan.progress(step)
     values = {field: _each(lambda f: plain(f(pos)), each) for field, each in plan.functions.items()}
     cooling = {field: _each(lambda line: line.start, each) for field, each in plan.lines.items()}

@@ -67,11 +67,7 @@ def are_simple(parts: Iterable[Any]) -> bool:
     return set(map(type, parts)) <= _SIMPLE
 
 def snapshot(x: Any) -> Any: # what `pack` gave
-    """A copy whose tensors have memory of their own; what counts in place leaves it alone
-
-    Args:
-        x: what `pack` gave
-    """
+    "A copy whose tensors have memory of their own; what counts in place leaves it alone"
     if isinstance(x, torch.Tensor): return x.clone()
     if isinstance(x, dict): return {key: snapshot(part) for key, part in x.items()}
     return x if not isinstance(x, (list, tuple)) or are_simple(x) else type(x)(map(snapshot, x))
@@ -201,7 +197,7 @@ class SavableState(State):
         """What moves, by path: plain data and tensors
 
         Args:
-            grads: `grads`: gradients too?
+            grads: gradients too?
         """
         saved: dict[str, Any] = dict(cells={}, grads={})
         for path, cell in self.entries().items():

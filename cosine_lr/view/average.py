@@ -24,7 +24,7 @@ def mean_of(sched: Any) -> float: # `sched`: a schedule; its method `mean` passe
     """The mean of a schedule over training, exact but for rounding
 
     Args:
-        sched: `sched`: a schedule; its method `mean` passes it
+        sched: a schedule; its method `mean` passes it
     """
     nodes, weights = np.polynomial.legendre.leggauss(64)
     u = (nodes + 1)/2

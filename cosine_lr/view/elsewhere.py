@@ -59,7 +59,11 @@ def _keras_class():
 
     @keras.saving.register_keras_serializable(package='cosine_lr')
     class CosineLRSchedule(Base):
-        "A schedule, looked up in a table of its values"
+        """A schedule, looked up in a table of its values
+
+        Args:
+            sched: as JSON
+        """
         def __init__(self, sched, total_steps, end='open'): # `sched`: as JSON
             self.steps = per_step(Schedule.from_json(sched), total_steps, end)
             self.table = _table(self.steps)

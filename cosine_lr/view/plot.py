@@ -107,7 +107,12 @@ def draw_schedule(
 
 # %% ../../nbs/view/plot.ipynb #brief
 def brief(x: Any, most: int = 72) -> str: # `x`: a schedule; `most`: characters that its code may have
-    "The code of a schedule, or where that is too long, what it is made of"
+    """The code of a schedule, or where that is too long, what it is made of
+
+    Args:
+        x: a schedule
+        most: characters that its code may have
+    """
     text = repr(x)
     if len(text) <= most: return text
     if hasattr(x, 'scheds'):

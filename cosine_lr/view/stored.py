@@ -17,11 +17,7 @@ from typing import Any
 
 # %% ../../nbs/view/stored.ipynb #tree
 def as_tree(x: Any) -> Any: # a schedule, or what stands in one of its fields
-    """A schedule as plain data: `{name: {field: tree}}`
-
-    Args:
-        x: a schedule, or what stands in one of its fields
-    """
+    "A schedule as plain data: `{name: {field: tree}}`"
     if isinstance(x, tuple): return [as_tree(part) for part in x]
     if not is_dataclass(x): return x
     return {_shape_name(type(x)): {f.name: as_tree(getattr(x, f.name)) for f in fields(x)}}
