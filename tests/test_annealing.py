@@ -96,6 +96,9 @@ def test_results_are_read_at_a_glance():
     (lambda: KnotSpace(knots=1), 'knots'), (lambda: KnotSpace(knots=True), 'knots'),
     (lambda: KnotSpace(peak=(1, .1)), 'peak'), (lambda: KnotSpace(peak=1.), 'peak'),
     (lambda: KnotSpace(floor=0), 'floor'), (lambda: KnotSpace(shortest=1), 'shortest'),
+    (lambda: LineSpace(knots=202), 'knots must be .* from 2 to 201'), (lambda: LineSpace(knots=1), 'knots'),
+    (lambda: LineSpace(floor=.5), 'floor must be .* below 0.5'), (lambda: LineSpace(floor=.6), 'floor'),
+    (lambda: LineSpace(peak=1.), 'peak'),
     (lambda: point_of(KnotSpace(), 100*cosine()), 'sched'),
     (lambda: KnotSpace().schedule((.1, 1, 1)), 'point must hold 8'),
     (lambda: searcher('random', KnotSpace(), point_of(KnotSpace(), cosine()), 50, chains=0), 'chains'),
@@ -160,6 +163,14 @@ def test_lines_say_the_recipes_of_straight_lines_exactly_and_their_zero_is_one(r
     space, pos = LineSpace(), np.linspace(0, 1, 501)
     sched = space.schedule(point_of(space, .5*recipe))
     assert np.allclose(sched(pos), .5*recipe(pos), atol=1e-4) and sched(1.) == .5*recipe(1.)
+
+
+def test_the_most_knots_and_the_highest_floor_of_the_lines_make_schedules():
+    space, pos = LineSpace(knots=201), np.linspace(0, 1, 501)
+    point = point_of(space, cosine())
+    assert np.allclose(space.schedule(point)(pos), cosine()(pos), atol=2*space.floor) # less than that is 0
+    steep = LineSpace(floor=.49)
+    assert max(steep.schedule(point_of(steep, cosine()))(pos)) == 1
 
 
 def test_every_point_of_the_lines_is_a_schedule_that_can_end_at_zero():

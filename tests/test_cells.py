@@ -1,5 +1,7 @@
 """What the notebook of cells cannot show: a kill, several processes, and errors of workers."""
 import csv
+import functools
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -8,10 +10,13 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import cosine_lr
 import numpy as np
 import pytest
+import torch
+from cosine_lr import cosine, wsd
 from cosine_lr.lab import cells
-from cosine_lr.lab.cells import Cell, Shelf, answer_all, processes
+from cosine_lr.lab.cells import Cell, Shelf, answer_all, answer_here, processes
 from cosine_lr.lab.runs import Runs
 from cosine_lr.lab.trial import Regime, run_trial
 
@@ -107,12 +112,21 @@ def test_answers_come_as_soon_as_they_are_known_and_none_is_missing(tmp_path):
 def test_a_question_may_ask_for_nothing(): assert dict(answer_all({'none': sums([])})) == {'none': 0}
 
 
-def test_a_damaged_file_is_named(tmp_path):
+@pytest.mark.parametrize('share', [0, .5, .99])
+def test_a_damaged_file_is_named_and_its_cell_trained_again(tmp_path, share):
     shelf, cell = Shelf(tmp_path), Cell(made_up, (1,))
     shelf.put(cell, cell())
     path, = tmp_path.iterdir()
-    path.write_bytes(b'half')
-    with pytest.raises(ValueError, match=path.name): shelf.get(cell)
+    path.write_bytes(path.read_bytes()[:int(share*path.stat().st_size)])
+    with pytest.warns(UserWarning, match=f'{path.name}.*trained again'):
+        assert dict(answer_all({'sum': sums([1, 2])}, shelf)) == {'sum': 3}
+    assert shelf.get(cell).losses == 1 and count(tmp_path) == 2     # whole again
+
+
+def test_a_file_that_may_not_be_read_is_no_damage(tmp_path):
+    shelf, cell = Shelf(tmp_path), Cell(made_up, (1,))
+    (tmp_path/f'{cell.name}.npz').mkdir()
+    with pytest.raises(OSError): shelf.get(cell)
 
 
 def test_the_same_cell_on_two_shelves_has_one_name_and_versions_count(monkeypatch):
@@ -120,3 +134,141 @@ def test_the_same_cell_on_two_shelves_has_one_name_and_versions_count(monkeypatc
     assert name == Cell(made_up, (1,)).name != Cell(made_up, (2,)).name
     monkeypatch.setattr(cells, '_VERSIONS', 'another torch')
     assert Cell(made_up, (1,)).name != name
+
+
+def test_the_versions_name_this_package_too(): assert cells._VERSIONS.split()[0] == cosine_lr.__version__
+
+
+def takes(*args, **kwargs): return made_up(0)
+
+
+def test_a_name_tells_a_cell_from_all_others():
+    args = [(), (1,), (1.,), (True,), ('1',), (None,), ((1,),), ([1],), ((1, 2),), ([1, 2],), ([1], 2),
+            ({1: 2},), ({2: 1},), (range(3),), ([0, 1, 2],), (np.float32(.1),), (.1,), (cosine(),),
+            (repr(cosine()),), (.5*cosine(),), (.25*cosine(2),), (wsd(),), (Regime(),), (Regime(split=1),),
+            (takes,), (made_up,), (Runs,), (tuple(range(2000)),), ((*range(1999), 0),)]
+    cells_ = [Cell(takes, a) for a in args] + [Cell(made_up, a) for a in args]
+    partials = [functools.partial(takes), functools.partial(takes, 1), functools.partial(takes, k=1),
+                functools.partial(takes, k=2), functools.partial(made_up, 1)]
+    cells_ += [Cell(function) for function in partials] + [Cell(takes, (partials[1],))]
+    assert len({cell.name for cell in cells_}) == len(cells_)
+    assert Cell(takes, (.5*cosine(), Regime())).name == Cell(takes, (.5*cosine(), Regime())).name
+    assert Cell(functools.partial(made_up, 3))().losses == 3
+
+
+def test_a_list_that_is_changed_later_changes_no_name():
+    ks = [1]
+    cell = Cell(takes, (ks,))
+    name = cell.name
+    ks.append(2)
+    assert cell.name == name != Cell(takes, (ks,)).name
+
+
+def inner():
+    def function(k): return made_up(k)
+    return function
+
+
+@pytest.mark.parametrize('function', [
+    lambda k: made_up(k), inner(), functools.partial(inner(), 1), 'made_up', None, 3, [].append,
+    functools.partial(takes, np.zeros(2000)),
+])
+def test_a_function_that_a_name_does_not_tell_is_refused(function):
+    with pytest.raises(ValueError, match='function must be a function of a module|args must be made of'):
+        Cell(function, (1,))
+
+
+@pytest.mark.parametrize('arg', [
+    np.zeros(2000), np.arange(3), torch.tensor(1.), object(), {1, 2}, lambda t: t, inner(), [np.zeros(1)],
+    {'a': object()}, {object(): 1}, functools.partial(inner()),
+])
+def test_an_argument_that_is_not_plain_is_refused(arg):
+    with pytest.raises(ValueError, match='args must be made of|function must be a function of a module'):
+        Cell(takes, (arg,))
+
+
+def test_a_function_that_gives_no_runs_is_refused():
+    with pytest.raises(TypeError, match='function must give Runs, got 1'): Cell(abs, (-1,))()
+
+
+def curve(k): # five steps, two epochs
+    values = np.full((1, 1, 2), float(k))
+    return Runs({'a': 'a'}, [0], {'train_loss': values, 'lr': values}, k + np.arange(5.).reshape(1, 1, 5))
+
+
+def losses_of(ks):
+    runs = yield [Cell(curve, (k,)) for k in ks]
+    return [each.losses.tolist() for each in runs]
+
+
+def test_a_second_start_is_sent_what_the_first_was(tmp_path):
+    first, second = (dict(answer_all({0: losses_of([1, 2])}, Shelf(tmp_path/'cells'))) for _ in range(2))
+    assert first == second == {0: [[[[5.]]], [[[6.]]]]} == {0: answer_here(losses_of([1, 2]))}
+    assert dict(answer_all({0: losses_of([1, 2])})) == first
+
+
+def test_a_cell_that_two_questions_ask_for_is_done_once_and_both_are_told(tmp_path):
+    submitted, told = [], []
+    class Counted(ThreadPoolExecutor):
+        def submit(self, cell):
+            submitted.append(cell.args)
+            return super().submit(slowly, cell)
+    def slowly(cell):
+        time.sleep(.05)
+        return cell()
+    questions = {'a': sums([1, 2]), 'b': sums([2, 3]), 'c': sums([2, 2])}
+    with Counted(2) as pool: answers = dict(answer_all(questions, Shelf(tmp_path), pool, told.append))
+    assert answers == {'a': 3, 'b': 5, 'c': 4} and sorted(submitted) == [(1,), (2,), (3,)]
+    assert sorted(cell.args for cell in told) == [(1,), (2,), (2,), (2,), (2,), (3,)] # a bar fills up
+
+
+@pytest.mark.parametrize('questions, told', [
+    ({'a': [1]}, r"questions\['a'\] must be a generator"),
+    ({'a': sums}, r"questions\['a'\] must be a generator"),
+    ([sums([1])], 'questions must be a dictionary'), (sums([1]), 'questions must be a dictionary'),
+])
+def test_what_is_no_question_is_refused_at_once(questions, told):
+    with pytest.raises(ValueError, match=told): answer_all(questions)
+
+
+@pytest.mark.parametrize('question', [[1], sums])
+def test_what_is_no_question_is_refused_here_too(question):
+    with pytest.raises(ValueError, match='question must be a generator'): answer_here(question)
+
+
+@pytest.mark.parametrize('executor', [3, 0, '', []])
+def test_what_is_no_executor_is_refused_at_once(executor):
+    with pytest.raises(ValueError, match='executor must be an object with a method submit'):
+        answer_all({}, executor=executor)
+
+
+def test_an_executor_of_length_0_is_used():
+    class Empty(ThreadPoolExecutor):
+        used = 0
+        def __len__(self): return 0
+        def submit(self, cell):
+            self.used += 1
+            return super().submit(cell)
+    with Empty(1) as pool: assert dict(answer_all({0: sums([1, 2])}, executor=pool)) == {0: 3}
+    assert pool.used == 2
+
+
+def test_processes_end_their_own_and_no_other():
+    bystander = multiprocessing.get_context('spawn').Process(target=time.sleep, args=(60,), daemon=True)
+    bystander.start()
+    try:
+        began = time.monotonic()
+        with pytest.raises(ArithmeticError), processes(2) as pool:
+            pool.submit(time.sleep, 50)
+            own = {pool.submit(os.getpid).result()}
+            raise ArithmeticError
+        assert time.monotonic() - began < 40                        # nobody waited for the sleeper
+        assert own.isdisjoint(child.pid for child in multiprocessing.active_children())
+        assert bystander.is_alive()
+    finally: bystander.terminate()
+
+
+def test_processes_that_were_shut_hide_no_error():
+    with pytest.raises(ArithmeticError), processes(2) as pool:
+        pool.shutdown()
+        raise ArithmeticError

@@ -1,4 +1,5 @@
 """Does the trial find what was hidden? Its runs are made up, so their best peaks and losses are known."""
+import functools
 import itertools
 
 import numpy as np
@@ -19,6 +20,7 @@ def made_up(monkeypatch, loss):
     """Let `loss(name, peak, split, regime)`, a number or one for each epoch, plus the luck of the seed,
     stand in for training; returns the list of calls."""
     calls = []
+    @functools.wraps(trial.run_regime) # cells know it by its name
     def run_regime(regime, scheds, seeds, split='test'):
         seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
         calls.append((regime, scheds, set(seeds), split))
@@ -262,6 +264,7 @@ def test_a_trial_that_broke_off_goes_on_and_its_rows_are_those_of_one_that_did_n
     monkeypatch.undo()
     calls = made_up(monkeypatch, loss)
     broken, made_up_runs = iter([*[False]*7, True, *[False]*17, True]), trial.run_regime
+    @functools.wraps(made_up_runs)
     def breaks_off(regime, *args):
         if next(broken, False): raise OSError('the power is off')
         return made_up_runs(regime, *args)

@@ -76,7 +76,7 @@ ARROWS = {
                   'torch_inside'},
     'lab.tables': set(),
     'lab.paired': {'check', 'lab.runs'},
-    'lab.cells': {'check', 'lab.runs'},
+    'lab.cells': {'__init__', 'check', 'lab.runs'},
     'lab.trial': {'check', 'data', 'lab.cells', 'lab.fleet', 'lab.paired', 'lab.runs', 'post', 'recipes',
                   'run.files', 'schedule', 'view.plot'},
     'lab.annealing': {'check', 'plan', 'schedule', 'view.plot'},

@@ -11,36 +11,74 @@ import hashlib
 import multiprocessing
 import shutil
 import signal
+import sys
+import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property, partial
 from importlib.metadata import version
+from numbers import Real
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
-from ..check import refuse, whole
+from .. import __version__
+from ..check import refuse, shown, whole
 from .runs import Runs
 
+# %% ../../nbs/lab/cells.ipynb #telling
+_FUNCTION = "a function of a module, which other processes find by its name: no lambda, no inner function"
+_PLAIN = ('made of numbers, texts, None, functions of a module, schedules and other dataclasses, '
+          'and tuples, lists and dictionaries of those')
+
+def _place(name, x, what):
+    "Where a function or a class stands: its module, and its name there"
+    try: found = attrgetter(x.__qualname__)(sys.modules[x.__module__]) is x
+    except (AttributeError, KeyError, TypeError): found = False
+    return f'{x.__module__}.{x.__qualname__}' if found else refuse(name, x, what)
+
+def _function_told(x):
+    "The text of a function, or of a `functools.partial` of one"
+    if not isinstance(x, partial): return _place('function', x, _FUNCTION)
+    return f'partial({_function_told(x.func)}, {_told(x.args)}, {_told(x.keywords)})'
+
+def _told(x):
+    "The text of a plain value, which tells it from all others"
+    if x is None or isinstance(x, (str, Real, range)): return repr(x)
+    if isinstance(x, (tuple, list)): return f"{type(x).__name__}({', '.join(map(_told, x))})"
+    if isinstance(x, dict): return f'dict({_told(list(x.items()))})'
+    if is_dataclass(x) and not isinstance(x, type):
+        values = {field.name: getattr(x, field.name) for field in fields(x)}
+        return f"{_place('args', type(x), _PLAIN)}({_told(values)})"
+    return _function_told(x) if isinstance(x, partial) else _place('args', x, _PLAIN)
+
 # %% ../../nbs/lab/cells.ipynb #cell
-_VERSIONS = ' '.join(version(package) for package in ('torch', 'numpy', 'scikit-learn'))
+_VERSIONS = ' '.join([__version__, *map(version, ('torch', 'numpy', 'scikit-learn'))])
 
 @dataclass(frozen=True)
 class Cell:
     """A function and its arguments; what it gives are `Runs`
 
     Args:
-        function: of a module, so that other processes find it
-        args: with texts that tell them apart
+        function: of a module, so that other processes find it; or a partial of one
+        args: plain values, such as numbers, texts and schedules
     """
-    function: Callable[..., Runs] # of a module, so that other processes find it
-    args: tuple = () # with texts that tell them apart
+    function: Callable[..., Runs] # of a module, so that other processes find it; or a partial of one
+    args: tuple = () # plain values, such as numbers, texts and schedules
 
-    def __call__(self) -> Runs: return self.function(*self.args)
+    def __post_init__(self): _ = self.name # refuses what no name can tell apart
 
-    @property
+    def __call__(self) -> Runs:
+        "The runs, with only the last loss of each: the same whether they come from here or from a file"
+        runs = self.function(*self.args)
+        if not isinstance(runs, Runs): raise TypeError(f'function must give Runs, got {shown(runs)}')
+        return replace(runs, losses=runs.losses[..., -1:])
+
+    @cached_property
     def name(self) -> str:
         "The same for the same function, arguments and versions"
-        text = f'{self.function.__module__}.{self.function.__qualname__}{self.args!r} {_VERSIONS}'
+        text = f'{_function_told(self.function)} {_told(self.args)} {_VERSIONS}'
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 # %% ../../nbs/lab/cells.ipynb #here
@@ -48,10 +86,14 @@ Question = Generator[list[Cell], list[Runs], Any] # yields cells, is sent their 
 
 def answer_here(question: Question) -> Any:
     "The answer of a question, its cells one after the other in this process"
+    _check_question('question', question)
     try:
         cells = next(question)
         while True: cells = question.send([cell() for cell in cells])
     except StopIteration as end: return end.value
+
+def _check_question(name, x):
+    if not callable(getattr(x, 'send', None)): refuse(name, x, 'a generator: call the function that yields')
 
 # %% ../../nbs/lab/cells.ipynb #shelf
 class Shelf:
@@ -60,16 +102,18 @@ class Shelf:
         self.folder = None if folder is None else Path(folder)
 
     def get(self, cell: Cell) -> Runs | None:
-        "The cell's runs, if it is finished"
+        "The cell's runs, if it is finished; None, and a warning, where its file is damaged"
         path = self._path(cell)
-        return Runs.load(path) if path is not None and path.exists() else None
+        if path is None or not path.exists(): return None
+        try: return Runs.load(path)
+        except ValueError as e: warnings.warn(f'{e}: its cell is trained again', stacklevel=2)
 
     def put(self, cell: Cell, runs: Runs) -> None:
-        "Keep the runs of a finished cell"
+        "Keep the runs that a finished cell gave"
         path = self._path(cell)
         if path is None: return
         path.parent.mkdir(parents=True, exist_ok=True)
-        Runs(runs.schedules, runs.seeds, runs.values, runs.losses[..., -1:]).save(path)
+        runs.save(path)
 
     def clear(self) -> None:
         "Throw the folder away, once everything is answered"
@@ -97,7 +141,8 @@ class _Desk:
     "Who waits for what"
     def __init__(self, questions, shelf, executor, progress):
         self.questions, self.shelf, self.executor, self.progress = questions, shelf, executor, progress
-        self.waiting, self.running, self.answers = {}, {}, {} # {key: futures}, {future: cell}, {key: answer}
+        self.waiting, self.answers = {}, {} # {key: futures}, {key: answer}
+        self.running, self.named = {}, {} # {future: cells of one name}, {that name: future}
 
     def ask(self, key, runs=None):
         "Send a question the runs it asked for, and start the cells it asks for next; or take its answer"
@@ -107,20 +152,24 @@ class _Desk:
 
     def start(self, cell):
         "A future for the runs of a cell"
+        if cell.name in self.named: # another question asked for it
+            self.running[self.named[cell.name]].append(cell)
+            return self.named[cell.name]
         stored = self.shelf.get(cell)
         if stored is not None:
             self.progress(cell)
             return _finished(stored)
         future = self.executor.submit(cell)
-        self.running[future] = cell
+        self.running[future], self.named[cell.name] = [cell], future
         if future.done(): self.take(future)
         return future
 
     def take(self, future):
         "Keep the runs of a cell that is done"
-        cell = self.running.pop(future)
-        self.shelf.put(cell, future.result())
-        self.progress(cell)
+        cells = self.running.pop(future)
+        del self.named[cells[0].name]
+        self.shelf.put(cells[0], future.result())
+        for cell in cells: self.progress(cell)
 
     def ready(self):
         "Questions whose cells are all there"
@@ -146,11 +195,17 @@ def answer_all(
     Returns:
         pairs (key, answer), each as soon as it is known
     """
-    if not callable(getattr(executor or _Here, 'submit', None)):
+    if not isinstance(questions, Mapping): refuse('questions', questions, 'a dictionary {key: question}')
+    for key, question in questions.items(): _check_question(f'questions[{key!r}]', question)
+    if executor is None: executor = _Here()
+    if not callable(getattr(executor, 'submit', None)):
         refuse('executor', executor, 'an object with a method submit, as of concurrent.futures')
-    desk = _Desk(questions, shelf, executor or _Here(), progress)
+    return _answers(_Desk(questions, shelf, executor, progress))
+
+def _answers(desk):
+    "Pairs (key, answer), each as soon as it is known"
     try:
-        for key in questions:
+        for key in desk.questions:
             desk.ask(key)
             yield from _all_ready(desk)
         while desk.running:
@@ -190,5 +245,5 @@ def processes(workers: int) -> Iterator[Executor | None]: # for `answer_all`; No
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_as_worker) as pool:
         try: yield pool
         except BaseException:
-            for child in multiprocessing.active_children(): child.terminate()
+            for worker in list((pool._processes or {}).values()): worker.terminate() # None once it is shut
             raise

@@ -179,10 +179,22 @@ def _read(path, max_bytes):
         for entry in file.infolist():
             name = entry.filename.removesuffix('.npy')
             with file.open(entry) as array: arrays[name] = np.lib.format.read_array(array, allow_pickle=False)
+    _check_names(arrays)
+    return arrays
+
+def _check_names(arrays):
+    "Refuse two runs of one name"
     for name in ('schedules', 'seeds'):
         twice = len(np.unique(arrays[name])) < len(arrays[name])
         if twice: raise ValueError(f'two of its {name} are the same')
-    return arrays
+
+def _check_writable(path, arrays):
+    "Refuse to write what `load` would refuse to read"
+    try:
+        _check_headers({name: (array.shape, array.dtype) for name, array in arrays.items()})
+        _check_names(arrays)
+    except ValueError as e:
+        raise ValueError(f'{path} is not written, since it could not be read: {e}') from e
 
 # %% ../../nbs/lab/runs.ipynb #runs
 class Runs(_Shown):
@@ -208,8 +220,11 @@ class Runs(_Shown):
             path: e.g. 'runs.npz'
         """
         _check_path(path)
+        _check_texts(self.schedules)
         text = dict(schedules=list(self.schedules), formulas=list(self.schedules.values()))
         arrays = dict(**text, seeds=self.seeds, losses=self.losses, **self.values)
+        arrays = {name: np.asarray(values) for name, values in arrays.items()}
+        _check_writable(path, arrays)
         def write(file): np.savez_compressed(file, **arrays)
         replace_file(path, write)
 
@@ -232,6 +247,11 @@ class Runs(_Shown):
         except Exception as e: raise ValueError(f"{path} is no file that Runs.save wrote: {e}") from e
         names, formulas, seeds, losses = (arrays.pop(name) for name in (*_TEXTS, 'seeds', 'losses'))
         return cls(dict(zip(names.tolist(), formulas.tolist())), seeds.tolist(), arrays, losses)
+
+def _check_texts(schedules):
+    "Refuse a schedule where its text should be"
+    if not all(isinstance(text, str) for pair in schedules.items() for text in pair):
+        refuse('schedules', schedules, 'a dictionary {name: text}; repr(sched) is the text of a schedule')
 
 def _check_path(path):
     "Refuse a number, say, which `open` would take for an open file"

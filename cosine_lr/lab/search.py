@@ -86,6 +86,8 @@ class KnotSpace:
         return places, shares(places)
 
 # %% ../../nbs/10_search.ipynb #lines
+_PLACES = 201 # for knots on a given schedule
+
 @dataclass(frozen=True)
 class LineSpace(KnotSpace):
     """Schedules through knots, straight in the rate between; a knot below twice the floor is exactly 0
@@ -94,6 +96,11 @@ class LineSpace(KnotSpace):
         floor: lowest value of a knot, as a share of the peak
     """
     floor: float = .01 # lowest value of a knot, as a share of the peak
+
+    def __post_init__(self):
+        super().__post_init__()
+        whole('knots', self.knots, least=2, most=_PLACES)
+        number('floor', self.floor, above=0, below=.5) # twice the floor is still below the peak
 
     def heights(self, values: np.ndarray) -> np.ndarray:
         "The knots as shares of the largest, the lowest as 0"
@@ -106,8 +113,8 @@ class LineSpace(KnotSpace):
 
     def knots_on(self, shares: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         "Knots at both ends, then each where the lines so far are furthest off, or in the longest piece"
-        grid = np.linspace(0, 1, 201)
-        values, at = shares(grid), [0, 200]
+        grid = np.linspace(0, 1, _PLACES)
+        values, at = shares(grid), [0, _PLACES - 1]
         while len(at) < self.knots:
             off = np.abs(values - np.interp(grid, grid[at], values[at]))
             longest = int(np.argmax(np.diff(at)))
