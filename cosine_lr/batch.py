@@ -27,11 +27,11 @@ def loaders(name: str, x: Any) -> Any:
     train, valid = x if pair else (x, None)
     return SimpleNamespace(train=train, valid=valid)
 
-def batches_in(name: str, x: Any) -> int:
+def batches_in(name: str, x: Any, cure: str = 'fit(steps=…) trains without one') -> int:
     "The number of a loader's batches; refuses one without a length, or without batches"
     need = f"{name} must have a length, the number of its batches, got {type(x).__name__}"
     try: n = len(x)
-    except TypeError as e: raise TypeError(f"{need}; fit(steps=…) trains without one") from e
+    except TypeError as e: raise TypeError(f"{need}; {cure}") from e
     if not n: raise ValueError(f"{name} must have at least one batch, it is empty")
     return n
 

@@ -8,10 +8,9 @@ __all__ = ['LRFinderCB', 'lr_find']
 # %% ../nbs/06_finder.ipynb #imports
 import math
 from collections.abc import Callable
-from .batch import batches_in
 from .check import flag, number, refuse, whole
 from .groups import write_field
-from .ladder import Watch, climb, endless, no_trace
+from .ladder import Watch, climb, count_batches, endless, no_trace
 from .learner import Callback, CancelEpochException, CancelFitException, Learner
 from .rules import LRFind, Sweep, read
 from .schedule import cosine, exponential, linear
@@ -90,8 +89,7 @@ def lr_find(
     steps, sweeps = whole('steps', steps, least=10), whole('sweeps', sweeps, least=1)
     number('diverged', diverged, above=1)
     number('smoothing', smoothing, least=0, below=1)
-    passes = steps / batches_in('learn.dls.train', learn.dls.train)
-    if flag('valid', valid): batches_in('learn.dls.valid', learn.dls.valid)
+    passes = steps / count_batches(learn.dls, flag('valid', valid))
     cbs = [cb for cb in learn.cbs if not (cb.for_real or 'lr' in cb.sets)]
     done = [Sweep(diverged, smoothing) for _ in range(sweeps)]
     with no_trace(learn, cbs) as state:

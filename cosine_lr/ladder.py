@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any
+from .batch import batches_in, loaders
 from .callback import ScheduleCB
+from .check import refuse
 from .learner import Callback, CancelEpochException, CancelFitException, Learner
 from .state import State
 
@@ -24,15 +26,17 @@ class _Updates(Callback):
     def __init__(self, valid): self.valid, self.updated, self.batches = valid, False, []
 
     def before_fit(self, learn):
-        learn.opt.register_step_pre_hook(self._see_update) # the state that is put back is without it
+        opt, step = learn.opt, learn.opt.step # the state that is put back is without what follows
+        try: opt.register_step_pre_hook(self._see_update)
+        except AttributeError: opt.step = lambda *args, **kw: (self._see_update(), step(*args, **kw))[1]
         self.rows = learn.train_cb.rows
 
     def _see_update(self, *_): self.updated = True
 
     def before_epoch(self, learn):
-        if learn.training: return
-        if not self.updated: raise CancelEpochException
+        if not (learn.training or self.updated): raise CancelEpochException
         self.batches = []
+        if learn.training: self._end_update(learn) # refused, if its validation was cancelled
 
     def after_loss(self, learn): self.batches.append((learn.loss.item(), self.rows(learn.batch)))
 
@@ -44,7 +48,10 @@ class _Updates(Callback):
 
     def _end_update(self, learn):
         if not self.updated: return
-        self.note(learn, sum(loss*n for loss, n in self.batches) / sum(n for _, n in self.batches))
+        rows = sum(n for _, n in self.batches)
+        if not rows: raise ValueError(f"learn.dls.{'valid' if self.valid else 'train'} must give rows for "
+                                      "each update, and gave none: empty, or cancelled by a callback?")
+        self.note(learn, sum(loss*n for loss, n in self.batches) / rows)
         self.updated, self.batches = False, []
 
 # %% ../nbs/ladder.ipynb #losses-at
@@ -73,7 +80,7 @@ class Watch(_Updates):
     """
     def __init__(self, sweep: Any, steps: int, valid: bool, first: State): # a `Sweep`; `first`: before it
         super().__init__(valid)
-        self.sweep, self.left, self.first = sweep, steps, first
+        self.sweep, self.steps, self.left, self.first = sweep, steps, steps, first
 
     def cleanup_batch(self, learn: Learner) -> None: self.left -= learn.training # one that was cancelled, too
 
@@ -83,6 +90,7 @@ class Watch(_Updates):
 
     def note(self, learn: Learner, loss: float) -> None:
         self.sweep.add(_top_rate(learn), loss)
+        self.left_then = self.left - learn.training
         new = self.batches[-1][0], learn.batch
         if self.sweep.smooth[-1] == self.sweep.low: self.lowest = self.highest = new
         if new[0] > self.highest[0]: self.highest = new # since the lowest
@@ -132,23 +140,51 @@ def endless(loader: Any) -> Iterator[Any]:
         if not n: raise ValueError("learn.dls.train must give batches on every pass, and gave none on one")
 
 class _Feed:
-    "A loader that takes its next `n` batches from an iterator"
-    def __init__(self, batches, n): self.batches, self.n = batches, n
+    "A loader of the batches that are left; for a watch of validation losses, up to the next update"
+    def __init__(self, batches, watch): self.batches, self.watch, self.n = batches, watch, watch.left
     def __len__(self): return self.n
-    def __iter__(self): return islice(self.batches, self.n)
+    def __iter__(self):
+        self.n = self.watch.left
+        if not self.n: raise CancelFitException
+        for batch in islice(self.batches, self.n):
+            yield batch
+            if self.watch.valid and self.watch.updated: return
+
+def count_batches(dls: Any, valid: bool) -> int: # `valid`: are validation losses to be watched?
+    """How many batches there are to train on; refuses loaders that a climb cannot use
+
+    Args:
+        valid: are validation losses to be watched?
+    """
+    dls, cure = loaders('learn.dls', dls), "lr_find takes a list of its first batches, [*islice(…, 100)], too"
+    if valid and dls.valid is None: refuse('valid', valid, 'False, where there is no learn.dls.valid')
+    if valid: batches_in('learn.dls.valid', dls.valid, cure)
+    return batches_in('learn.dls.train', dls.train, cure)
 
 # %% ../nbs/ladder.ipynb #climb
 class _Ladder(ScheduleCB):
+    "Rates that rise with the batches of a `watch`, whether or not a step follows"
     advises = False # it is to reach rates that are too high
+    def before_fit(self, learn):
+        super().before_fit(learn)
+        self.plan.start(self.watch.steps, self.end)
+        learn.total //= learn.n_epochs # passes end early: together they are one
+
+    def before_batch(self, learn):
+        if learn.training: self.plan.write(self.watch.steps - self.watch.left)
 
 def climb(learn: Learner, cbs: list, watch: Watch, scheds: list[Callable], batches: Iterator) -> None:
     "Fit once under `cbs`, with rates that follow `scheds`, one for each param group"
-    steps, sweep, feed = watch.left, watch.sweep, _Feed(batches, 1 if watch.valid else watch.left)
+    steps, sweep, feed, ladder = watch.steps, watch.sweep, _Feed(batches, watch), _Ladder('closed', lr=scheds)
     learn.cbs, learn.dls = cbs, SimpleNamespace(train=feed, valid=getattr(learn.dls, 'valid', None))
-    learn.fit(steps//feed.n, valid=watch.valid, cbs=[_Ladder(end='closed', lr=scheds), watch])
-    if not (watch.left or sweep.end): sweep.end = 'climbed'
-    if not sweep.end:
+    ladder.watch = watch
+    learn.fit(steps if watch.valid else 1, valid=watch.valid, cbs=[ladder, watch])
+    if sweep.end: return
+    if watch.left:
         who, done = [type(cb).__name__ for cb in cbs], f'{steps - watch.left} of {steps} batches'
         raise ValueError(f"learn.cbs must let the sweep run: one of {who} ended it after {done}")
-    if sweep.end == 'climbed' and len(sweep.losses) < 10:
-        raise ValueError(f"steps must give at least 10 updates, and {steps} batches gave {len(sweep.losses)}")
+    n = len(sweep.losses)
+    if n < 10: raise ValueError(f"steps must give at least 10 updates, and {steps} batches gave {n}")
+    missed, rate = watch.left_then, sweep.lrs[-1]
+    said = f"took {n} steps in {steps} batches, and none in the last {missed}, at rates above {rate:.2g}"
+    sweep.end = 'climbed' if missed <= steps/10 else f"{said}: a callback left them out"

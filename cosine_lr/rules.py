@@ -13,7 +13,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import zip_longest
 from statistics import median_low
 from typing import Any, NamedTuple
 import numpy as np
@@ -259,8 +258,12 @@ class LRFind(Advised):
 
 # %% ../nbs/rules.ipynb #read
 def read(sweeps: Sequence[Sweep], passes: float, own: Any = (1,)) -> LRFind: # as for `LRFind`
-    "What several sweeps say together"
-    def table(rows): return np.array([*zip_longest(*rows, fillvalue=np.nan)]).reshape(-1, len(rows)).T
-    lrs, ends = max((sweep.lrs for sweep in sweeps), key=len), [sweep.end for sweep in sweeps]
-    losses, smooth = table([sweep.losses for sweep in sweeps]), table([sweep.smooth for sweep in sweeps])
-    return LRFind(np.array(lrs), losses, smooth, ends, passes, own)
+    "What several sweeps say together, at the rates of the one that got highest"
+    lrs = max((sweep.lrs for sweep in sweeps), key=lambda lrs: (lrs[-1:], len(lrs)))
+    def table(name): return np.array([_at(lrs, sweep.lrs, getattr(sweep, name)) for sweep in sweeps])
+    return LRFind(np.array(lrs), table('losses'), table('smooth'), [s.end for s in sweeps], passes, own)
+
+def _at(lrs, own, values):
+    "A sweep's values at other rates than its own, NaN after its end"
+    if own == lrs[:len(own)]: return values + [np.nan]*(len(lrs) - len(own))
+    return np.interp(lrs, own, values, right=np.nan)

@@ -5,6 +5,8 @@ import re
 import signal
 import warnings
 from collections import deque
+from functools import partial
+from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,9 +16,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
-from cosine_lr import Callback, CancelBatchException, CancelFitException, CancelStepException
+from cosine_lr import Callback, CancelBatchException, CancelEpochException, CancelFitException
+from cosine_lr import CancelStepException
 from cosine_lr import DataLoaders, Learner, LRFinderCB, RecorderCB, digits_dls, lr_find
-from cosine_lr.run import MixedPrecisionCB
+from cosine_lr.run import GradAccumCB, MixedPrecisionCB
 
 pytestmark = pytest.mark.slow
 
@@ -578,3 +581,156 @@ def test_the_numbers_behind_the_figure_go_to_a_file(tmp_path):
     assert [float(line['lr']) for line in lines] == found.lrs.tolist()
     assert float(lines[3]['loss_4']) == found.losses[4, 3]
     assert all(float(line['lowest']) <= float(line['median']) <= float(line['highest']) for line in lines)
+
+
+# --- steps that are left out, by the dozen ---
+
+class Fourth(Callback):
+    "One update for every four batches, by a callback of one's own"
+    order = -60
+    def before_fit(self, learn): self.k = 0
+    def zero_grad(self, learn):
+        if self.k % 4 == 0: learn.opt.zero_grad()
+    def after_backward(self, learn):
+        self.k += 1
+        if self.k % 4: raise CancelStepException
+
+
+class Second(Callback):
+    "Cancels every second training batch"
+    def before_fit(self, learn): self.k = 0
+    def before_batch(self, learn):
+        self.k += learn.training
+        if learn.training and self.k % 2: raise CancelBatchException
+
+
+@pytest.mark.parametrize('valid', [False, True])
+@pytest.mark.parametrize('make, every', [(Fourth, 4), (Second, 2), (partial(GradAccumCB, 4), 4)])
+def test_the_rate_gets_to_its_top_where_steps_are_left_out(make, every, valid):
+    found = lr_find(toy([make()], bs=4), sweeps=2, valid=valid, stop=.1)
+    assert found.ends == ['climbed']*2
+    assert np.allclose(found.lrs, np.geomspace(1e-6, .1, 140)[every - 1::every])
+
+
+@pytest.mark.parametrize('make', [Fourth, Second, lambda: GradAccumCB(4)])
+def test_the_suggestion_is_that_of_the_rates_that_were_tried(make):
+    def find(*cbs):
+        torch.manual_seed(0)
+        return lr_find(Learner(nn.Linear(64, 10), digits_dls(16), F.cross_entropy, cbs=cbs), sweeps=2)
+    found, plain = find(make()), find()
+    assert found.ends == ['diverged']*2 and plain.suggestion/5 < found.suggestion < plain.suggestion*5
+
+
+@pytest.mark.parametrize('valid', [False, True])
+def test_no_suggestion_where_the_top_was_not_tried(valid):
+    class Half(Callback):
+        order = -60
+        def before_fit(self, learn): self.k = 0
+        def after_backward(self, learn):
+            self.k += 1
+            if self.k > 70: raise CancelStepException
+    found = lr_find(toy([Half()]), stop=1., sweeps=2, valid=valid)
+    said = r'took 70 steps in 140 batches, and none in the last 70, at rates above 0\.00095'
+    assert found.suggestion is None and re.match(said, found.reason)
+    found.plot()
+
+
+def test_sweeps_that_leave_out_batches_by_chance_get_to_the_top():
+    class Chance(Callback):
+        def before_batch(self, learn):
+            if learn.training and random.random() < .5: raise CancelBatchException
+    random.seed(0)
+    found = lr_find(toy([Chance()], bs=4), stop=1., sweeps=3, diverged=1e6)
+    counted = np.isfinite(found.losses).sum(1)
+    last = [found.lrs[n - 1] for n in counted]
+    assert found.ends == ['climbed']*3 and min(last) > .3 and found.lrs[-1] > .8
+
+
+@pytest.mark.parametrize('every', [2, 4])
+def test_with_valid_an_accumulated_update_is_that_of_the_training_loss(every):
+    def updates(valid):
+        weights = []
+        class Note(Callback):
+            def after_step(self, learn): weights.append(learn.model.weight.detach().clone())
+        lr_find(toy([GradAccumCB(every), Note()], bs=4, shuffle=False), stop=.1, sweeps=1, valid=valid)
+        return torch.stack(weights)
+    assert torch.equal(updates(True), updates(False))
+
+
+def test_callbacks_see_how_far_a_sweep_is():
+    class Far(Callback):
+        def before_batch(self, learn):
+            if learn.training: seen.append((learn.total, learn.pos))
+    for valid in (False, True):
+        for cbs, total in (([], 20), ([GradAccumCB(2)], 10)):
+            seen = []
+            lr_find(toy([*cbs, Far()], bs=4), stop=.1, steps=20, sweeps=1, valid=valid)
+            assert seen[0] == (total, 0) and seen[-1] == (total, 1 - 1/total) and len(seen) == 20
+
+
+# --- what gives no loss ---
+
+@pytest.mark.parametrize('event', ['before_batch', 'before_epoch'])
+def test_a_validation_that_is_cancelled_is_named(event):
+    class Never(Callback):
+        def visit(self, learn, name):
+            if name == event and not learn.training:
+                raise CancelBatchException if name == 'before_batch' else CancelEpochException
+        def before_batch(self, learn): self.visit(learn, 'before_batch')
+        def before_epoch(self, learn): self.visit(learn, 'before_epoch')
+    said = 'learn.dls.valid must give rows for each update, and gave none'
+    with pytest.raises(ValueError, match=said): lr_find(toy([Never()]), valid=True)
+
+
+@pytest.mark.parametrize('valid', [False, True])
+def test_batches_without_rows_are_named(valid):
+    learn = toy()
+    learn.loss_func = lambda preds, y: F.cross_entropy(preds, y, reduction='sum')
+    empty, name = [(torch.zeros(0, 6), torch.zeros(0, dtype=torch.long))], 'valid' if valid else 'train'
+    setattr(learn.dls, name, empty)
+    with pytest.raises(ValueError, match=f'learn.dls.{name} must give rows'): lr_find(learn, valid=valid)
+
+
+def test_loaders_that_will_not_do_are_refused_with_a_cure():
+    learn, train = toy(), toy().dls.train
+    stream = DataLoader(Stream(), 16)
+    for dls, valid, said in (
+        (None, False, 'learn.dls must be an object with train and valid'),
+        (train, True, 'valid must be False, where there is no learn.dls.valid'),
+        (stream, False, r'learn.dls.train must have a length.*lr_find takes a list of its first batches'),
+        ((train, stream), True, r'learn.dls.valid must have a length.*lr_find takes a list'),
+    ):
+        with pytest.raises((TypeError, ValueError), match=said):
+            lr_find(Learner(learn.model, dls, F.cross_entropy), valid=valid)
+    assert lr_find(Learner(learn.model, [*islice(stream, 8)], F.cross_entropy), sweeps=1).losses.shape[1] > 10
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        for k in range(160): yield torch.randn(6), k % 3
+
+
+class Composite:
+    "An optimizer of one's own: one of torch's for weights, one for the rest, and no hooks"
+    def __init__(self, params, lr):
+        self.parts = [torch.optim.SGD([p], lr=lr) for p in params]
+        self.param_groups = [group for opt in self.parts for group in opt.param_groups]
+    def zero_grad(self):
+        for opt in self.parts: opt.zero_grad()
+    def step(self):
+        for opt in self.parts: opt.step()
+
+
+@pytest.mark.parametrize('cbs', [list, lambda: [Accumulate()], lambda: [GradAccumCB(4)]])
+def test_an_optimizer_without_hooks_climbs_too(cbs):
+    own, plain = (lr_find(toy(cbs(), bs=4, shuffle=False, **kw), sweeps=2)
+                  for kw in (dict(opt_func=Composite), {}))
+    assert np.array_equal(own.losses, plain.losses, equal_nan=True) and own.ends == plain.ends
+
+
+def test_an_optimizer_without_hooks_is_left_as_it_was():
+    learn = toy()
+    opt = Composite(learn.model.parameters(), .1)
+    learn.opt_func, before = lambda params, lr: opt, vars(opt).copy()
+    lr_find(learn, sweeps=2)
+    assert vars(opt) == before

@@ -643,7 +643,7 @@ def train(seeds):
     how = dict(opt_func=torch.optim.Adam, quiet=True, max_bytes={limit}*1e6)
     run_fleet(make, dls, .1*cosine(), seeds=seeds, **how)
 train(2)
-before, each = mb(), fleet._member_bytes(make(), dls.train.dataset.tensors[0][:64], 2) / 1e6
+before, each = mb(), fleet._member_bytes(make(), [dls.train.dataset.tensors[0][:64]], 2) / 1e6
 train({seeds})
 print(mb() - before, each)
 '''

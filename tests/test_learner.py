@@ -69,7 +69,8 @@ def test_loaders_that_are_set_later():
 def test_a_range_test_needs_no_validation_set_unless_it_watches_it():
     learn = learner(bare(digits_dls()))
     assert lr_find(learn, sweeps=1).suggestion
-    with pytest.raises(TypeError, match='learn.dls.valid must have a length'): lr_find(learn, valid=True)
+    said = 'valid must be False, where there is no learn.dls.valid'
+    with pytest.raises(ValueError, match=said): lr_find(learn, valid=True)
 
 
 # --- what is refused, and what to do instead ---
