@@ -21,7 +21,7 @@ def folder(tmp_path_factory): return tmp_path_factory.mktemp('search')
 @pytest.fixture(scope='module')
 def search(folder):
     "The smallest search, with other options: its exit status."
-    small = ['search', '--model', 'single layer', '--epochs', '1', '--budget', str(BUDGET),
+    small = ['search', '--model', 'single layer', '--epochs', '2', '--budget', str(BUDGET),
              '--seeds', '1', '--fresh', '2', '--storage', str(folder/'search.db'), '--out', str(folder/'out')]
     return lambda *options: main([*small, *options])
 
@@ -98,7 +98,7 @@ def test_options_that_cannot_be_read(search, capsys, options, told):
 @pytest.mark.parametrize('options, told', [
     (['--storage', 'no/such/folder.db'], 'cannot open storage'),
     (['--storage', 'nosuch://host/name'], 'cannot open storage'),
-    (['--resume', '--epochs', '2'], 'other settings: epochs 1, not 2'),
+    (['--resume', '--epochs', '4'], 'other settings: epochs 2, not 4'),
     (['--resume', '--model', 'MLP'], 'other settings'),
 ])
 def test_searches_that_cannot_be_run(table, search, folder, capsys, options, told):
