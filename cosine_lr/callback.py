@@ -21,7 +21,15 @@ from .plan import Plan
 
 # %% ../nbs/05_callback.ipynb #schedule-cb
 class ScheduleCB(Callback):
-    "Write schedules into the optimizer's param groups before each training batch, by a `Plan`"
+    """Write schedules into the optimizer's param groups before each training batch, by a `Plan`
+
+    Args:
+        end: where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
+        **scheds: for a field, e.g. `lr=0.1*cosine()`, or a list, one for each param group
+
+    Attributes:
+        advises: say before the first batch what is probably a mistake?
+    """
     for_real = True # a range test has a schedule of its own
     advises: bool = True # say before the first batch what is probably a mistake?
     def __init__(
@@ -60,7 +68,12 @@ def _table(rows): # a row for each step: a value, or a list with one for each gr
 
 # %% ../nbs/05_callback.ipynb #recorder-cb
 class RecorderCB(Callback):
-    "Record the loss and hyper-parameters of each training step, as used by it"
+    """Record the loss and hyper-parameters of each training step, as used by it
+
+    Args:
+        *fields: of param groups; 'lr' if nothing is named
+        **functions: of the learner, by the name that each is recorded under
+    """
     saved = ('records',)
     for_real = True
     def __init__(
@@ -94,7 +107,12 @@ class RecorderCB(Callback):
         return _table(_each(torch.Tensor.item, self.records[name]))
 
     def plot(self, name: str = 'loss', ax: Any = None, title: str | None = None, **line: Any) -> Any:
-        "Draw the values of `name` against the batch; `line` goes to matplotlib's `plot`; returns the axes"
+        """Draw the values of `name` against the batch; `line` goes to matplotlib's `plot`; returns the axes
+
+        Args:
+            ax: axes to draw on; a new figure if None
+            title: of the figure
+        """
         from cosine_lr.view.plot import new_axes
         ax = new_axes('batch', {'lr': 'learning rate', 'loss': 'training loss'}.get(name, name), title, ax)
         ax.plot(self[name], **line)
@@ -102,7 +120,13 @@ class RecorderCB(Callback):
 
 # %% ../nbs/05_callback.ipynb #metrics-cb
 class MetricsCB(Callback):
-    "Losses of each epoch, and metrics on the validation set, printed as a table and kept in `rows`"
+    """Losses of each epoch, and metrics on the validation set, printed as a table and kept in `rows`
+
+    Args:
+        *metrics: objects with `reset`, `add`, `value`, or with `reset`, `update`, `compute`
+        log: a function of a line; one that prints it, if None
+        **named: metrics, with names for their columns
+    """
     saved = ('rows', 'row', 'loss', 'rate')
     for_real = True
     tried = False # do the metrics fit the model?

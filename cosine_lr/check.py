@@ -19,7 +19,11 @@ def shown(x: Any) -> str:
     return text if len(text) <= 80 else f'{text[:77]}...'
 
 def refuse(name: str, x: Any, what: str) -> NoReturn: # `what`: what would be right
-    "Raise the `ValueError` that all checks raise"
+    """Raise the `ValueError` that all checks raise
+
+    Args:
+        what: what would be right
+    """
     raise ValueError(f"{name} must be {what}, got {name}={shown(x)}")
 
 # %% ../nbs/check.ipynb #message
@@ -42,7 +46,19 @@ def number(
     above: float = -_INF, # exclusive lower bound
     below: float = _INF, # exclusive upper bound
 ) -> float: # an int where `x` is whole, so that it is shown as it was given
-    "`x` as a plain finite number within its bounds"
+    """`x` as a plain finite number within its bounds
+
+    Args:
+        name: of the parameter
+        x: what was given
+        least: inclusive lower bound
+        most: inclusive upper bound
+        above: exclusive lower bound
+        below: exclusive upper bound
+
+    Returns:
+        an int where `x` is whole, so that it is shown as it was given
+    """
     fine = _is(numbers.Real, x)
     try: fine = fine and math.isfinite(x) and above < x < below and least <= x <= most
     except OverflowError: fine = False

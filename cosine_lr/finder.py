@@ -17,7 +17,13 @@ from .schedule import cosine, exponential, linear
 
 # %% ../nbs/06_finder.ipynb #lrfinder-cb
 class LRFinderCB(Callback):
-    "Multiply the learning rate by `lr_mult` each batch until the loss is twice its lowest (Smith 2017, §3.3)"
+    """Multiply the learning rate by `lr_mult` each batch until the loss is twice its lowest (Smith 2017,
+    §3.3)
+
+    Args:
+        lr_mult: growth of the learning rate from one batch to the next
+        anneal: multiply the ladder by `cosine_annealing` too?
+    """
     for_real = True
     sets = ('lr',)
     def __init__(
@@ -64,7 +70,19 @@ def lr_find(
     diverged: float = 4., # stop a sweep when the smoothed loss is so many times its minimum
     smoothing: float = .8, # what the moving average keeps of the past at each update, from 0 to 1
 ) -> LRFind:
-    "Raise the learning rate until the loss diverges (range test: Smith 2017, §3.3), and leave no trace"
+    """Raise the learning rate until the loss diverges (range test: Smith 2017, §3.3), and leave no trace
+
+    Args:
+        learn: it is left exactly as it was
+        start: first learning rate of the ladder, that of the fastest param group
+        stop: last one
+        steps: batches in a sweep, from as many epochs as it takes
+        sweeps: how many, each with other batches
+        ladder: or `linear`, as in Smith's paper
+        valid: watch the validation loss, all of it after each update, not the training loss?
+        diverged: stop a sweep when the smoothed loss is so many times its minimum
+        smoothing: what the moving average keeps of the past at each update, from 0 to 1
+    """
     if not isinstance(learn, Learner): raise TypeError(f"learn must be a Learner, got {type(learn).__name__}")
     if ladder not in (exponential, linear): refuse('ladder', ladder, 'exponential or linear')
     number('stop', stop, above=number('start', start, above=0))

@@ -26,7 +26,13 @@ class _Collects:
         targ: Any = None, # targets [n, …]
         n: float = 1, # rows in the batch, the weight of its value
     ) -> None:
-        "Take in one batch"
+        """Take in one batch
+
+        Args:
+            inp: predictions [n, …], or a value that is already the batch's mean
+            targ: targets [n, …]
+            n: rows in the batch, the weight of its value
+        """
         _check_rows(inp, targ, n)
         self.last: Any = kept(_one(self.calc(inp, targ))) # the value of the newest batch
         self.vals.append(self.last)
@@ -34,7 +40,11 @@ class _Collects:
 
 # %% ../nbs/03_metric.ipynb #metric
 class Metric(_Collects):
-    "A mean over rows, collected batch by batch; a subclass defines `calc`"
+    """A mean over rows, collected batch by batch; a subclass defines `calc`
+
+    Attributes:
+        wants_scores: True: a loop passes the model's raw output, not the predicted classes
+    """
     wants_scores: bool = False # True: a loop passes the model's raw output, not the predicted classes
     def calc(self, inps: Any, targs: Any) -> Any:
         "The value of one batch"
@@ -49,12 +59,20 @@ class Metric(_Collects):
 
 # %% ../nbs/03_metric.ipynb #kept
 def kept(x: Any) -> Any: # `x`: a 0-d tensor or a number
-    "What to keep of a batch's value: a number, or, where reading that would stall a device, a tensor"
+    """What to keep of a batch's value: a number, or, where reading that would stall a device, a tensor
+
+    Args:
+        x: a 0-d tensor or a number
+    """
     if not isinstance(x, torch.Tensor): return x
     return x.item() if x.is_cpu else x.detach().clone() # it may be written over
 
 def fetched(xs: list) -> list[float]: # `xs`: what `kept` gave
-    "The numbers, in one transfer"
+    """The numbers, in one transfer
+
+    Args:
+        xs: what `kept` gave
+    """
     return torch.stack(xs).tolist() if xs and isinstance(xs[0], torch.Tensor) else list(xs)
 
 # %% ../nbs/03_metric.ipynb #checks
@@ -73,7 +91,12 @@ def _one(x):
 
 # %% ../nbs/03_metric.ipynb #accuracy
 class Accuracy(Metric):
-    "The share of targets whose predicted class is right; takes scores or classes"
+    """The share of targets whose predicted class is right; takes scores or classes
+
+    Args:
+        dim: of the classes, needed where the shapes do not tell
+        threshold: of one score: 0, as if None, for logits, .5 for probabilities
+    """
     wants_scores = True
     def __init__(
         self,

@@ -112,7 +112,12 @@ class _Shown(_Records):
         return min(self.table(epoch), key=lambda row: (row['diverged'], sign*row[metric][0]))
 
     def plot(self, metric: str = 'valid_loss', ax: Any = None, title: str | None = None) -> Any: # the axes
-        "Draw the mean of `metric` against the epoch with a band of one sd, a line a schedule"
+        """Draw the mean of `metric` against the epoch with a band of one sd, a line a schedule
+
+        Args:
+            ax: axes to draw on; a new figure if None
+            title: of the figure
+        """
         choice('metric', metric, list(self.values))
         words = metric.replace('_', ' ')
         ax = new_axes('epoch', words, title or f'{words}, mean ± sd of {len(self.seeds)} seeds', ax)
@@ -201,7 +206,11 @@ class Runs(_Shown):
         return pd.DataFrame(self.rows())
 
     def save(self, path: str | os.PathLike) -> None: # e.g. 'runs.npz'
-        "Write everything to one file of plain arrays"
+        """Write everything to one file of plain arrays
+
+        Args:
+            path: e.g. 'runs.npz'
+        """
         _check_path(path)
         _check_texts(self.schedules)
         text = dict(schedules=list(self.schedules), formulas=list(self.schedules.values()))
@@ -217,7 +226,12 @@ class Runs(_Shown):
         path: str | os.PathLike, # a file that `save` wrote; nothing in it is executed
         max_bytes: float | None = None, # for its arrays; None for 256 MiB, or 20 times the file if more
     ) -> 'Runs':
-        "Read runs back"
+        """Read runs back
+
+        Args:
+            path: a file that `save` wrote; nothing in it is executed
+            max_bytes: for its arrays; None for 256 MiB, or 20 times the file if more
+        """
         _check_path(path)
         if max_bytes is not None: number('max_bytes', max_bytes, above=0)
         try: arrays = _read(path, max_bytes)

@@ -16,7 +16,11 @@ def markdown_table(
     heads: Sequence[Any],
     rows: Iterable[Sequence[Any]], # each as long as `heads`
 ) -> str:
-    "A table in Markdown: the heads, and a line a row"
+    """A table in Markdown: the heads, and a line a row
+
+    Args:
+        rows: each as long as `heads`
+    """
     lines = [list(heads), ['---']*len(heads), *map(list, rows)]
     for line in lines:
         if len(line) != len(heads):

@@ -28,7 +28,15 @@ def replace_file(
     path: str | os.PathLike, # the file to make or to replace
     write: Callable[[BinaryIO], str | None], # fills the open file; may return another name for it
 ) -> Path: # where the file is
-    "Put a file on the disk, whole or not at all"
+    """Put a file on the disk, whole or not at all
+
+    Args:
+        path: the file to make or to replace
+        write: fills the open file; may return another name for it
+
+    Returns:
+        where the file is
+    """
     path = Path(path)
     part = aside(path)
     try:

@@ -21,7 +21,15 @@ def split_params(
     model: torch.nn.Module,
     *prefixes: str, # names of modules or parameters, e.g. 'encoder'; the first that fits takes a parameter
 ) -> list[dict[str, Any]]: # groups for an optimizer: one for each prefix, then the rest, if there is a rest
-    "The parameters of a model in groups, by name"
+    """The parameters of a model in groups, by name
+
+    Args:
+        model: a torch module
+        *prefixes: names of modules or parameters, e.g. 'encoder'; the first that fits takes a parameter
+
+    Returns:
+        groups for an optimizer: one for each prefix, then the rest, if there is a rest
+    """
     _check_prefixes(prefixes)
     groups: dict[str, list] = {prefix: [] for prefix in (*prefixes, '')}
     for name, p in model.named_parameters():
@@ -55,7 +63,15 @@ def decay_groups(
     model: torch.nn.Module,
     weight_decay: float, # of the matrices, filters and embeddings
 ) -> list[dict[str, Any]]: # groups for an optimizer; the second is that of biases and norms, with no decay
-    "The parameters of a model by kind: those that decay, and biases and norms"
+    """The parameters of a model by kind: those that decay, and biases and norms
+
+    Args:
+        model: a torch module
+        weight_decay: of the matrices, filters and embeddings
+
+    Returns:
+        groups for an optimizer; the second is that of biases and norms, with no decay
+    """
     decay, spared = number('weight_decay', weight_decay, least=0), _is_spared(model)
     heavy = [p for p in model.parameters() if id(p) not in spared]
     light = [p for p in model.parameters() if id(p) in spared]
@@ -69,7 +85,19 @@ def layer_groups(
     decay: float = 0.75, # from a layer to the one below
     weight_decay: float | None = None, # if given, each layer has two groups, as in `decay_groups`
 ) -> list[dict[str, Any]]: # groups for an optimizer, each with its `lr`
-    "The parameters of a model by layer, with learning rates that fall from the last to the first"
+    """The parameters of a model by layer, with learning rates that fall from the last to the first
+
+    Args:
+        model: a torch module
+        *prefixes: from the first layer to the last, e.g. 'embed', 'blocks', 'head'; together they hold
+            all
+        lr: of the last layer
+        decay: from a layer to the one below
+        weight_decay: if given, each layer has two groups, as in `decay_groups`
+
+    Returns:
+        groups for an optimizer, each with its `lr`
+    """
     lr, decay = number('lr', lr, least=0), number('decay', decay, above=0, most=1)
     names = [name for prefix in prefixes for name in _layers(model, prefix)]
     groups = split_params(model, *names)
@@ -99,7 +127,12 @@ def _common(group, kinds):
 
 # %% ../../nbs/run/finetune.ipynb #freeze
 class FreezeCB(Callback):
-    "Keep the modules and parameters that `prefixes` name as they are, for a fit or until an epoch"
+    """Keep the modules and parameters that `prefixes` name as they are, for a fit or until an epoch
+
+    Args:
+        *prefixes: names of modules or parameters, e.g. 'encoder' or 'encoder.layers.0'
+        until: the epoch, from 0, before which they thaw
+    """
     def __init__(
         self,
         *prefixes: str, # names of modules or parameters, e.g. 'encoder' or 'encoder.layers.0'
@@ -162,7 +195,15 @@ def predict(
     learn: Learner, # trained
     dl: Any, # a loader of batches as in training, which may be without targets
 ) -> tuple[torch.Tensor, Any]: # predictions [n, …] and the first targets [n, …] or None, on the CPU
-    "The model's predictions for all rows of a loader"
+    """The model's predictions for all rows of a loader
+
+    Args:
+        learn: trained
+        dl: a loader of batches as in training, which may be without targets
+
+    Returns:
+        predictions [n, …] and the first targets [n, …] or None, on the CPU
+    """
     batches_in('dl', dl)
     place, collect = DeviceCB(next(learn.model.parameters(), torch.zeros(())).device), _CollectCB()
     twin = copy.copy(learn) # it predicts as `learn` does

@@ -33,7 +33,11 @@ _END = object()
 _IDLE = 1000 # passes without a step
 
 class Passes:
-    "The training passes of a fit with a budget of steps or of time: a loader that goes on and on"
+    """The training passes of a fit with a budget of steps or of time: a loader that goes on and on
+
+    Attributes:
+        opened: called before each pass over the loader
+    """
     not_state = True # a checkpoint keeps `counts`
     opened: Callable = staticmethod(lambda: None) # called before each pass over the loader
     def __init__(self, learn: Any, timed: bool = False, every: int | None = None): # steps of a pass
@@ -111,7 +115,14 @@ def begin(
     seconds: Any = None,
     every: Any = None, # steps from one validation to the next
 ) -> Iterable[int]: # the numbers of the passes
-    "Tell a learner how long its fit is: `n_epochs` and `total`, and `limit`, which is None for epochs"
+    """Tell a learner how long its fit is: `n_epochs` and `total`, and `limit`, which is None for epochs
+
+    Args:
+        every: steps from one validation to the next
+
+    Returns:
+        the numbers of the passes
+    """
     if not train and learn.dls.valid is None: refuse('train', train, 'True, where there is no dls.valid')
     if not train and not valid: refuse('valid', valid, 'True, where train=False')
     budgets = dict(n_epochs=n_epochs, steps=steps, seconds=seconds)

@@ -42,7 +42,13 @@ def unpack(
     old: Any = None, # what stands there now
     home: Any = 'cpu', # where to put a tensor that was not on the CPU, if no tensor stands there now
 ) -> Any:
-    "What was packed, each tensor on the device of the one that stands there; not copied where it can stay"
+    """What was packed, each tensor on the device of the one that stands there; not copied where it can stay
+
+    Args:
+        x: what `pack` gave
+        old: what stands there now
+        home: where to put a tensor that was not on the CPU, if no tensor stands there now
+    """
     place = old.device if isinstance(old, torch.Tensor) else None
     if isinstance(x, torch.Tensor): return x.to(place or 'cpu')
     if isinstance(x, (list, tuple)):
@@ -188,7 +194,11 @@ class SavableState(State):
         return _is_plain(cell.x) and pack(cell.x) == old
 
     def state_dict(self, grads: bool = False) -> dict[str, Any]: # `grads`: gradients too?
-        "What moves, by path: plain data and tensors"
+        """What moves, by path: plain data and tensors
+
+        Args:
+            grads: gradients too?
+        """
         saved: dict[str, Any] = dict(cells={}, grads={})
         for path, cell in self.entries().items():
             if self._rests(path, cell): continue

@@ -21,7 +21,11 @@ def _edges(sched, lo=0., hi=1.):
 
 # %% ../../nbs/view/average.ipynb #mean
 def mean_of(sched: Any) -> float: # `sched`: a schedule; its method `mean` passes it
-    "The mean of a schedule over training, exact but for rounding"
+    """The mean of a schedule over training, exact but for rounding
+
+    Args:
+        sched: a schedule; its method `mean` passes it
+    """
     nodes, weights = np.polynomial.legendre.leggauss(64)
     u = (nodes + 1)/2
     smooth, slope = u**3*(10 - 15*u + 6*u**2), 30*(u*(1 - u))**2

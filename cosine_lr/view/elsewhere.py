@@ -32,7 +32,15 @@ def per_step(
     total_steps: int, # in the whole run
     end: str = 'open', # 'open': the last step is at (T-1)/T of the run; 'closed': it is at 1
 ) -> PerStep: # a function of the step, which can be pickled
-    "A schedule as the function of the step that JAX, optax and others call"
+    """A schedule as the function of the step that JAX, optax and others call
+
+    Args:
+        total_steps: in the whole run
+        end: 'open': the last step is at (T-1)/T of the run; 'closed': it is at 1
+
+    Returns:
+        a function of the step, which can be pickled
+    """
     if not isinstance(sched, Schedule): refuse('sched', sched, 'a schedule, such as 0.1*cosine()')
     if sched.relative: refuse('sched', sched, 'bound to a number where it has `base`: sched.bound(0.1)')
     choice('end', end, ('open', 'closed'))
@@ -51,7 +59,11 @@ def _keras_class():
 
     @keras.saving.register_keras_serializable(package='cosine_lr')
     class CosineLRSchedule(Base):
-        "A schedule, looked up in a table of its values"
+        """A schedule, looked up in a table of its values
+
+        Args:
+            sched: as JSON
+        """
         def __init__(self, sched, total_steps, end='open'): # `sched`: as JSON
             self.steps = per_step(Schedule.from_json(sched), total_steps, end)
             self.table = _table(self.steps)
@@ -71,6 +83,14 @@ def keras_schedule(
     total_steps: int, # in the whole run
     end: str = 'open', # 'open': the last step is at (T-1)/T of the run; 'closed': it is at 1
 ) -> Any: # a `keras.optimizers.schedules.LearningRateSchedule`, which is saved and loaded with a model
-    "A schedule for an optimizer of Keras, with any backend; an ImportError without Keras"
+    """A schedule for an optimizer of Keras, with any backend; an ImportError without Keras
+
+    Args:
+        total_steps: in the whole run
+        end: 'open': the last step is at (T-1)/T of the run; 'closed': it is at 1
+
+    Returns:
+        a `keras.optimizers.schedules.LearningRateSchedule`, which is saved and loaded with a model
+    """
     steps = per_step(sched, total_steps, end)
     return _keras_class()(steps.sched.to_json(), steps.total_steps, steps.end)

@@ -52,7 +52,19 @@ def draw_sweeps(
     title: str,
     ax: Any = None, # axes to draw on; a new figure if None
 ) -> Any: # the axes of the curve; those of the rules are its `child_axes`
-    "Draw the median curve in its band, each rule with its spread, and where they agree"
+    """Draw the median curve in its band, each rule with its spread, and where they agree
+
+    Args:
+        lrs: learning rate of each update [n]
+        band: median, lowest and highest smoothed loss [3, n]; not finite where sweeps have ended
+        rates: {label of a rule: its rate for each sweep}; NaN where it gives none
+        answer: the suggestion and the ends of its interval
+        title: of the figure
+        ax: axes to draw on; a new figure if None
+
+    Returns:
+        the axes of the curve; those of the rules are its `child_axes`
+    """
     ax = new_axes('learning rate (log scale)', 'smoothed loss', title, ax, size=(5.2, 3.4))
     _draw_curve(ax, lrs, band)
     rows = _draw_rows(ax, {label: found[np.isfinite(found)] for label, found in rates.items()})
