@@ -9,11 +9,11 @@ from cosine_lr import tensor_loader
 from cosine_lr.lab.language import GPT, text_dls
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torch.utils.data import DataLoader, Sampler, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from . import loops
 from .measure import PROCESSOR, check_equal_work, measure
-from .task import Task
+from .task import Rows, Task
 
 CONTEXT, WIDTH, BS, STEPS, EPOCHS = 32, 32, 16, 50, 4
 HAND, COMPILED = 'by hand', 'by hand, compiled'
@@ -27,17 +27,6 @@ class Turned(nn.Module):
     def forward(self, x): return self.gpt(x).mT
 
 
-class Rows(Sampler):
-    "As in `task`, with batches of another size"
-    def __init__(self, n, generator, batched, clock):
-        self.n, self.generator, self.batched, self.clock, self.ticks = n, generator, batched, clock, []
-    def __len__(self): return self.n//BS if self.batched else self.n
-    def __iter__(self):
-        self.ticks.append(self.clock())
-        order = torch.randperm(self.n, generator=self.generator)
-        return iter(order.split(BS)) if self.batched else iter(order.tolist())
-
-
 class TextTask(Task):
     "A GPT, AdamW and characters of Python's reference; the same seed gives the same weights and batches"
     def __init__(self, seed, by_row=False):
@@ -46,7 +35,7 @@ class TextTask(Task):
         self.model, self.epochs, self.peak = Turned(len(dls.vocab)), EPOCHS, .004
         self.opt_func = partial(torch.optim.AdamW, weight_decay=.1)
         self.x, self.y = (t[:STEPS*BS] for t in dls.train.dataset.tensors)
-        self.rows = Rows(len(self.x), torch.Generator().manual_seed(seed), not by_row, PROCESSOR)
+        self.rows = Rows(len(self.x), torch.Generator().manual_seed(seed), not by_row, PROCESSOR, BS)
         loader = partial(DataLoader if by_row else type(dls.train), generator=torch.Generator())
         bs = BS if by_row else None
         self.train = loader(TensorDataset(self.x, self.y), sampler=self.rows, batch_size=bs)
@@ -112,19 +101,11 @@ EAGER = {HAND: (loops.by_hand, False), 'Learner': (loops.ours, False),
 TRACED = {COMPILED: (compiled_by_hand, False), 'Learner, compiled': (loops.compiled, False)}
 
 
-def contestant(loop, by_row):
-    def turn(k):
-        task = TextTask(k, by_row)
-        with loops.contextlib.redirect_stdout(loops.io.StringIO()): steps, _ = loop(task)
-        return task.seconds, dict(steps=int(steps))
-    return turn
-
-
 def run(rounds):
     torch.set_num_threads(1)
     logging.getLogger('transformers').setLevel(logging.ERROR)
     done = {}
     for name, contestants, base in (('eager', EAGER, HAND), ('compiled', TRACED, COMPILED)):
-        turns = {name: contestant(*each) for name, each in contestants.items()}
+        turns = {name: loops.contestant(*each, TextTask, ['steps']) for name, each in contestants.items()}
         done[name] = check_equal_work(measure(turns, rounds, f'GPT, {name}', base))
     return done

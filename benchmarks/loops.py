@@ -183,11 +183,13 @@ CONTESTANTS = { # {name: (a loop over a task, does the loader fetch row by row?)
 }
 
 
-def contestant(loop, by_row, make_model):
+def contestant(loop, by_row, make_task, facts=('steps', 'accuracy')):
+    "A turn of a loop: the seconds of a step, and what must be equal for all"
     def turn(k):
-        task = Task(make_model, k, by_row)
+        task = make_task(k, by_row)
         with contextlib.redirect_stdout(io.StringIO()): steps, accuracy = loop(task)
-        return task.seconds, dict(steps=int(steps), accuracy=float(accuracy))
+        done = dict(steps=int(steps), accuracy=float(accuracy))
+        return task.seconds, {name: done[name] for name in facts}
     return turn
 
 
@@ -209,7 +211,8 @@ def run(rounds):
     torch.set_num_threads(1)
     done = {}
     for model in (mlp, cnn):
-        contestants = {name: contestant(*each, model) for name, each in CONTESTANTS.items()}
+        task = partial(Task, model)
+        contestants = {name: contestant(*each, task) for name, each in CONTESTANTS.items()}
         if model is cnn: contestants[CONVOLUTIONS] = convolutions()
         name = model.__name__
         done[name] = check_equal_work(measure(contestants, rounds, f'loops, {name}', HAND))

@@ -26,13 +26,14 @@ def cnn():
 
 class Rows(Sampler):
     "Row numbers, one by one or a batch at a time, in a new order each pass; `ticks`: when each pass began"
-    def __init__(self, n, generator, batched, clock):
-        self.n, self.generator, self.batched, self.clock, self.ticks = n, generator, batched, clock, []
-    def __len__(self): return -(-self.n//BATCH) if self.batched else self.n
+    def __init__(self, n, generator, batched, clock, bs=BATCH):
+        self.n, self.generator, self.batched, self.clock = n, generator, batched, clock
+        self.bs, self.ticks = bs, []
+    def __len__(self): return -(-self.n//self.bs) if self.batched else self.n
     def __iter__(self):
         self.ticks.append(self.clock())
         order = torch.randperm(self.n, generator=self.generator)
-        return iter(order.split(BATCH)) if self.batched else iter(order.tolist())
+        return iter(order.split(self.bs)) if self.batched else iter(order.tolist())
 
 
 class Task:

@@ -19,13 +19,15 @@ from typing import Any
 class Cancel(Exception): "Raised by a callback to leave something early; the loop catches it"
 
 # %% ../nbs/claims.ipynb #names
+def _methods(cls): return [name for name, x in vars(cls).items() if inspect.isfunction(x)]
+
 def events_of(cls: type) -> list[str]:
-    "The methods that a class of events defines"
-    return [name for name, x in vars(cls).items() if inspect.isfunction(x)]
+    "The methods that a class of events has, its bases' included, in order"
+    return [name for part in cls.__mro__ for name in _methods(part)]
 
 def check_names(cls: type, events: Sequence[str]) -> None:
     "Refuse a class with a method whose name is nearly an event's"
-    for name in events_of(cls):
+    for name in _methods(cls):
         meant = '' if name in events or name.startswith('_') else _meant(name, events)
         if meant: raise TypeError(f"{cls.__name__}.{name} is no event; did you mean {meant}?")
 

@@ -25,10 +25,15 @@ class _Updates(Callback):
     "Calls `note` with the loss of each update: of its batches, or of a validation pass after it"
     def __init__(self, valid): self.valid, self.updated, self.batches = valid, False, []
 
+    def note(self, learn, loss): raise NotImplementedError
+
     def before_fit(self, learn):
         opt, step = learn.opt, learn.opt.step # the state that is put back is without what follows
+        def seen_step(*args, **kw):
+            self._see_update()
+            return step(*args, **kw)
         try: opt.register_step_pre_hook(self._see_update)
-        except AttributeError: opt.step = lambda *args, **kw: (self._see_update(), step(*args, **kw))[1]
+        except AttributeError: opt.step = seen_step
         self.rows = learn.train_cb.rows
 
     def _see_update(self, *_): self.updated = True

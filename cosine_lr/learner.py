@@ -48,7 +48,6 @@ class _Steps:
     def after_backward(self, learn: 'Learner') -> None: "The gradients are new, the weights are old"
     def step(self, learn: 'Learner') -> None: "Changes the weights"
     def after_step(self, learn: 'Learner') -> None: "The weights are new, and `learn.steps` counts the step"
-_EVENTS = [event for part in (_Opens, _Steps, _Closes) for event in events_of(part)]
 
 # %% ../nbs/04_learner.ipynb #callback
 class Callback(_Opens, _Steps, _Closes):
@@ -69,6 +68,8 @@ class Callback(_Opens, _Steps, _Closes):
     def __init_subclass__(cls, **kw: Any) -> None:
         super().__init_subclass__(**kw)
         check_names(cls, _EVENTS)
+
+_EVENTS = events_of(Callback)
 
 # %% ../nbs/04_learner.ipynb #traincb
 class TrainCB(Callback, Layout):

@@ -101,10 +101,12 @@ def start(n, storage, budget, seconds, worker=WORKER):
 
 
 def until(condition, seconds=60):
+    "What the condition answers once that is true"
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (answer := condition()):
         assert time.monotonic() < deadline, f'not so after {seconds} seconds'
         time.sleep(.1)
+    return answer
 
 
 def complete(study): return [t for t in study.get_trials() if t.state.name == 'COMPLETE']
@@ -112,27 +114,30 @@ def finished(study): return {t.number: (t.value, t.params) for t in complete(stu
 def workers_of(study): return {t.user_attrs['pid'] for t in complete(study)}
 
 
-def in_hand(study, pid):
-    "The trials that a worker is busy with, once their parameters are known."
+def in_hand(study):
+    "The trials that workers are busy with, once their parameters are known; the youngest comes last."
     running = [t for t in study.get_trials() if t.state.name == 'RUNNING' and len(t.params) == 2]
-    return [t for t in running if t.user_attrs.get('pid') == pid]
+    return sorted(running, key=lambda t: t.datetime_start)
 
 
 def test_four_workers_and_a_killed_one(storage):
-    workers = start(4, storage, 40, .5)
+    workers = start(4, storage, 40, 1)
     try:
         study = new_study(storage, 'shared', SimulatedAnnealingSampler(40, seed=1), heartbeat=1)
-        until(lambda: len(workers_of(study)) == 4 and in_hand(study, workers[0].pid))
-        workers[0].send_signal(signal.SIGKILL)
-        workers[0].wait()
-        before, lost = finished(study), in_hand(study, workers[0].pid)
-        for worker in workers[1:]: assert worker.wait(timeout=120) == 0
+        *_, youngest = until(lambda: len(complete(study)) >= 8 and in_hand(study))
+        victim, = (w for w in workers if w.pid == youngest.user_attrs['pid'])
+        victim.send_signal(signal.SIGKILL)
+        victim.wait()
+        before = finished(study)
+        lost = [t for t in in_hand(study) if t.user_attrs['pid'] == victim.pid]
+        for worker in workers:
+            if worker is not victim: assert worker.wait(timeout=120) == 0
     finally:
         for worker in workers: worker.kill()
     after = finished(study)
     assert {number: after[number] for number in before} == before               # nothing finished is lost
     assert 40 <= len(after) <= 42                                           # three workers may finish at once
-    assert len(workers_of(study)) == 4
+    assert {t.user_attrs.get('pid') for t in study.get_trials()} - {None} == {w.pid for w in workers}
     assert len(lost) == 1 and study.get_trials()[lost[0].number].state.name == 'FAIL'
     retried = [t for t in study.get_trials() if t.system_attrs.get('failed_trial') == lost[0].number]
     # SQLite has no row locks: two workers may see the loss at the same time, and each queues the trial again

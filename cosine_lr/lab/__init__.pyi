@@ -55,6 +55,10 @@ from .language import GPT as GPT
 from .language import next_char_loss as next_char_loss
 from .language import sample as sample
 from .language import SampleCB as SampleCB
+from .language_study import REPORT as REPORT
+from .language_study import tuned_peaks as tuned_peaks
+from .language_study import tuned_peak as tuned_peak
+from .language_study import study_losses as study_losses
 from .law import Forecast as Forecast
 from .law import BestSchedule as BestSchedule
 from .law import LossLaw as LossLaw

@@ -157,8 +157,7 @@ def _feed(cbs):
         if not isinstance(cb, TrainCB):
             raise ValueError(f"cbs must hold a TrainCB alone, got {name}: a fleet has no events. lr=… takes "
                              "schedules, accuracy=… a metric; what else a callback does needs a Learner")
-        events = [event for part in Callback.__mro__ for event in events_of(part)]
-        own = [event for event in events if _overrides(cb, event)]
+        own = [event for event in events_of(Callback) if _overrides(cb, event)]
         if own: raise ValueError(f"{name}.{own[0]} would be left out: a fleet calls only {', '.join(called)} "
                                  "of a TrainCB. Put the step into the model or loss_func")
     if len(given) > 1: raise ValueError(f"cbs must hold one TrainCB, got {len(given)}")
