@@ -267,7 +267,7 @@ def overlay(
     worst = int(gaps.argmax())
     ax = new_axes('step', 'value', f'Largest difference {gaps[worst]:.2g}, at step {worst}', ax)
     ax.plot(theirs, label='theirs')
-    ax.plot(ours, label='ours')
+    ax.plot(ours, '--', label='ours')
     return label_lines(ax), float(gaps[worst]), worst
 
 def _values_of(other, steps):
