@@ -133,20 +133,36 @@ class Layout:
         self.fed, self.goal = meant('inputs', inputs), meant('targets', targets)
         if inputs is not None and targets is None: refuse('targets', targets, 'given too, [] for none')
 
-    def inputs(self, batch: Any) -> Any:
-        "What the model takes: a list, or a mapping, which goes to it by name, `model(**inputs)`"
+    def inputs(self, batch: Any) -> Any: # `batch`: what a loader gives
+        """What the model takes: a list, or a mapping, which goes to it by name, `model(**inputs)`
+
+        Args:
+            batch: what a loader gives
+        """
         return ordered(batch)[:self.n_inp] if self.fed is None else pick(batch, self.fed)
 
-    def targets(self, batch: Any) -> Any:
-        "What the loss takes after the predictions, a list or a mapping; metrics score against the first"
+    def targets(self, batch: Any) -> Any: # `batch`: what a loader gives
+        """What the loss takes after the predictions, a list or a mapping; metrics score against the first
+
+        Args:
+            batch: what a loader gives
+        """
         return ordered(batch)[self.n_inp:] if self.goal is None else pick(batch, self.goal)
 
-    def target(self, batch: Any) -> Any:
-        "What predictions are scored against: the first target, or None"
+    def target(self, batch: Any) -> Any: # `batch`: what a loader gives
+        """What predictions are scored against: the first target, or None
+
+        Args:
+            batch: what a loader gives
+        """
         return next(iter(flat(self.targets(batch))), None)
 
-    def rows(self, batch: Any) -> int:
-        "The number of rows: the length of the first tensor in the targets, or else in the inputs"
+    def rows(self, batch: Any) -> int: # `batch`: what a loader gives
+        """The number of rows: the length of the first tensor in the targets, or else in the inputs
+
+        Args:
+            batch: what a loader gives
+        """
         if self.goal is None and isinstance(batch, Mapping): return count_rows([batch])
         return count_rows(flat(self.targets(batch)) + flat(self.inputs(batch)))
 

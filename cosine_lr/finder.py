@@ -38,8 +38,12 @@ class LRFinderCB(Callback):
         self.t_iter = learn.total
         self.starts = [float(g['lr']) for g in learn.opt.param_groups]
 
-    def cosine_annealing(self, c_iter: float) -> float: # batches done
-        "The factor of cosine annealing after `c_iter` of `t_iter` batches: from 1 to 0"
+    def cosine_annealing(self, c_iter: float) -> float: # `c_iter`: batches done
+        """The factor of cosine annealing after `c_iter` of `t_iter` batches: from 1 to 0
+
+        Args:
+            c_iter: batches done
+        """
         return cosine()(c_iter/self.t_iter)
 
     def before_epoch(self, learn: Learner) -> None:

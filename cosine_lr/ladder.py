@@ -81,9 +81,9 @@ class Watch(_Updates):
     """Tells a `Sweep` of each update, and stops where it is too high, or where a loss is not finite
 
     Args:
-        first: before it
+        first: before the sweep
     """
-    def __init__(self, sweep: Any, steps: int, valid: bool, first: State): # a `Sweep`; `first`: before it
+    def __init__(self, sweep: Any, steps: int, valid: bool, first: State): # `first`: before the sweep
         super().__init__(valid)
         self.sweep, self.steps, self.left, self.first = sweep, steps, steps, first
 

@@ -51,7 +51,7 @@ class _Steps:
 
 # %% ../nbs/04_learner.ipynb #callback
 class Callback(_Opens, _Steps, _Closes):
-    """Something that watches or changes training; override the events it needs
+    """Something that watches or changes training; override the events it needs; `learn`: whose fit it is
 
     Attributes:
         order: lower runs first
@@ -149,7 +149,7 @@ class Learner:
     def fit(
         self,
         n_epochs: int | None = None, # passes over `dls.train`; 1 if no budget is given
-        train: bool = True,
+        train: bool = True, # False: only validate
         valid: bool = True, # validate after each pass?
         cbs: Callbacks = (), # for this fit alone
         lr: Rate = None, # the rate of this fit; None: the learner's own
@@ -162,6 +162,7 @@ class Learner:
 
         Args:
             n_epochs: passes over `dls.train`; 1 if no budget is given
+            train: False: only validate
             valid: validate after each pass?
             cbs: for this fit alone
             lr: the rate of this fit; None: the learner's own
@@ -245,8 +246,12 @@ class Learner:
         found = [cb for cb in (*self.cbs, *self.active) if isinstance(cb, TrainCB)]
         return found[0] if found else TrainCB()
 
-    def new_optimizer(self, lr: Rate = None) -> Any: # the rate; None: the learner's own
-        "What `opt_func` makes for the model"
+    def new_optimizer(self, lr: Rate = None) -> Any: # `lr`: the rate; None: the learner's own
+        """What `opt_func` makes for the model
+
+        Args:
+            lr: the rate; None: the learner's own
+        """
         return make_optimizer(self.opt_func, self.model.parameters(), self.lr if lr is None else lr)
 
     def _gather(self, cbs=()):
@@ -264,6 +269,10 @@ class Learner:
         if not by_torch: add_gradients(self.model.parameters()) # another way may count on there being some
 
     def timeline(self) -> str: # of the last fit; of the next one, if there was none
-        "Who answers which event, in order; after a fit with a `TimerCB`, for how long"
+        """Who answers which event, in order; after a fit with a `TimerCB`, for how long
+
+        Returns:
+            of the last fit; of the next one, if there was none
+        """
         if not self.hooks: self._gather()
         return timeline(self.hooks, self)

@@ -46,8 +46,13 @@ class Metric(_Collects):
         wants_scores: True: a loop passes the model's raw output, not the predicted classes
     """
     wants_scores: bool = False # True: a loop passes the model's raw output, not the predicted classes
-    def calc(self, inps: Any, targs: Any) -> Any:
-        "The value of one batch"
+    def calc(self, inps: Any, targs: Any) -> Any: # `inps`: predictions [n, …]; `targs`: targets [n, …]
+        """The value of one batch
+
+        Args:
+            inps: predictions [n, …]
+            targs: targets [n, …]
+        """
         return inps
 
     @property

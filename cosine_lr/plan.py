@@ -75,7 +75,10 @@ class Plan:
         self.start(total, end)
 
     def start(self, total: int, end: str, since: int = 0, done: float = 0., **lines: Any) -> None:
-        "Have progress go from `done` at step `since` to 1; `lines`: for a field, what replaces its schedules"
+        """Have progress go from `done` at step `since` to 1; `total` and `end` are as for `Plan`
+
+        `lines`: for a field, what replaces its schedules
+        """
         self.length = _length(total, end, self.after, since)
         self.total, self.end = total, end
         self.since, self.done, self.lines = since, done, lines
@@ -130,11 +133,12 @@ class Plan:
                 self._check(field, into[:1], value, 'step', step)
             for group in into: write_field(group, field, value)
 
-    def advise(self, who: str, curve: bool = True) -> None: # `who`: what the user called, for the message
+    def advise(self, who: str, curve: bool = True) -> None: # `who`: what was called; `curve`: see `lint_plan`
         """Warn of what is probably a mistake in the learning rates, before the first step
 
         Args:
-            who: what the user called, for the message
+            who: what was called
+            curve: see `lint_plan`
         """
         from cosine_lr.view.lint import lint_plan
         for text in lint_plan(self, curve): warnings.warn(f"{who}(lr=…): {text}", stacklevel=3)

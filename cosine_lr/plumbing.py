@@ -120,12 +120,17 @@ class Doors:
         return mean_of(self)
 
     def lint(self, total_steps: int, **how: Any) -> 'list[Finding]':
-        "Probable mistakes in a run of `total_steps`: a list of `Finding`s, see `lint_schedule`"
+        "Probable mistakes in a run of `total_steps`, as `Finding`s; `how`: see `lint_schedule`"
         from cosine_lr.view import lint_schedule
         return lint_schedule(self, total_steps, **how)
 
-    def to(self, library: str, total_steps: int) -> str:
-        "Source code that makes the same schedule in another library, see `translate`"
+    def to(self, library: str, total_steps: int) -> str: # as for `translate`
+        """Source code that makes the same schedule in another library
+
+        Args:
+            library: as for `translate`
+            total_steps: as for `translate`
+        """
         from cosine_lr.view import as_code, as_tree
         return as_code(as_tree(self), library, total_steps)
 

@@ -42,7 +42,13 @@ def steepest(
 
 # %% ../nbs/rules.ipynb #valley
 def valley(lrs: np.ndarray, losses: np.ndarray, diverged: bool = True) -> float: # as for `steepest`
-    "The middle of the longest run of falling losses, where those that rise in between are left out"
+    """The middle of the longest run of falling losses, where those that rise in between are left out
+
+    Args:
+        lrs: as for `steepest`
+        losses: as for `steepest`
+        diverged: as for `steepest`
+    """
     tails: list[float] = [] # of the best run of each length: its last loss, negated, and
     ends: list[int] = [] # where that is
     before: list[Any] = [] # for each loss, where the run's loss before it is
@@ -56,11 +62,23 @@ def valley(lrs: np.ndarray, losses: np.ndarray, diverged: bool = True) -> float:
 
 # %% ../nbs/rules.ipynb #tenths
 def minimum_tenth(lrs: np.ndarray, losses: np.ndarray, diverged: bool = True) -> float: # as for `steepest`
-    "A tenth of where the loss is lowest"
+    """A tenth of where the loss is lowest
+
+    Args:
+        lrs: as for `steepest`
+        losses: as for `steepest`
+        diverged: as for `steepest`
+    """
     return float(lrs[np.argmin(losses)] / 10)
 
 def divergence_tenth(lrs: np.ndarray, losses: np.ndarray, diverged: bool = True) -> float: # as for `steepest`
-    "A tenth of where the loss is back at its start, or where the sweep diverged; NaN if neither happened"
+    """A tenth of where the loss is back at its start, or where the sweep diverged; NaN if neither happened
+
+    Args:
+        lrs: as for `steepest`
+        losses: as for `steepest`
+        diverged: as for `steepest`
+    """
     start, lowest = np.mean(losses[:max(len(losses)//4, 1)]), np.argmin(losses)
     back = np.flatnonzero(losses[lowest:] >= start)
     if len(back): return float(lrs[lowest + back[0]] / 10)
@@ -165,7 +183,12 @@ def refusal(
 
 # %% ../nbs/rules.ipynb #sweep
 class Sweep:
-    "The rate, the loss and the smoothed loss of each update of a sweep, and how it ended"
+    """The rate, the loss and the smoothed loss of each update of a sweep, and how it ended
+
+    Args:
+        diverged: as for `lr_find`
+        smoothing: as for `lr_find`
+    """
     def __init__(self, diverged: float = 4., smoothing: float = .8): # as for `lr_find`
         self.diverged, self.keeps, self.sum, self.weight, self.low = diverged, smoothing, 0., 0., math.inf
         self.lrs, self.losses, self.smooth = [list[float]() for _ in range(3)]
@@ -208,7 +231,11 @@ class LRFind(Advised):
 
     @cached_property
     def rules(self) -> dict[str, np.ndarray]: # {rule: its rate for each sweep [sweeps]}; NaN for none
-        "What each rule reads from each sweep"
+        """What each rule reads from each sweep
+
+        Returns:
+            {rule: its rate for each sweep [sweeps]}; NaN for none
+        """
         sweeps = range(len(self.ends))
         return {name: np.array([self._read(rule, k) for k in sweeps]) for name, rule in RULES.items()}
 
@@ -231,7 +258,11 @@ class LRFind(Advised):
 
     @property
     def band(self) -> np.ndarray: # [3, n]: infinite where most sweeps, or any, have ended
-        "The median curve, and the lowest and highest of the sweeps' smoothed losses"
+        """The median curve, and the lowest and highest of the sweeps' smoothed losses
+
+        Returns:
+            [3, n]: infinite where most sweeps, or any, have ended
+        """
         alive = np.where(np.isfinite(self.smooth), self.smooth, np.inf)
         return np.array([np.quantile(alive, .5, axis=0, method='higher'), alive.min(0), alive.max(0)])
 
@@ -258,7 +289,13 @@ class LRFind(Advised):
 
 # %% ../nbs/rules.ipynb #read
 def read(sweeps: Sequence[Sweep], passes: float, own: Any = (1,)) -> LRFind: # as for `LRFind`
-    "What several sweeps say together, at the rates of the one that got highest"
+    """What several sweeps say together, at the rates of the one that got highest
+
+    Args:
+        sweeps: as for `LRFind`
+        passes: as for `LRFind`
+        own: as for `LRFind`
+    """
     lrs = max((sweep.lrs for sweep in sweeps), key=lambda lrs: (lrs[-1:], len(lrs)))
     def table(name): return np.array([_at(lrs, sweep.lrs, getattr(sweep, name)) for sweep in sweeps])
     return LRFind(np.array(lrs), table('losses'), table('smooth'), [s.end for s in sweeps], passes, own)

@@ -51,8 +51,12 @@ class Schedule(_Value, _Arithmetic, Doors, ABC):
         "The value at progress `pos`, in the type, dtype and device of `pos`; held below 0 and above 1"
         return self.formula(progress(pos))
 
-    def bound(self, value: float) -> 'Schedule':
-        "This schedule, with a number in place of `base`, an optimizer's own value"
+    def bound(self, value: float) -> 'Schedule': # `value`: an optimizer's own
+        """This schedule, with a number in place of `base`, an optimizer's own value
+
+        Args:
+            value: an optimizer's own
+        """
         return replace(self, **{f.name: bound(getattr(self, f.name), value) for f in fields(self)})
 
 # %% ../nbs/00_schedule.ipynb #ramp

@@ -244,7 +244,7 @@ class State:
         self.left_out: dict[str, str] = {} # what cannot be put back: {path: its type}
 
     def cells(self, roots: dict, seen: dict, whole: Callable | None = None) -> Iterator[Cell]:
-        "The cells below `roots`, see `walk`"
+        "The cells below `roots`; `seen` and `whole` are as for `walk`"
         start = [Cell(name, x, roots, name, name == 'dls') for name, x in roots.items()]
         for cell in walk(start, seen, whole):
             if cell.kind == 'opaque': self.left_out[cell.path] = type(cell.x).__name__
@@ -256,8 +256,12 @@ class State:
         self._kept = [(name, True, partial(redraw, g, drawn(g))) for name, g in streams().items()]
         return self.add(**self.roots)
 
-    def add(self, **roots: Any) -> 'State':
-        "Note what is below these roots too, but for what has been noted already"
+    def add(self, **roots: Any) -> 'State': # `roots`: as for `State`
+        """Note what is below these roots too, but for what has been noted already
+
+        Args:
+            **roots: as for `State`
+        """
         for cell in self.cells(roots, self._seen):
             draws = cell.data or cell.kind == 'generator'
             self._kept += [(cell.path, draws, put) for put in _keep(cell)]
@@ -269,7 +273,7 @@ class State:
             if isinstance(x, DataLoader): drop_workers(x)
 
     def put_back(self, draws: bool = True, below: str = '') -> None: # `draws`: random streams and data too?
-        """Make everything, or what is below a root, what it was when it was noted
+        """Make everything, or what has a path that begins with `below`, what it was when it was noted
 
         Args:
             draws: random streams and data too?

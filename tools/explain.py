@@ -24,8 +24,9 @@ SECTIONS = re.compile(r'\s*\n\n *(Args|Attributes|Returns):\n.*', re.DOTALL)  # 
 def explained(text):
     "A module's source, with sections in the docstring of what has comments on its parameters or fields."
     tree, lines, notes = ast.parse(text), text.splitlines(), comments(text)
+    kinds = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     for node in reversed(documented(tree)):
-        place, added = node.body[0], [*sections(node, notes)]
+        place, added = node.body[0], [*sections(node, notes, kinds)]
         if not added: continue
         prose = inspect.cleandoc(SECTIONS.sub('', place.value.value))
         summary = folded(prose, place.col_offset + 3)
@@ -88,7 +89,9 @@ def note_at(node, notes, top):
 
 def named_at(node, notes):
     "What a comment in the line of a parameter says of it by name, as in `x`: a number; `y`: another."
-    for part in re.split(r'; (?=`\w+`: )', notes.get(node.end_lineno, '')):
+    note = notes.get(node.end_lineno, '')
+    if re.fullmatch(r'as for `\w+`', note): return note  # that holds for all parameters of a line
+    for part in re.split(r'; (?=`\w+`: )', note):
         told = re.fullmatch('`?(\\w+)`?: (.*)', part)
         if told and told[1] == node.arg: return told[2]
     return ''
@@ -125,21 +128,37 @@ def fields(cls, notes):
 
 
 def returned(function, notes):
-    "The comment behind the bracket that closes the parameters, where it stands in a line of its own."
+    """The comment behind the bracket that closes the parameters, where it stands in a line of its own
+
+    Where there are no parameters, it may stand in the only line.
+    """
     ends = [node.end_lineno for node in ast.walk(function.args) if hasattr(node, 'end_lineno')]
-    after = range(max([function.lineno, *ends]) + 1, function.body[0].lineno)
-    return next((notes[line] for line in after if line in notes), None)
+    alone = [node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)] in ([], ['self'])
+    after = range(max([function.lineno, *ends]) + (not alone), function.body[0].lineno)
+    told = (notes[line] for line in after if not notes.get(line, 'type: ').startswith('type: '))
+    return next(told, None)
 
 
-def sections(node, notes):
-    "What is added to a docstring."
+def sections(node, notes, kinds):
+    "What is added to a docstring; `kinds`: the classes of the module, by name."
     if isinstance(node, ast.ClassDef):
-        init = next((each for each in node.body if getattr(each, 'name', '') == '__init__'), None)
-        if init and (args := arguments(init, notes)): yield listed('Args', args)
-        if told := fields(node, notes): yield listed('Args' if is_record(node) else 'Attributes', told)
+        line = [*ancestors(node, kinds)]
+        inits = [each for cls in line for each in cls.body if getattr(each, 'name', '') == '__init__']
+        if inits and (args := arguments(inits[0], notes)): yield listed('Args', args)
+        records = [cls for cls in reversed(line) if is_record(cls)] if not inits else []
+        told = {name: note for cls in records for name, note in fields(cls, notes).items()}
+        if told: yield listed('Args', told)
+        if node not in records and (told := fields(node, notes)): yield listed('Attributes', told)
     else:
         if args := arguments(node, notes): yield listed('Args', args)
         if result := returned(node, notes): yield f'Returns:\n    {result}'
+
+
+def ancestors(cls, kinds):
+    "A class, then its bases, of those that stand in its module."
+    yield cls
+    for base in cls.bases:
+        if known := kinds.get(getattr(base, 'id', '')): yield from ancestors(known, kinds)
 
 
 def is_record(cls):

@@ -26,13 +26,14 @@ from ..schedule import cosine
 def metropolis(
     delta: float, # change of the energy
     temperature: float, # at least 0, in units of energy
-    rng: random.Random,
+    rng: random.Random, # decides about uphill
 ) -> bool:
     """Accept the change? Always downhill; uphill with probability `exp(-delta/T)` (Metropolis et al. 1953)
 
     Args:
         delta: change of the energy
         temperature: at least 0, in units of energy
+        rng: decides about uphill
     """
     if delta <= 0: return True
     return temperature > 0 and rng.random() < math.exp(-delta/temperature)
@@ -176,15 +177,17 @@ class Annealed:
 
     Args:
         state: None if no energy was finite
+        energy: of that state
         history: arrays: `temperature` (0 while it is measured) and `best` [rounds]; `proposed`, `energy`
             and `accepted` [rounds, chains]; and `state`, a list of states a round
+        evaluations: of the energy
     """
     state: Any # None if no energy was finite
-    energy: float
+    energy: float # of that state
     # arrays: `temperature` (0 while it is measured) and `best` [rounds]; `proposed`, `energy` and `accepted`
     # [rounds, chains]; and `state`, a list of states a round
     history: dict[str, Any] = field(repr=False)
-    evaluations: int
+    evaluations: int # of the energy
 
     def plot(self, ax: Any = None, title: str | None = None) -> Any:
         """Draw every energy proposed, where the chains were, and the best so far; returns the axes
@@ -248,7 +251,11 @@ class Annealer:
         return len(self.records) > self.steps
 
     def ask(self) -> list[Any]: # states, one a chain
-        "The starts, and then a proposal from each chain; the same ones until they are told"
+        """The starts, and then a proposal from each chain; the same ones until they are told
+
+        Returns:
+            states, one a chain
+        """
         if self.proposals is None:
             chains = zip(self.chains.states, self.chains.rngs)
             more = [self.thermostat.heat(self.records)] if self.wants_heat else []
@@ -339,7 +346,7 @@ def _bar(total):
 # %% ../../nbs/lab/annealing.ipynb #nearby
 def nearby(
     u: float, # from 0 to 1
-    rng: random.Random,
+    rng: random.Random, # what draws the step
     finest: float = 1e-6, # scale of the shortest steps; that of the longest is 1
 ) -> float: # from 0 to 1
     """A number near `u`, by a normal step whose scale is drawn anew from `finest` to 1; reflected at both
@@ -347,6 +354,7 @@ def nearby(
 
     Args:
         u: from 0 to 1
+        rng: what draws the step
         finest: scale of the shortest steps; that of the longest is 1
 
     Returns:

@@ -84,8 +84,12 @@ class Cell:
 # %% ../../nbs/lab/cells.ipynb #here
 Question = Generator[list[Cell], list[Runs], Any] # yields cells, is sent their runs, returns an answer
 
-def answer_here(question: Question) -> Any:
-    "The answer of a question, its cells one after the other in this process"
+def answer_here(question: Question) -> Any: # `question`: a generator that yields cells
+    """The answer of a question, its cells one after the other in this process
+
+    Args:
+        question: a generator that yields cells
+    """
     _check_question('question', question)
     try:
         cells = next(question)
@@ -97,19 +101,32 @@ def _check_question(name, x):
 
 # %% ../../nbs/lab/cells.ipynb #shelf
 class Shelf:
-    "A folder with the runs of finished cells; None keeps nothing"
-    def __init__(self, folder: str | Path | None):
+    """A folder with the runs of finished cells; None keeps nothing
+
+    Args:
+        folder: where the files go, made when they are
+    """
+    def __init__(self, folder: str | Path | None): # where the files go, made when they are
         self.folder = None if folder is None else Path(folder)
 
-    def get(self, cell: Cell) -> Runs | None:
-        "The cell's runs, if it is finished; None, and a warning, where its file is damaged"
+    def get(self, cell: Cell) -> Runs | None: # `cell`: one that may be finished
+        """The cell's runs, if it is finished; None, and a warning, where its file is damaged
+
+        Args:
+            cell: one that may be finished
+        """
         path = self._path(cell)
         if path is None or not path.exists(): return None
         try: return Runs.load(path)
         except ValueError as e: warnings.warn(f'{e}: its cell is trained again', stacklevel=2)
 
-    def put(self, cell: Cell, runs: Runs) -> None:
-        "Keep the runs that a finished cell gave"
+    def put(self, cell: Cell, runs: Runs) -> None: # `cell`: a finished one; `runs`: what it gave
+        """Keep the runs that a finished cell gave
+
+        Args:
+            cell: a finished one
+            runs: what it gave
+        """
         path = self._path(cell)
         if path is None: return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -232,8 +249,17 @@ def _as_worker():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 @contextmanager
-def processes(workers: int) -> Iterator[Executor | None]: # for `answer_all`; None for a single one
-    "So many processes to train cells; they are ended if anything goes wrong"
+def processes(
+    workers: int, # how many
+) -> Iterator[Executor | None]: # for `answer_all`; None for a single one
+    """So many processes to train cells; they are ended if anything goes wrong
+
+    Args:
+        workers: how many
+
+    Returns:
+        for `answer_all`; None for a single one
+    """
     if whole('workers', workers, least=1) == 1:
         yield None
         return

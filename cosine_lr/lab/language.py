@@ -88,8 +88,12 @@ def _text(source):
 # %% ../../nbs/13_language.ipynb #text-dls
 @dataclass
 class TextLoaders(DataLoaders):
-    "The loaders of a text, with its vocabulary"
-    vocab: Vocabulary = Vocabulary('\n')
+    """The loaders of a text, with its vocabulary
+
+    Args:
+        vocab: of its characters
+    """
+    vocab: Vocabulary = Vocabulary('\n') # of its characters
 
 def text_dls(
     context: int = 32, # characters that the model sees at once
@@ -131,8 +135,13 @@ def _windows(codes, context):
 
 # %% ../../nbs/13_language.ipynb #attention
 class Attention(nn.Module):
-    "A mean of the values of the places up to each one, weighted by how well their keys fit its query"
-    def __init__(self, width: int, heads: int):
+    """A mean of the values of the places up to each one, weighted by how well their keys fit its query
+
+    Args:
+        width: of a place
+        heads: share it, and must divide it
+    """
+    def __init__(self, width: int, heads: int): # `width`: of a place; `heads`: share it, and must divide it
         super().__init__()
         self.heads = heads
         self.ask, self.out = nn.Linear(width, 3*width), nn.Linear(width, width)
@@ -146,8 +155,19 @@ class Attention(nn.Module):
 
 # %% ../../nbs/13_language.ipynb #block
 class Block(nn.Module):
-    "Attention between places, then a small network at each place; each adds to what was there"
-    def __init__(self, width: int, heads: int, dropout: float):
+    """Attention between places, then a small network at each place; each adds to what was there
+
+    Args:
+        width: of a place
+        heads: of the attention
+        dropout: share of what is added that is dropped in training
+    """
+    def __init__(
+        self,
+        width: int, # of a place
+        heads: int, # of the attention
+        dropout: float, # share of what is added that is dropped in training
+    ):
         super().__init__()
         self.norm, self.attention = nn.LayerNorm(width), Attention(width, heads)
         self.norm2 = nn.LayerNorm(width)
@@ -204,8 +224,8 @@ def next_char_loss(
 # %% ../../nbs/13_language.ipynb #sample
 @torch.no_grad()
 def sample(
-    model: GPT,
-    vocab: Vocabulary,
+    model: GPT, # which writes
+    vocab: Vocabulary, # the model's characters
     prompt: str = '\n', # what the text begins with
     n: int = 200, # characters to write
     temperature: float = 0.8, # what the scores are divided by
@@ -214,6 +234,8 @@ def sample(
     """Let a model write
 
     Args:
+        model: which writes
+        vocab: the model's characters
         prompt: what the text begins with
         n: characters to write
         temperature: what the scores are divided by
@@ -241,19 +263,22 @@ class SampleCB(Callback):
     """Let the model write after every so many steps
 
     Args:
+        vocab: the model's characters
         every: steps
+        prompt: what the text begins with
         n: characters to write
+        temperature: what the scores are divided by
         seed: of the draws
         log: gets each sample
     """
     for_real = True # a range test needs no samples
     def __init__(
         self,
-        vocab: Vocabulary,
+        vocab: Vocabulary, # the model's characters
         every: int = 500, # steps
-        prompt: str = '\n',
+        prompt: str = '\n', # what the text begins with
         n: int = 100, # characters to write
-        temperature: float = 0.8,
+        temperature: float = 0.8, # what the scores are divided by
         seed: int = 0, # of the draws
         log: Callable[[str], Any] = print, # gets each sample
     ):

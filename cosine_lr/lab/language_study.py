@@ -13,16 +13,38 @@ import numpy as np
 # %% ../../nbs/lab/language_study.ipynb #tuned
 REPORT = range(8) # the parts of the text that report; on the others, peaks are tuned
 
-def tuned_peaks(rows: list[dict[str, Any]], rival: str, steps: int, width: int|None=None) -> dict:
-    "{peak: mean validation loss on the two parts to tune on}"
+def tuned_peaks(
+    rows: list[dict[str, Any]], # a run each
+    rival: str, # a schedule's name
+    steps: int, # the horizon
+    width: int|None=None, # of the model; None: the one that was tuned at every horizon
+) -> dict:
+    """{peak: mean validation loss on the two parts to tune on}
+
+    Args:
+        rows: a run each
+        rival: a schedule's name
+        steps: the horizon
+        width: of the model; None: the one that was tuned at every horizon
+    """
     found = {}
     for row in rows:
         here = (row['rival'], row['steps'], row['decay'], row.get('width')) == (rival, steps, .1, width)
         if here and row['part'] not in REPORT: found.setdefault(row['peak'], []).append(row['losses'][-1])
     return {peak: float(np.mean(losses)) for peak, losses in found.items() if len(losses) == 2}
 
-def tuned_peak(rows: list[dict[str, Any]], rival: str, steps: int) -> float:
-    "The best peak at this horizon, or, where none was tuned there, at 500 steps"
+def tuned_peak(
+    rows: list[dict[str, Any]], # as for `tuned_peaks`
+    rival: str, # a schedule's name
+    steps: int, # the horizon
+) -> float:
+    """The best peak at this horizon, or, where none was tuned there, at 500 steps
+
+    Args:
+        rows: as for `tuned_peaks`
+        rival: a schedule's name
+        steps: the horizon
+    """
     found = tuned_peaks(rows, rival, steps) or tuned_peaks(rows, rival, 500)
     return min(found, key=found.get)
 

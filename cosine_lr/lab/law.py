@@ -209,12 +209,21 @@ class Forecast:
     def __repr__(self) -> str:
         return 'Forecast({} steps, final loss {:.4g} ({:.4g} to {:.4g}))'.format(len(self.loss), *self.final)
 
-    def plot(self, ax: Any = None, title: str | None = None, label: str = 'forecast') -> Any: # the axes
+    def plot(
+        self,
+        ax: Any = None,
+        title: str | None = None,
+        label: str = 'forecast', # of the line, in the legend
+    ) -> Any: # the axes
         """Draw the forecast with its band
 
         Args:
             ax: axes to draw on; a new figure if None
             title: of the figure
+            label: of the line, in the legend
+
+        Returns:
+            the axes
         """
         ax = new_axes('step', 'loss (log scale)', title or 'Forecast, with its 90 % interval', ax)
         line, = ax.plot(self.loss, label=label)
@@ -247,8 +256,17 @@ class _Fitted:
         "Steps of the longest run"
         return max(len(rates) for rates, _ in self.runs.values())
 
-    def path(self, rates: np.ndarray, edges: np.ndarray) -> _Path: # of rates that are means of pieces
-        "The rates in the units of the fit"
+    def path(
+        self,
+        rates: np.ndarray, # the mean of each piece
+        edges: np.ndarray, # the step at which each piece begins, and the end
+    ) -> _Path:
+        """The rates in the units of the fit
+
+        Args:
+            rates: the mean of each piece
+            edges: the step at which each piece begins, and the end
+        """
         return _Path(rates/self.peak, np.diff(edges)*self.peak/self.total)
 
 # %% ../../nbs/14_law.ipynb #forecasting
@@ -304,19 +322,23 @@ class BestSchedule:
     """A schedule that was annealed on a law, beside recipes at the peaks that the law finds best for them
 
     Args:
+        schedule: what was found
+        forecast: of it
         recipes: {name: the recipe at its best peak}
         losses: {name: forecast final loss}
         gain: {name: how much lower the schedule's final loss is expected to be}
         low: of the gain's 90 % interval
+        high: of the same
+        proposals: how many schedules were tried
     """
-    schedule: Schedule
-    forecast: Forecast
+    schedule: Schedule # what was found
+    forecast: Forecast # of it
     recipes: dict[str, Schedule] # {name: the recipe at its best peak}
     losses: dict[str, float] # {name: forecast final loss}
     gain: dict[str, float] # {name: how much lower the schedule's final loss is expected to be}
     low: dict[str, float] # of the gain's 90 % interval
-    high: dict[str, float]
-    proposals: int
+    high: dict[str, float] # of the same
+    proposals: int # how many schedules were tried
 
     def __repr__(self) -> str:
         rows = [['annealed', f'`{self.schedule!r}`', f'{self.forecast.final[0]:.4g}', '']]
@@ -358,7 +380,16 @@ def _beside(law, sched, steps, recipes, proposals):
 
 # %% ../../nbs/14_law.ipynb #law-doc
 class LossLaw(_Fitted):
-    "What the loss will be under a schedule, from runs under others; made by `fit_law`"
+    """What the loss will be under a schedule, from runs under others; made by `fit_law`
+
+    Args:
+        runs: {name: (rates, losses)}
+        peak: the largest rate that was fitted
+        total: the largest sum of rates
+        forms: whose median is the forecast
+        members: refits to resampled residuals, for the intervals
+        errors: {name: mean relative error of the fit over a run's last quarter}
+    """
     def __repr__(self) -> str:
         kinds = ', '.join(f'({form.power:g}, {form.tail:g})' for form in self.forms)
         return (f'LossLaw({len(self.runs)} runs of up to {self.longest} steps, rates up to {self.peak:g}, '
@@ -450,8 +481,18 @@ class LossLaw(_Fitted):
         over = whole('over', max(1, step//4) if over is None else over, least=1)
         return self.predict(np.concatenate([rates[:step], rates[step-1]*(1 - np.arange(over)/over)]))
 
-    def forecaster(self, steps: int) -> Any: # what `search_schedule` asks for losses
-        "Forecasts in place of training, for `search_schedule(law, steps=…)`: a seed is a refit"
+    def forecaster(
+        self,
+        steps: int, # the horizon
+    ) -> Any: # what `search_schedule` asks for losses
+        """Forecasts in place of training, for `search_schedule(law, steps=…)`: a seed is a refit
+
+        Args:
+            steps: the horizon
+
+        Returns:
+            what `search_schedule` asks for losses
+        """
         return _Forecaster(self, whole('steps', steps, least=_FEWEST))
 
 @dataclass(frozen=True)

@@ -115,7 +115,12 @@ class Comparison:
     """What paired runs say about two rivals
 
     Args:
+        a: a rival's name
+        b: the other's
+        metric: what is compared
         n: pairs
+        mean_a: of a's values
+        mean_b: of b's
         difference: mean of a minus mean of b
         interval: (low, high) of the difference
         p: two-sided: of a mean of 0, or where there are blow-ups, of a median of 0
@@ -127,12 +132,12 @@ class Comparison:
         sd_splits: of the difference between splits, luck of the seeds taken out; nan for one split
         sd_seeds: of the difference between seeds of a split; nan for one seed a split
     """
-    a: str
-    b: str
-    metric: str
+    a: str # a rival's name
+    b: str # the other's
+    metric: str # what is compared
     n: int # pairs
-    mean_a: float
-    mean_b: float
+    mean_a: float # of a's values
+    mean_b: float # of b's
     difference: float # mean of a minus mean of b
     interval: tuple[float, float] # (low, high) of the difference
     p: float # two-sided: of a mean of 0, or where there are blow-ups, of a median of 0

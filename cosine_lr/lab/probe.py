@@ -64,7 +64,11 @@ class LRProbe(Advised):
 
     @property
     def ranking(self) -> list[dict]: # lr, n (runs left), loss and sd over them
-        "The rates by their mean loss, best first; those that lost a run come last"
+        """The rates by their mean loss, best first; those that lost a run come last
+
+        Returns:
+            lr, n (runs left), loss and sd over them
+        """
         rows = []
         for lr, losses in zip(self.lrs, self.losses):
             left = losses[np.isfinite(losses)]
@@ -108,8 +112,8 @@ def lr_probe(
     lrs: Sequence[float] | np.ndarray | None = None, # rates to try; three per decade from 1e-4 to 10, if None
     steps: int = 200, # the horizon in batches, rounded up to whole epochs
     seeds: int | Sequence[int] = 4, # runs for each rate: how many, or a list of seeds
-    loss_func: Callable = F.cross_entropy, # as for `run_fleet`, and so is
-    opt_func: Callable = torch.optim.SGD,
+    loss_func: Callable = F.cross_entropy, # as for `run_fleet`
+    opt_func: Callable = torch.optim.SGD, # as for `run_fleet`
     shape: Callable = constant(1), # a schedule that each rate is multiplied with, e.g. a warm-up
     **fleet: Any, # other parameters of `run_fleet`, e.g. `device`, `quiet`
 ) -> LRProbe:
@@ -121,7 +125,8 @@ def lr_probe(
         lrs: rates to try; three per decade from 1e-4 to 10, if None
         steps: the horizon in batches, rounded up to whole epochs
         seeds: runs for each rate: how many, or a list of seeds
-        loss_func: as for `run_fleet`, and so is
+        loss_func: as for `run_fleet`
+        opt_func: as for `run_fleet`
         shape: a schedule that each rate is multiplied with, e.g. a warm-up
         **fleet: other parameters of `run_fleet`, e.g. `device`, `quiet`
     """

@@ -27,11 +27,13 @@ class NoisyQuadratic:
     """SGD on a bowl with curvatures 1, 1/2, 1/3, … or a power of them; every coordinate starts at 1
 
     Args:
+        dims: coordinates
+        steps: of a run
         noise: variance of a gradient's noise, per curvature
         power: of the curvatures: 0 for a round bowl, more for flatter directions
     """
-    dims: int = 50
-    steps: int = 200
+    dims: int = 50 # coordinates
+    steps: int = 200 # of a run
     noise: float = .05 # variance of a gradient's noise, per curvature
     power: float = 1. # of the curvatures: 0 for a round bowl, more for flatter directions
 
@@ -46,8 +48,12 @@ class NoisyQuadratic:
         "The curvature of each coordinate [dims]"
         return np.arange(1., self.dims + 1)**-self.power
 
-    def rates(self, sched: Callable) -> np.ndarray:
-        "The learning rate of a schedule at each step [steps]"
+    def rates(self, sched: Callable) -> np.ndarray: # `sched`: a function of progress
+        """The learning rate of a schedule at each step [steps]
+
+        Args:
+            sched: a function of progress
+        """
         return function('sched', sched)(position(np.arange(self.steps), self.steps))
 
     def losses(self, rates: Any) -> np.ndarray: # rates: [steps], or [n, steps]
@@ -95,7 +101,7 @@ class NoisyQuadratic:
 
 # %% ../../nbs/lab/quadratic.ipynb #simulate
 def simulate(
-    model: NoisyQuadratic,
+    model: NoisyQuadratic, # the bowl
     rates: Any, # learning rates [steps]
     runs: int = 1000, # how many times
     seed: int = 0,
@@ -103,6 +109,7 @@ def simulate(
     """SGD on the bowl, with noise drawn from a normal distribution
 
     Args:
+        model: the bowl
         rates: learning rates [steps]
         runs: how many times
         seed: the same seed gives the same numbers
@@ -119,12 +126,13 @@ def simulate(
 
 # %% ../../nbs/lab/quadratic.ipynb #best-rates
 def best_rates(
-    model: NoisyQuadratic,
+    model: NoisyQuadratic, # the bowl
     start: Any = None, # learning rates to begin at [steps], above 0; a straight line down, if None
 ) -> np.ndarray: # learning rates [steps]
     """The rates with the lowest expected loss after the last step, by L-BFGS through the recursion
 
     Args:
+        model: the bowl
         start: learning rates to begin at [steps], above 0; a straight line down, if None
 
     Returns:
@@ -148,13 +156,14 @@ def best_rates(
 
 # %% ../../nbs/lab/quadratic.ipynb #best-peak
 def best_peak(
-    model: NoisyQuadratic,
+    model: NoisyQuadratic, # the bowl
     shape: Callable, # a schedule with peak 1
     peaks: Any = np.geomspace(.01, 100, 190), # to try, in steps of 5 %
 ) -> tuple[float, float]: # (peak, expected loss)
     """The peak at which `peak*shape` has the lowest expected loss
 
     Args:
+        model: the bowl
         shape: a schedule with peak 1
         peaks: to try, in steps of 5 %
 

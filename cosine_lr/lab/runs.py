@@ -44,7 +44,7 @@ class _Summary(list):
 class _Records:
     "Arrays over schedules, seeds and time"
     schedules: dict[str, str] # name: the schedule as text
-    seeds: list[int]
+    seeds: list[int] # the same for each schedule
     values: dict[str, np.ndarray] # train_loss, lr and others: [schedules, seeds, epochs], NaN once diverged
     losses: np.ndarray # training loss of each step [schedules, seeds, steps]
 
@@ -64,8 +64,15 @@ class _Records:
         bad, names = np.isnan(self.values['train_loss']), list(self)
         return [(names[k], self.seeds[s], int(bad[k, s].argmax())) for k, s in np.argwhere(bad.any(2))]
 
-    def called(self, name: Any) -> list[str]: # a name, a schedule, or a word of several names, as 'cosine'
-        "The names of that schedule; where there is none, all that hold it as a word"
+    def called(
+        self,
+        name: Any, # a name, a schedule, or a word of several names, as 'cosine'
+    ) -> list[str]:
+        """The names of that schedule; where there is none, all that hold it as a word
+
+        Args:
+            name: a name, a schedule, or a word of several names, as 'cosine'
+        """
         asked = str(name)
         if asked in self.schedules: return [asked]
         whole_word = re.compile(rf'(?<![\w.]){re.escape(asked)}(?![\w.])')
@@ -82,8 +89,12 @@ class _Records:
         values = {metric: v[at] for metric, v in self.values.items()}
         return type(self)({n: self.schedules[n] for n in keep}, self.seeds, values, self.losses[at])
 
-    def check_epoch(self, epoch: int) -> None:
-        "Refuse an epoch that is not there; negative ones count from the end"
+    def check_epoch(self, epoch: int) -> None: # of the ones recorded
+        """Refuse an epoch that is not there; negative ones count from the end
+
+        Args:
+            epoch: of the ones recorded
+        """
         epochs = next(iter(self.values.values())).shape[2]
         whole('epoch', epoch, least=-epochs, most=epochs - 1)
 
@@ -95,8 +106,12 @@ class _Shown(_Records):
         "What the runs are compared by"
         return [metric for metric in self.values if metric != 'lr']
 
-    def table(self, epoch: int = -1) -> list[dict]: # the epoch to look at
-        "A row a schedule: runs left, runs diverged, and (mean, sd) of each score over the runs left"
+    def table(self, epoch: int = -1) -> list[dict]: # `epoch`: the one to look at
+        """A row a schedule: runs left, runs diverged, and (mean, sd) of each score over the runs left
+
+        Args:
+            epoch: the one to look at
+        """
         self.check_epoch(epoch)
         table = _Summary()
         for k, name in enumerate(self):
@@ -105,18 +120,36 @@ class _Shown(_Records):
             table.append(row | {metric: _mean_sd(self.values[metric][k, :, epoch]) for metric in self.scores})
         return table
 
-    def best(self, metric: str = 'valid_loss', epoch: int = -1) -> dict:
-        "Of those that lost the fewest runs, the table's row with the best mean: for accuracy the highest"
+    def best(
+        self,
+        metric: str = 'valid_loss', # of `scores`
+        epoch: int = -1, # the one to look at
+    ) -> dict:
+        """Of those that lost the fewest runs, the table's row with the best mean: for accuracy the highest
+
+        Args:
+            metric: of `scores`
+            epoch: the one to look at
+        """
         choice('metric', metric, self.scores)
         sign = -1 if metric == 'accuracy' else 1
         return min(self.table(epoch), key=lambda row: (row['diverged'], sign*row[metric][0]))
 
-    def plot(self, metric: str = 'valid_loss', ax: Any = None, title: str | None = None) -> Any: # the axes
+    def plot(
+        self,
+        metric: str = 'valid_loss', # of `values`
+        ax: Any = None,
+        title: str | None = None,
+    ) -> Any: # the axes
         """Draw the mean of `metric` against the epoch with a band of one sd, a line a schedule
 
         Args:
+            metric: of `values`
             ax: axes to draw on; a new figure if None
             title: of the figure
+
+        Returns:
+            the axes
         """
         choice('metric', metric, list(self.values))
         words = metric.replace('_', ' ')
@@ -190,7 +223,14 @@ def _check_writable(path, arrays):
 
 # %% ../../nbs/lab/runs.ipynb #runs
 class Runs(_Shown):
-    "What many runs recorded, one a schedule and seed; `runs[name]` is the part with that schedule"
+    """What many runs recorded, one a schedule and seed; `runs[name]` is the part with that schedule
+
+    Args:
+        schedules: name: the schedule as text
+        seeds: the same for each schedule
+        values: train_loss, lr and others: [schedules, seeds, epochs], NaN once diverged
+        losses: training loss of each step [schedules, seeds, steps]
+    """
     def rows(self) -> Iterator[dict]:
         "A dictionary a run and epoch: schedule, seed, epoch, and the values"
         names = list(self)

@@ -34,11 +34,12 @@ class KnotSpace:
     piece)
 
     Args:
+        knots: at least 2, the ends among them
         peak: lowest and highest
         floor: lowest value of a knot, as a share of the peak
         shortest: shortest piece, as a share of the longest
     """
-    knots: int = 4
+    knots: int = 4 # at least 2, the ends among them
     peak: tuple[float, float] = (1e-3, 10.) # lowest and highest
     floor: float = 1e-3 # lowest value of a knot, as a share of the peak
     shortest: float = .03 # shortest piece, as a share of the longest
@@ -61,8 +62,12 @@ class KnotSpace:
         lengths = {f'length {i}': (self.shortest, 1.) for i in range(1, self.knots)}
         return {'peak': self.peak, **values, **lengths}
 
-    def schedule(self, point: Sequence[float]) -> Schedule:
-        "The schedule of a point, in numbers of four digits"
+    def schedule(self, point: Sequence[float]) -> Schedule: # `point`: a number for each of `bounds`
+        """The schedule of a point, in numbers of four digits
+
+        Args:
+            point: a number for each of `bounds`
+        """
         names = list(self.bounds)
         if len(point) != len(names):
             raise ValueError(f"point must hold {len(names)} numbers, those of {names}, got {len(point)}")
@@ -72,16 +77,35 @@ class KnotSpace:
         pieces = [self.piece(a, b) for a, b in zip(heights, heights[1:])]
         return _short(peak)*(join(pieces, at=at) if at else pieces[0])
 
-    def heights(self, values: np.ndarray) -> np.ndarray:
-        "The knots as shares of the largest"
+    def heights(self, values: np.ndarray) -> np.ndarray: # `values`: of the knots
+        """The knots as shares of the largest
+
+        Args:
+            values: of the knots
+        """
         return values/values.max()
 
-    def piece(self, start: float, end: float) -> Schedule:
-        "What joins a knot to the next"
+    def piece(self, start: float, end: float) -> Schedule: # `start`: a knot's share; `end`: the next one's
+        """What joins a knot to the next
+
+        Args:
+            start: a knot's share
+            end: the next one's
+        """
         return exponential(start, end)
 
-    def knots_on(self, shares: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        "Where to lay knots on a schedule with peak 1: their places, and their values"
+    def knots_on(
+        self,
+        shares: Callable[[np.ndarray], np.ndarray], # a schedule with peak 1
+    ) -> tuple[np.ndarray, np.ndarray]: # places, and values there
+        """Where to lay knots on a schedule
+
+        Args:
+            shares: a schedule with peak 1
+
+        Returns:
+            places, and values there
+        """
         places = np.linspace(0, .98, self.knots) # not quite to the end, where many are 0
         return places, shares(places)
 
@@ -93,7 +117,10 @@ class LineSpace(KnotSpace):
     """Schedules through knots, straight in the rate between; a knot below twice the floor is exactly 0
 
     Args:
+        knots: at least 2, the ends among them
+        peak: lowest and highest
         floor: lowest value of a knot, as a share of the peak
+        shortest: shortest piece, as a share of the longest
     """
     floor: float = .01 # lowest value of a knot, as a share of the peak
 
@@ -102,17 +129,36 @@ class LineSpace(KnotSpace):
         whole('knots', self.knots, least=2, most=_PLACES)
         number('floor', self.floor, above=0, below=.5) # twice the floor is still below the peak
 
-    def heights(self, values: np.ndarray) -> np.ndarray:
-        "The knots as shares of the largest, the lowest as 0"
+    def heights(self, values: np.ndarray) -> np.ndarray: # `values`: of the knots
+        """The knots as shares of the largest, the lowest as 0
+
+        Args:
+            values: of the knots
+        """
         shares = values/values.max()
         return np.where(shares < 2*self.floor, 0., shares)
 
-    def piece(self, start: float, end: float) -> Schedule:
-        "A straight line"
+    def piece(self, start: float, end: float) -> Schedule: # `start`: a knot's share; `end`: the next one's
+        """A straight line
+
+        Args:
+            start: a knot's share
+            end: the next one's
+        """
         return linear(start, end)
 
-    def knots_on(self, shares: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        "Knots at both ends, then each where the lines so far are furthest off, or in the longest piece"
+    def knots_on(
+        self,
+        shares: Callable[[np.ndarray], np.ndarray], # a schedule with peak 1
+    ) -> tuple[np.ndarray, np.ndarray]: # places, and values there
+        """Knots at both ends, then each where the lines so far are furthest off, or in the longest piece
+
+        Args:
+            shares: a schedule with peak 1
+
+        Returns:
+            places, and values there
+        """
         grid = np.linspace(0, 1, _PLACES)
         values, at = shares(grid), [0, _PLACES - 1]
         while len(at) < self.knots:
@@ -132,21 +178,28 @@ def _number_at(bounds, u): # the number that lies there
     return min(max(low*(high/low)**u, low), high)
 
 def random_point(
-    space: KnotSpace,
-    rng: random.Random,
+    space: KnotSpace, # whose bounds hold
+    rng: random.Random, # what draws it
 ) -> tuple[float, ...]:
-    "A point anywhere in the space, even in the logarithm"
+    """A point anywhere in the space, even in the logarithm
+
+    Args:
+        space: whose bounds hold
+        rng: what draws it
+    """
     return tuple(_number_at(bounds, rng.random()) for bounds in space.bounds.values())
 
 def near_point(
-    space: KnotSpace,
+    space: KnotSpace, # whose bounds hold
     point: Sequence[float], # of that space
-    rng: random.Random,
+    rng: random.Random, # what draws it
 ) -> tuple[float, ...]:
     """The point with each of its numbers moved or not, at even odds
 
     Args:
+        space: whose bounds hold
         point: of that space
+        rng: what draws it
     """
     def moved(bounds, x):
         if rng.random() >= .5: return x
@@ -154,12 +207,13 @@ def near_point(
     return tuple(moved(bounds, x) for bounds, x in zip(space.bounds.values(), point))
 
 def point_of(
-    space: KnotSpace,
+    space: KnotSpace, # whose bounds hold
     sched: Callable[[float], float], # a schedule
 ) -> tuple[float, ...]:
     """The point with knots on `sched`
 
     Args:
+        space: whose bounds hold
         sched: a schedule
     """
     places, values = space.knots_on(lambda at: np.array([sched(pos) for pos in at.tolist()]))
@@ -202,7 +256,7 @@ class _TPE:
 
 def searcher(
     method: str, # 'annealing', 'random' or 'tpe'
-    space: KnotSpace,
+    space: KnotSpace, # whose bounds hold
     start: Sequence[float], # a point of it
     rounds: int, # how often it will be asked
     chains: int = 1, # points at a time
@@ -212,6 +266,7 @@ def searcher(
 
     Args:
         method: 'annealing', 'random' or 'tpe'
+        space: whose bounds hold
         start: a point of it
         rounds: how often it will be asked
         chains: points at a time
@@ -291,10 +346,13 @@ class ScheduleSearch:
 
     def gain(
         self,
-        method: str,
+        method: str, # of `schedules`, as is the rival
         rival: str = 'cosine',
     ) -> tuple[float, tuple[float, float]]: # mean, and its 95 % interval
         """How much lower the test loss is than `rival`'s, paired by seed; unsure where a run diverged
+
+        Args:
+            method: of `schedules`, as is the rival
 
         Returns:
             mean, and its 95 % interval
@@ -308,10 +366,14 @@ class ScheduleSearch:
 
     def compared(
         self,
-        method: str,
-        rival: str = 'cosine',
+        method: str, # of `schedules`
+        rival: str = 'cosine', # another one
     ) -> Comparison | None: # None where a run diverged, or there are too few
         """The test losses of two methods, compared
+
+        Args:
+            method: of `schedules`
+            rival: another one
 
         Returns:
             None where a run diverged, or there are too few
@@ -325,8 +387,13 @@ class ScheduleSearch:
         "The recipe with the lowest mean validation loss on fresh seeds"
         return min(_recipes(), key=lambda name: self.fresh[name].mean() if name in self.fresh else math.inf)
 
-    def gains(self, method: str) -> tuple[float, float]:
-        "How much lower the validation loss is than the cosine's: what the search saw, and what is left of it"
+    def gains(self, method: str) -> tuple[float, float]: # `method`: of `schedules`
+        """How much lower the validation loss is than the cosine's: what the search saw, and what is left of
+        it
+
+        Args:
+            method: of `schedules`
+        """
         seen = self.seen['cosine'] - self.seen[method]
         return float(seen), float((self.fresh['cosine'] - self.fresh[method]).mean())
 

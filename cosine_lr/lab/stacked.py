@@ -71,7 +71,9 @@ class StackedSGD:
         p: torch.Tensor, # a parameter [members, …]
         g: torch.Tensor, # its gradient [members, …]
         slots: Sequence[torch.Tensor], # as many as `self.slots` [members, …]
-        lr: torch.Tensor, momentum: torch.Tensor, decay: torch.Tensor, # this step's columns [members, 1, …]
+        lr: torch.Tensor, # minus the learning rate of this step, a column [members, 1, …], as the next two
+        momentum: torch.Tensor, # the factor on what is in a slot
+        decay: torch.Tensor, # weight decay, the factor on `p` in the gradient
     ) -> None:
         """Change `p` and `slots` in place
 
@@ -79,6 +81,9 @@ class StackedSGD:
             p: a parameter [members, …]
             g: its gradient [members, …]
             slots: as many as `self.slots` [members, …]
+            lr: minus the learning rate of this step, a column [members, 1, …], as the next two
+            momentum: the factor on what is in a slot
+            decay: weight decay, the factor on `p` in the gradient
         """
         if self.decays: g = torch.addcmul(g, p, decay)
         for buf in slots:
@@ -115,8 +120,11 @@ class StackedAdam:
         p: torch.Tensor, # a parameter [members, …]
         g: torch.Tensor, # its gradient [members, …]
         slots: Sequence[torch.Tensor], # the means of the gradient and of its square [members, …]
-        decay: torch.Tensor, one: torch.Tensor, two: torch.Tensor, # this step's columns [members, 1, …]
-        root: torch.Tensor, step: torch.Tensor, # and these, too
+        decay: torch.Tensor, # what decays the weights, a column [members, 1, …], as the next four
+        one: torch.Tensor, # 1 minus the first beta
+        two: torch.Tensor, # 1 minus the second beta
+        root: torch.Tensor, # corrects the bias of the square's root
+        step: torch.Tensor, # minus the learning rate, with the mean's bias corrected
     ) -> None:
         """Change `p` and `slots` in place
 
@@ -124,6 +132,11 @@ class StackedAdam:
             p: a parameter [members, …]
             g: its gradient [members, …]
             slots: the means of the gradient and of its square [members, …]
+            decay: what decays the weights, a column [members, 1, …], as the next four
+            one: 1 minus the first beta
+            two: 1 minus the second beta
+            root: corrects the bias of the square's root
+            step: minus the learning rate, with the mean's bias corrected
         """
         if self.decays and self.decoupled: p.mul_(decay)
         elif self.decays: g = torch.addcmul(g, p, decay)
@@ -215,13 +228,14 @@ def stacked_optimizer(
 
 # %% ../../nbs/lab/stacked.ipynb #columns
 def member_columns(
-    opt: StackedSGD | StackedAdam,
+    opt: StackedSGD | StackedAdam, # with `columns` for each schedule
     which: Sequence[int], # for each member the index of its schedule [members]
     like: torch.Tensor, # with the dtype and the device to have
 ) -> torch.Tensor: # [steps, columns, members]
     """The optimizer's columns for the schedule of each member
 
     Args:
+        opt: with `columns` for each schedule
         which: for each member the index of its schedule [members]
         like: with the dtype and the device to have
 

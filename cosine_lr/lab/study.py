@@ -119,12 +119,25 @@ class SimulatedAnnealingSampler(_ByNumber):
         check_temperature(temperature)
         self.temperature = temperature
 
-    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-        "The parameters that all trials have"
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]: # as for `BaseSampler`
+        """The parameters that all trials have
+
+        Args:
+            study: as for `BaseSampler`
+            trial: as for `BaseSampler`
+        """
         return optuna.search_space.intersection_search_space(study.get_trials(deepcopy=False))
 
-    def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
-        "The current trial's parameters, about half of them moved; none while no trial is finished"
+    def sample_relative(
+        self, study: Any, trial: Any, search_space: dict[str, Any], # as for `BaseSampler`
+    ) -> dict[str, Any]:
+        """The current trial's parameters, about half of them moved; none while no trial is finished
+
+        Args:
+            study: as for `BaseSampler`
+            trial: as for `BaseSampler`
+            search_space: as for `BaseSampler`
+        """
         _check_one_objective(study)
         sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
         done = _complete(study)
@@ -135,8 +148,17 @@ class SimulatedAnnealingSampler(_ByNumber):
         for name in moving: params[name] = _neighbour(search_space[name], params[name], rng)
         return {name: params[name] for name in names}
 
-    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-        "Any value: for a parameter that not all trials have, or while no trial is finished"
+    def sample_independent(
+        self, study: Any, trial: Any, param_name: str, param_distribution: Any, # as for `BaseSampler`
+    ) -> Any:
+        """Any value: for a parameter that not all trials have, or while no trial is finished
+
+        Args:
+            study: as for `BaseSampler`
+            trial: as for `BaseSampler`
+            param_name: as for `BaseSampler`
+            param_distribution: as for `BaseSampler`
+        """
         _check_one_objective(study)
         return super().sample_independent(study, trial, param_name, param_distribution)
 
@@ -165,8 +187,12 @@ def _url(storage):
                          f"got {text!r}, which is in memory: nobody else can open it")
     return url.set(drivername='postgresql+psycopg') if url.drivername == 'postgresql' else url
 
-def printable(storage: str | Path) -> str:
-    "A path as it is, a URL without its password"
+def printable(storage: str | Path) -> str: # `storage`: as for `new_study`
+    """A path as it is, a URL without its password
+
+    Args:
+        storage: as for `new_study`
+    """
     return _url(storage).render_as_string(hide_password=True) if '://' in str(storage) else str(storage)
 
 def _open(storage, heartbeat):
@@ -218,7 +244,7 @@ def _check_settings(study, settings, place):
 def new_study(
     storage: str | Path | None, # path of an SQLite file, or URL, postgresql://user@host/name; None: in memory
     name: str, # the study's
-    sampler: BaseSampler,
+    sampler: BaseSampler, # Optuna's, or a `SimulatedAnnealingSampler`
     heartbeat: int = 20, # seconds between a trial's signs of life; without three it is queued again
     settings: Mapping[str, Any] | None = None, # what results depend on; a study made with others is refused
     start: Mapping[str, Any] | None = None, # parameters of the first trial
@@ -228,6 +254,7 @@ def new_study(
     Args:
         storage: path of an SQLite file, or URL, postgresql://user@host/name; None: in memory
         name: the study's
+        sampler: Optuna's, or a `SimulatedAnnealingSampler`
         heartbeat: seconds between a trial's signs of life; without three it is queued again
         settings: what results depend on; a study made with others is refused
         start: parameters of the first trial

@@ -40,7 +40,11 @@ class _Coded(Schedule):
     def formula(self, t): return coded_factor(t)
 
 def rivals() -> dict[str, Schedule]: # {name: schedule}
-    "The eight schedules on trial, each with peak 1"
+    """The eight schedules on trial, each with peak 1
+
+    Returns:
+        {name: schedule}
+    """
     stairs = join([constant(.1**k) for k in range(3)], at=[.5, .75])
     return {'constant': constant(), 'linear': linear(), 'cosine': cosine(), 'one-cycle': one_cycle(),
             'wsd': wsd(), 'step': stairs, 'printed': _Printed(), 'coded': _Coded()}
@@ -86,8 +90,12 @@ class Regime:
         if not self.hidden: return nn.Linear(64, 10)
         return nn.Sequential(nn.Linear(64, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 10))
 
-    def dls(self, part: str) -> DataLoaders: # 'train', 'valid' or 'test', on which to measure
-        "Digits with some wrong training labels, always the same; the part to measure on stands as `valid`"
+    def dls(self, part: str) -> DataLoaders: # `part`: 'train', 'valid' or 'test', on which to measure
+        """Digits with some wrong training labels, always the same; the part to measure on stands as `valid`
+
+        Args:
+            part: 'train', 'valid' or 'test', on which to measure
+        """
         choice('part', part, ['train', 'valid', 'test'])
         dls = digits_dls(self.bs, split=self.split)
         x, y = dls.train.dataset.tensors
@@ -120,7 +128,7 @@ def _protocol():
 
 # %% ../../nbs/09_trial.ipynb #run-regime
 def run_regime(
-    regime: Regime,
+    regime: Regime, # model, data and horizon of every run
     scheds: Mapping[str, Schedule], # {name: schedule}
     seeds: int | Sequence[int], # how many, from 0; or a list of seeds
     part: str = 'test', # what to measure on after each epoch: 'train', 'valid' or 'test'
@@ -128,6 +136,7 @@ def run_regime(
     """Train every schedule with every seed in one regime, and measure on one part of the data
 
     Args:
+        regime: model, data and horizon of every run
         scheds: {name: schedule}
         seeds: how many, from 0; or a list of seeds
         part: what to measure on after each epoch: 'train', 'valid' or 'test'
@@ -291,7 +300,7 @@ def _draw_verdict(rows):
 _SPLITS, _MATCHED = range(12), (.25, .5, 1.) # and peaks of the constant rate
 
 def scores_over_splits(
-    regime: Regime,
+    regime: Regime, # its `split` is left out: each of `splits` takes its place
     scheds: Mapping[str, Schedule], # {name: schedule}
     splits: Sequence[int], # of `Regime`
     seeds: int | Sequence[int], # how many of each split, from 0; or a list of seeds
@@ -300,6 +309,7 @@ def scores_over_splits(
     """What every schedule scores after the last epoch on several splits, as `compare` takes it
 
     Args:
+        regime: its `split` is left out: each of `splits` takes its place
         scheds: {name: schedule}
         splits: of `Regime`
         seeds: how many of each split, from 0; or a list of seeds

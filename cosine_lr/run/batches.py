@@ -46,8 +46,13 @@ class GrowingBatches(Sampler):
 
     Args:
         sizes: as of `batch_sizes`
+        generator: draws the order of the rows
     """
-    def __init__(self, sizes: list[list[int]], generator: torch.Generator): # `sizes`: as of `batch_sizes`
+    def __init__(
+        self,
+        sizes: list[list[int]], # as of `batch_sizes`
+        generator: torch.Generator, # draws the order of the rows
+    ):
         self.sizes, self.generator, self.epoch = sizes, generator, 0
 
     @property

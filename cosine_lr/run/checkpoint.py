@@ -92,8 +92,12 @@ def _scalars(stacked): return list(stacked.unbind())
 def _tuple(packed): return tuple(expanded(packed))
 _LISTS = {'<numbers>': torch.Tensor.tolist, '<scalars>': _scalars, '<rows>': _rows, '<tuple>': _tuple}
 
-def expanded(x: Any) -> Any:
-    "What was made compact"
+def expanded(x: Any) -> Any: # `x`: what `compact` gave
+    """What was made compact
+
+    Args:
+        x: what `compact` gave
+    """
     if isinstance(x, dict):
         for kind in _LISTS.keys() & x.keys(): return _LISTS[kind](x[kind])
         return {key: expanded(value) for key, value in x.items()}
@@ -182,13 +186,21 @@ def _check_sound(state):
 FORMAT = 1 # what this version writes and reads
 _NAME = re.compile(r'batch-(\d+)-([0-9a-f]{16})\.pt')
 
-def newest_first(folder: Path) -> list[Path]:
-    "The checkpoints in a folder"
+def newest_first(folder: Path) -> list[Path]: # `folder`: of a `CheckpointCB`
+    """The checkpoints in a folder
+
+    Args:
+        folder: of a `CheckpointCB`
+    """
     named = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
     return sorted(named, key=lambda path: int(_NAME.fullmatch(path.name)[1]), reverse=True)
 
-def read_state(path: Path) -> dict:
-    "The state in a checkpoint file; a ValueError says what is wrong with it"
+def read_state(path: Path) -> dict: # `path`: of one checkpoint
+    """The state in a checkpoint file; a ValueError says what is wrong with it
+
+    Args:
+        path: of one checkpoint
+    """
     if not path.is_file(): raise ValueError("it is no file")
     sha = hashlib.sha256()
     with open(path, 'rb') as file:
@@ -206,8 +218,12 @@ def read_state(path: Path) -> dict:
     _check_memory(state, path.stat().st_size)
     return expanded(state)
 
-def newest(folder: Path, log: Callable[[str], Any]) -> dict | None:
-    "The newest good state in a folder; files that are not good are renamed, and `log` is told"
+def newest(folder: Path, log: Callable[[str], Any]) -> dict | None: # `folder`: of a `CheckpointCB`
+    """The newest good state in a folder; files that are not good are renamed, and `log` is told
+
+    Args:
+        folder: of a `CheckpointCB`
+    """
     for path in newest_first(folder):
         try:
             state = read_state(path)
@@ -221,8 +237,13 @@ def newest(folder: Path, log: Callable[[str], Any]) -> dict | None:
         raise ValueError(f"{theirs}; this version of cosine_lr reads format {FORMAT}")
 
 # %% ../../nbs/run/checkpoint.ipynb #lock
-def take(folder: Path) -> FileLock:
-    "Make the folder this run's own, until the lock is released; an OSError says who has it, or what is wrong"
+def take(folder: Path) -> FileLock: # `folder`: made where there is none
+    """Make the folder this run's own, until the lock is released; an OSError says who has it, or what is
+    wrong
+
+    Args:
+        folder: made where there is none
+    """
     lock = FileLock(folder/'.lock')
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -272,8 +293,12 @@ def _same(x, other):
     if not isinstance(x, (list, tuple)) or are_simple(x): return x == other
     return len(x) == len(other) and all(map(_same, x, other))
 
-def describe_data(dls: Any) -> dict[str, Any]:
-    "Of each loader, the number of rows and digests of the first and the last, None where they are drawn"
+def describe_data(dls: Any) -> dict[str, Any]: # `dls`: loaders, `train` and maybe `valid`
+    """Of each loader, the number of rows and digests of the first and the last, None where they are drawn
+
+    Args:
+        dls: loaders, `train` and maybe `valid`
+    """
     kept, draws, found = State(dls=dls).capture(), SavableState(dls=dls), {}
     before = snapshot(draws.state_dict())
     for part in ('train', 'valid'):
@@ -291,8 +316,12 @@ _LOOP = { # what a `Learner` itself keeps
     'model', 'dls', 'loss_func', 'opt_func', 'opt', 'lr', 'cbs', 'active', 'hooks', 'batch', 'preds', 'loss',
     'n_epochs', 'epochs', 'epoch', 'dl', 'iter', 'training', 'steps', 'total', 'limit', '_unseen'}
 
-def named_cbs(learn: Any) -> dict[str, Callback]:
-    "The callbacks of a fit by name; of several of one class, the second has the number 1"
+def named_cbs(learn: Any) -> dict[str, Callback]: # `learn`: a `Learner` in a fit
+    """The callbacks of a fit by name; of several of one class, the second has the number 1
+
+    Args:
+        learn: a `Learner` in a fit
+    """
     named, counts = {}, {}
     for cb in learn.active:
         name = type(cb).__name__
@@ -303,8 +332,17 @@ def named_cbs(learn: Any) -> dict[str, Callback]:
 def _is_of_the_loop(path): return path.startswith('learn.') and path.split('.')[1] in _LOOP
 
 class FitState(SavableState):
-    "What a fit remembers, in the callbacks with some names"
-    def __init__(self, learn: Any, names: Iterable[str]):
+    """What a fit remembers, in the callbacks with some names
+
+    Args:
+        learn: a `Learner` in a fit
+        names: of callbacks, as `named_cbs` has them
+    """
+    def __init__(
+        self,
+        learn: Any, # a `Learner` in a fit
+        names: Iterable[str], # of callbacks, as `named_cbs` has them
+    ):
         cbs = {name: cb for name, cb in named_cbs(learn).items() if name in names}
         others = [cb for cb in learn.active if not any(cb is c for c in cbs.values())]
         plans = [cb.plan for cb in cbs.values() if isinstance(cb, ScheduleCB)]
@@ -367,8 +405,12 @@ def _first(work):
     return done
 
 # %% ../../nbs/run/checkpoint.ipynb #check
-def opt_settings(opt: Any) -> list[dict[str, Any]]:
-    "What an optimizer's param groups are set to, as plain data; `params`: how many parameters they have"
+def opt_settings(opt: Any) -> list[dict[str, Any]]: # `opt`: an optimizer
+    """What an optimizer's param groups are set to, as plain data; `params`: how many parameters they have
+
+    Args:
+        opt: an optimizer
+    """
     found = []
     for group in opt.param_groups:
         fields = group.keys() - {'params', 'param_names', 'initial_lr'}

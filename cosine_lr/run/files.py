@@ -20,8 +20,12 @@ def _sync_folder(folder):
     try: os.fsync(handle)
     finally: os.close(handle)
 
-def aside(path: Path) -> Path: # of a file that is being written
-    "Where the bytes go until the file is whole: hidden, beside `path`"
+def aside(path: Path) -> Path: # `path`: of a file that is being written
+    """Where the bytes go until the file is whole: hidden, beside `path`
+
+    Args:
+        path: of a file that is being written
+    """
     return path.with_name(f'.{path.name}.{os.getpid()}.part')
 
 def replace_file(
@@ -52,20 +56,42 @@ def replace_file(
     return final
 
 # %% ../../nbs/run/files.ipynb #table
-def columns_of(rows: Iterable[Mapping]) -> list[str]:
-    "The columns of all rows, in the order in which they are met"
+def columns_of(rows: Iterable[Mapping]) -> list[str]: # `rows`: {column: value} each
+    """The columns of all rows, in the order in which they are met
+
+    Args:
+        rows: {column: value} each
+    """
     return list(dict.fromkeys(name for row in rows for name in row))
 
-def csv_lines(rows: Iterable[Mapping], columns: Sequence[str], header: bool = True) -> str:
-    "Rows as lines of a CSV file, the same on every machine; `header`: below a line with the columns"
+def csv_lines(
+    rows: Iterable[Mapping], # {column: value} each
+    columns: Sequence[str], # in the order to write
+    header: bool = True, # begin with a line of the columns
+) -> str:
+    """Rows as lines of a CSV file, the same on every machine
+
+    Args:
+        rows: {column: value} each
+        columns: in the order to write
+        header: begin with a line of the columns
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator='\n')
     if header: writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
 
-def write_table(path: str | os.PathLike, rows: Sequence[Mapping]) -> Path:
-    "Put a table on the disk as CSV, whole or not at all"
+def write_table(
+    path: str | os.PathLike, # the file to make or to replace
+    rows: Sequence[Mapping], # {column: value} each
+) -> Path:
+    """Put a table on the disk as CSV, whole or not at all
+
+    Args:
+        path: the file to make or to replace
+        rows: {column: value} each
+    """
     text = csv_lines(rows, columns_of(rows))
     def write(file): file.write(text.encode())
     return replace_file(path, write)

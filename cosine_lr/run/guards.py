@@ -266,14 +266,22 @@ class Plateau:
         "The rate to use where `rate` is planned"
         return max(rate*self.scale, min(rate, self.floor))
 
-    def on(self, sched: Callable) -> Callable: # a schedule, or a function of progress
-        "The same with what this rule makes of it, for a plan of one's own"
+    def on(self, sched: Callable) -> Callable: # `sched`: a schedule, or a function of progress
+        """The same with what this rule makes of it, for a plan of one's own
+
+        Args:
+            sched: a schedule, or a function of progress
+        """
         def scaled(pos): return self.scaled(sched(pos))
         scaled.__qualname__ = f'Plateau on {sched!r}' # what a state says of the plan
         return scaled
 
-    def add(self, value: float) -> bool:
-        "Take in a value, e.g. the validation loss of an epoch; was the rate lowered?"
+    def add(self, value: float) -> bool: # `value`: e.g. the validation loss of an epoch
+        """Take in a value; was the rate lowered?
+
+        Args:
+            value: e.g. the validation loss of an epoch
+        """
         value = float(value)
         if self._improves(value): self.best, self.bad = value, 0
         else: self.bad += 1
@@ -291,8 +299,12 @@ class Plateau:
         "What it has seen"
         return dict(scale=self.scale, best=self.best, bad=self.bad, cooling=self.cooling)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        "Go on where `state_dict` was taken"
+    def load_state_dict(self, state: dict[str, Any]) -> None: # what `state_dict` gave
+        """Go on where `state_dict` was taken
+
+        Args:
+            state: what `state_dict` gave
+        """
         vars(self).update({name: state[name] for name in self.state_dict()})
 
 class PlateauCB(ScalerCB, _ColumnCB):
@@ -300,19 +312,25 @@ class PlateauCB(ScalerCB, _ColumnCB):
 
     Args:
         column: read after each validation; one that comes without it, after each epoch
-        factor: this and the next ones: as for `Plateau`
+        factor: what the rate is multiplied by, each time
+        patience: after more values than this without an improvement
+        threshold: an improvement is more than this
+        cooldown: values after a cut that do not count
+        floor: a cut gives no rate below it; a rate that is planned below it stays
+        better: `min` or `max`
+        threshold_mode: as a share of the best value; 'abs': in its units
         log: told when the rate is lowered
     """
     def __init__(
         self,
         column: str = 'valid_loss', # read after each validation; one that comes without it, after each epoch
-        factor: float = 0.1, # this and the next ones: as for `Plateau`
-        patience: int = 10,
-        threshold: float = 1e-4,
-        cooldown: int = 0,
-        floor: float = 0.,
-        better: Callable = min,
-        threshold_mode: str = 'rel',
+        factor: float = 0.1, # what the rate is multiplied by, each time
+        patience: int = 10, # after more values than this without an improvement
+        threshold: float = 1e-4, # an improvement is more than this
+        cooldown: int = 0, # values after a cut that do not count
+        floor: float = 0., # a cut gives no rate below it; a rate that is planned below it stays
+        better: Callable = min, # `min` or `max`
+        threshold_mode: str = 'rel', # as a share of the best value; 'abs': in its units
         log: Callable[[str], Any] = print, # told when the rate is lowered
     ):
         self.column, self.patience, self.log = column, patience, _logger(log)
@@ -346,11 +364,16 @@ def _read_rows(path):
     return [{name: text for name, text in row.items() if text} for row in rows]
 
 class CSVLoggerCB(Callback):
-    "The table of the `MetricsCB` in a file, a line more after each epoch, below those of earlier fits"
+    """The table of the `MetricsCB` in a file, a line more after each epoch, below those of earlier fits
+
+    Args:
+        path: the file, made where there is none
+    """
     order = 10 # after the row is written
     for_real = True
     not_state = ('metrics', 'columns', 'written', 'before') # the file is what it remembers
-    def __init__(self, path: str | os.PathLike): self.path, self.metrics = Path(path), None
+    def __init__(self, path: str | os.PathLike): # the file, made where there is none
+        self.path, self.metrics = Path(path), None
 
     def before_fit(self, learn: Learner) -> None:
         self.metrics, self.columns, self.written = _metrics_of(self, learn), [], 0

@@ -192,8 +192,12 @@ def _mapped(x, parts):
     return new
 
 # %% ../../nbs/run/handy.ipynb #to-cpu
-def to_cpu(x: Any) -> Any: # a tensor, or lists, tuples and mappings of tensors
-    "`x` detached and on the CPU; also widens half precision to float32"
+def to_cpu(x: Any) -> Any: # `x`: a tensor, or lists, tuples and mappings of tensors
+    """`x` detached and on the CPU; also widens half precision to float32
+
+    Args:
+        x: a tensor, or lists, tuples and mappings of tensors
+    """
     def moved(t): return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
     return map_tensors(lambda t: moved(t.detach().cpu()), x)
 

@@ -35,12 +35,22 @@ _IDLE = 1000 # passes without a step
 class Passes:
     """The training passes of a fit with a budget of steps or of time: a loader that goes on and on
 
+    Args:
+        learn: a `Learner` in a fit
+        timed: is the budget one of time?
+        every: steps of a pass; None: one pass over the loader
+
     Attributes:
         opened: called before each pass over the loader
     """
     not_state = True # a checkpoint keeps `counts`
     opened: Callable = staticmethod(lambda: None) # called before each pass over the loader
-    def __init__(self, learn: Any, timed: bool = False, every: int | None = None): # steps of a pass
+    def __init__(
+        self,
+        learn: Any, # a `Learner` in a fit
+        timed: bool = False, # is the budget one of time?
+        every: int | None = None, # steps of a pass; None: one pass over the loader
+    ):
         self.learn, self.timed, self.every = learn, timed, every
         self.counts = dict(drawn=0, taken=0, spent=0.) # batches in all, those of this loader's pass, seconds
         self.idle, self.fresh = (0, 0), False # steps, and passes begun since then; was one begun just now?

@@ -28,9 +28,14 @@ POLICIES = dict(keep=_keep, stretch=_stretch, cooldown=_cooldown, extend=_extend
 # %% ../../nbs/run/resume.ipynb #state
 @dataclass
 class Line:
-    "A straight line between two values of a field, numbers or tuples of them, in place of a schedule"
-    start: Any
-    end: Any
+    """A straight line between two values of a field, numbers or tuples of them, in place of a schedule
+
+    Args:
+        start: the value at progress 0
+        end: the value at progress 1
+    """
+    start: Any # the value at progress 0
+    end: Any # the value at progress 1
     def __call__(self, pos: float) -> Any: return _between(self.start, self.end, pos)
 
 def _between(start, end, pos):
@@ -44,8 +49,12 @@ def _text(sched): # a schedule's code, or the name of a function
     if hasattr(sched, 'formula'): return repr(sched)
     return getattr(sched, '__qualname__', type(sched).__qualname__)
 
-def plan_terms(plan: Plan) -> dict[str, Any]:
-    "A plan in words: its clock, and the code of each schedule"
+def plan_terms(plan: Plan) -> dict[str, Any]: # `plan`: of a run
+    """A plan in words: its clock, and the code of each schedule
+
+    Args:
+        plan: of a run
+    """
     texts = {field: _each(_text, given) for field, given in plan.scheds.items()}
     noted = {name: [plain(group[name]) for group in plan.opt.param_groups] for name in _bases(plan)}
     return dict(total=plan.total, end=plan.end, after=plan.after, **texts, **noted)
@@ -58,11 +67,12 @@ def _bases(plan):
         if any(getattr(sched, 'relative', False) for sched in scheds): found.append(f'initial_{field}')
     return found
 
-def plan_state(plan: Plan, step: int) -> dict[str, Any]: # `step`: the number of steps taken
+def plan_state(plan: Plan, step: int) -> dict[str, Any]: # `plan`: of a run; `step`: the steps taken
     """Numbers, texts, lists and dictionaries of them: the step, the plan, and the values at that step
 
     Args:
-        step: the number of steps taken
+        plan: of a run
+        step: the steps taken
     """
     pos = plan.progress(step)
     values = {field: _each(lambda f: plain(f(pos)), each) for field, each in plan.functions.items()}

@@ -62,12 +62,20 @@ def unpack(
     return {key: unpack(part, named.get(key), home) for key, part in x.items()}
 
 # %% ../../nbs/run/saving.ipynb #snapshot
-def are_simple(parts: Iterable[Any]) -> bool:
-    "Numbers and texts only?"
+def are_simple(parts: Iterable[Any]) -> bool: # `parts`: of a collection
+    """Numbers and texts only?
+
+    Args:
+        parts: of a collection
+    """
     return set(map(type, parts)) <= _SIMPLE
 
-def snapshot(x: Any) -> Any: # what `pack` gave
-    "A copy whose tensors have memory of their own; what counts in place leaves it alone"
+def snapshot(x: Any) -> Any: # `x`: what `pack` gave
+    """A copy whose tensors have memory of their own; what counts in place leaves it alone
+
+    Args:
+        x: what `pack` gave
+    """
     if isinstance(x, torch.Tensor): return x.clone()
     if isinstance(x, dict): return {key: snapshot(part) for key, part in x.items()}
     return x if not isinstance(x, (list, tuple)) or are_simple(x) else type(x)(map(snapshot, x))
@@ -162,7 +170,12 @@ def _can_refill(x, saved): return not isinstance(x, (dict, list)) or isinstance(
 
 # %% ../../nbs/run/saving.ipynb #savable
 class SavableState(State):
-    "A `State` that goes into a file, and comes back in another process"
+    """A `State` that goes into a file, and comes back in another process
+
+    Args:
+        apart: as for `State`
+        **roots: as for `State`
+    """
     def __init__(self, apart: Iterable[Any] = (), **roots: Any): # as for `State`
         super().__init__(apart, **roots)
         self.settings: dict[str, Any] = {} # when the run began, by path: what may move
@@ -209,8 +222,12 @@ class SavableState(State):
         saved['born'] = [path for path in saved['cells'] if self.there and path not in self.there]
         return saved
 
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
-        "Put each value into its place; a ValueError names what does not fit, and then nothing has changed"
+    def load_state_dict(self, saved: dict[str, Any]) -> None: # what `state_dict` gave
+        """Put each value into its place; a ValueError names what does not fit, and then nothing has changed
+
+        Args:
+            saved: what `state_dict` gave
+        """
         here, cells = self.entries(), saved['cells']
         faults, born = _misfits(saved, here, self.there, self._holders)
         if len(faults) > 5: faults[5:] = [f'and {len(faults) - 5} more']

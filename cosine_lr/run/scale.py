@@ -195,8 +195,12 @@ class EMACB(Callback):
         if self.updates and isinstance(self.buffers, int): _estimate_norms(learn, self.modes, self.buffers)
 
     @torch.no_grad()
-    def swap(self, learn: Learner) -> None:
-        "Exchange the model's weights and the average; its buffers too, unless they are the model's own"
+    def swap(self, learn: Learner) -> None: # in a fit
+        """Exchange the model's weights and the average; its buffers too, unless they are the model's own
+
+        Args:
+            learn: in a fit
+        """
         self.swapped = not self.swapped
         for i, x in enumerate(self._parts(learn)):
             raw = x.clone()

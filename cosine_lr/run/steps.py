@@ -81,8 +81,12 @@ class ScheduleFreeCB(Callback):
 
 # %% ../../nbs/run/steps.ipynb #joined
 class JoinedOptimizer(torch.optim.Optimizer):
-    "Several optimizers, each with parameters of its own, as one: their param groups, one after the other"
-    def __init__(self, *opts: torch.optim.Optimizer):
+    """Several optimizers, each with parameters of its own, as one: their param groups, one after the other
+
+    Args:
+        *opts: two or more
+    """
+    def __init__(self, *opts: torch.optim.Optimizer): # two or more
         for opt in opts:
             if not isinstance(opt, torch.optim.Optimizer): refuse('opts', opt, 'optimizers')
         if len(opts) < 2: refuse('opts', opts, 'two optimizers or more')
@@ -97,18 +101,30 @@ class JoinedOptimizer(torch.optim.Optimizer):
         for opt, n in zip(self.opts, self.sizes):
             opt.param_groups, opt.state = [next(groups) for _ in range(n)], self.state
 
-    def step(self, closure: Any = None) -> Any:
-        "A step of each"
+    def step(self, closure: Any = None) -> Any: # `closure`: None, else it is refused
+        """A step of each
+
+        Args:
+            closure: None, else it is refused
+        """
         if closure is not None: raise ValueError("JoinedOptimizer takes no closure: each part takes its step")
         for i in range(len(self.opts)): self.step_of(i)
 
-    def step_of(self, i: int) -> None:
-        "A step of one of them"
+    def step_of(self, i: int) -> None: # its index
+        """A step of one of them
+
+        Args:
+            i: its index
+        """
         self._share()
         self.opts[i].step()
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        "Groups are given with the optimizers"
+    def add_param_group(self, param_group: dict[str, Any]) -> None: # refused
+        """Groups are given with the optimizers
+
+        Args:
+            param_group: refused
+        """
         if len(self.param_groups) == sum(self.sizes):
             raise ValueError("JoinedOptimizer takes no further groups: add them to an optimizer before")
         super().add_param_group(param_group)

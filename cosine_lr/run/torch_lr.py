@@ -66,8 +66,12 @@ class ScheduleLR(BareScheduler):
     @property
     def total_steps(self) -> int: return self.plan.total
 
-    def at(self, step: int) -> dict[str, list]: # any step from 0, reached or not
-        "Each field's values at `step`, one for each param group; writes nothing"
+    def at(self, step: int) -> dict[str, list]: # `step`: any from 0, reached or not
+        """Each field's values at `step`, one for each param group; writes nothing
+
+        Args:
+            step: any from 0, reached or not
+        """
         return self.plan.values(step)
 
     def go_to(self, step: int | None = None) -> None:

@@ -17,10 +17,16 @@ from ..schedule import Schedule
 # %% ../../nbs/view/elsewhere.ipynb #per-step
 @dataclass(frozen=True)
 class PerStep:
-    "A function of the step, from 0; its values after the last step are those at the end of training"
-    sched: Schedule
-    total_steps: int
-    end: str = 'open'
+    """A function of the step, from 0; its values after the last step are those at the end of training
+
+    Args:
+        sched: a function of progress, from 0 to 1
+        total_steps: in the whole run
+        end: as for `per_step`
+    """
+    sched: Schedule # a function of progress, from 0 to 1
+    total_steps: int # in the whole run
+    end: str = 'open' # as for `per_step`
 
     def __call__(self, step: Any) -> Any: # a step, or an array of steps, as the library counts them
         "The value at `step`, in floating point of the library that `step` belongs to"
@@ -28,13 +34,14 @@ class PerStep:
 
 # %% ../../nbs/view/elsewhere.ipynb #per-step-def
 def per_step(
-    sched: Schedule,
+    sched: Schedule, # a function of progress, from 0 to 1
     total_steps: int, # in the whole run
     end: str = 'open', # 'open': the last step is at (T-1)/T of the run; 'closed': it is at 1
 ) -> PerStep: # a function of the step, which can be pickled
     """A schedule as the function of the step that JAX, optax and others call
 
     Args:
+        sched: a function of progress, from 0 to 1
         total_steps: in the whole run
         end: 'open': the last step is at (T-1)/T of the run; 'closed': it is at 1
 
@@ -79,13 +86,14 @@ def _keras_class():
 
 # %% ../../nbs/view/elsewhere.ipynb #keras-def
 def keras_schedule(
-    sched: Schedule,
+    sched: Schedule, # a function of progress, from 0 to 1
     total_steps: int, # in the whole run
     end: str = 'open', # 'open': the last step is at (T-1)/T of the run; 'closed': it is at 1
 ) -> Any: # a `keras.optimizers.schedules.LearningRateSchedule`, which is saved and loaded with a model
     """A schedule for an optimizer of Keras, with any backend; an ImportError without Keras
 
     Args:
+        sched: a function of progress, from 0 to 1
         total_steps: in the whole run
         end: 'open': the last step is at (T-1)/T of the run; 'closed': it is at 1
 

@@ -16,8 +16,12 @@ from inspect import signature
 from typing import Any
 
 # %% ../../nbs/view/stored.ipynb #tree
-def as_tree(x: Any) -> Any: # a schedule, or what stands in one of its fields
-    "A schedule as plain data: `{name: {field: tree}}`"
+def as_tree(x: Any) -> Any: # `x`: a schedule, or what stands in one of its fields
+    """A schedule as plain data: `{name: {field: tree}}`
+
+    Args:
+        x: a schedule, or what stands in one of its fields
+    """
     if isinstance(x, tuple): return [as_tree(part) for part in x]
     if not is_dataclass(x): return x
     return {_shape_name(type(x)): {f.name: as_tree(getattr(x, f.name)) for f in fields(x)}}
@@ -27,8 +31,12 @@ def _shape_name(cls):
     if cls.__module__.split('.')[0] == 'cosine_lr': return cls.__name__.lower()
     return f'{cls.__module__}.{cls.__qualname__}'
 
-def as_json(sched: Any) -> str:
-    "Text that `from_json` reads"
+def as_json(sched: Any) -> str: # `sched`: a schedule
+    """Text that `from_json` reads
+
+    Args:
+        sched: a schedule
+    """
     return json.dumps(as_tree(sched))
 
 # %% ../../nbs/view/stored.ipynb #back
@@ -54,8 +62,12 @@ def from_json(
     if not isinstance(sched, base): raise ValueError(wrong)
     return sched
 
-def from_tree(tree: Any, base: type) -> Any:
-    "The schedule that a tree stands for, made by the subclasses of `base`"
+def from_tree(tree: Any, base: type) -> Any: # `tree`: what `as_tree` gave
+    """The schedule that a tree stands for, made by the subclasses of `base`
+
+    Args:
+        tree: what `as_tree` gave
+    """
     for module in SHAPES: import_module(module)
     return _grow(tree, {_shape_name(cls): cls for cls in _below(base)})
 

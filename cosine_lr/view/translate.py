@@ -83,12 +83,20 @@ def _has_base(tree):
 
 # %% ../../nbs/view/translate.ipynb #pieces
 class Piece(NamedTuple):
-    "A simple shape, part of a schedule, in whole steps and absolute values"
-    name: str
-    steps: int
-    start: float
-    end: float
-    power: float = 1
+    """A simple shape, part of a schedule, in whole steps and absolute values
+
+    Args:
+        name: of the shape
+        steps: how long it is
+        start: the value at its first step
+        end: the value it leads to
+        power: of a polynomial
+    """
+    name: str # of the shape
+    steps: int # how long it is
+    start: float # the value at its first step
+    end: float # the value it leads to
+    power: float = 1 # of a polynomial
 
 def _pieces(tree, total, lo=0., hi=1., scale=1):
     "The schedule from `lo` to `hi` of the run as a list of `Piece`s"
