@@ -1,6 +1,7 @@
 """The checks of tools/ can fail: each is shown a small repository with one thing wrong."""
 import ast
 import importlib.util
+import inspect
 import json
 import re
 import runpy
@@ -798,7 +799,10 @@ LIMIT = 99
 
 class Thing:
     "A thing"
+    mass: float = 1. # in grams
     def size(self): "How large it is"
+    def times(self, n: int) -> float: # `n`: a number
+        "Its mass, so many times"
 
 def made(
     rows: int = 64, # in a batch
@@ -816,7 +820,7 @@ def made(
 
 def test_an_entry_of_the_reference(tmp_path, monkeypatch):
     docs = load('docs')
-    (tmp_path/'documented.py').write_text(DOCUMENTED, encoding='utf-8')
+    (tmp_path/'documented.py').write_text(load('explain').explained(DOCUMENTED), encoding='utf-8')
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(docs, 'PACKAGE', 'documented')
     from documented import Thing, made
@@ -827,7 +831,20 @@ def test_an_entry_of_the_reference(tmp_path, monkeypatch):
                  '- `ValueError`: rows must be a whole number from 1 to 99'):
         assert part in text
     assert not {'others', 'starred'} & {*text.split()}  # known in a run alone
-    assert '### Thing.size' in docs.entry(Thing, 3)
+    thing = docs.entry(Thing, 3)
+    assert '### Thing.size' in thing and '- `mass`: in grams' in thing
+    assert 'def times(\n    n: int, # a number\n) -> float' in thing
+
+
+def test_the_reference_explains_every_parameter():
+    import cosine_lr
+    docs = load('docs')
+    for name in cosine_lr.__all__:
+        thing = getattr(cosine_lr, name)
+        if not inspect.isclass(thing) and not inspect.isfunction(thing): continue
+        text = docs.entry(thing, 3)
+        for each in docs.told(thing, 'Args'):
+            assert re.search(rf'^ {{4}}\**{each}\b.*, # \S', text, re.MULTILINE), (name, each)
 
 
 def bodies(text):

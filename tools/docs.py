@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from fastcore.docments import docments
 
 from cosine_lr import check
 from cosine_lr.view.lint import FINDINGS
@@ -157,13 +156,12 @@ def reference_page(nb): return f"reference/{module_of(nb).replace('.', '/')}"
 def signature(thing):
     "The call, a parameter a line, with the comment on each."
     if inspect.isclass(thing) and issubclass(thing, Exception): return f'{thing.__name__}()'  # Python's own
-    notes, lines, before = docments(thing, args_kwargs=True), [], None
+    notes, lines, before = told(thing, 'Args'), [], None
     for p in inspect.signature(thing).parameters.values():
         if p.name == 'self': continue
         named_only = p.kind is p.KEYWORD_ONLY
         if named_only and (before is None or before.kind is p.POSITIONAL_OR_KEYWORD): lines.append('    *,')
-        note = ' '.join(notes[p.name].split()) if notes.get(p.name) else ''  # it may stand on two lines
-        if note: note = f' # {note}'
+        note = f' # {notes[p.name]}' if p.name in notes else ''
         lines.append(f'    {parameter(p)},{note}')
         before = p
     result = inspect.signature(thing).return_annotation
@@ -191,11 +189,17 @@ def value(default):
     return getattr(default, '__name__', None) or repr(default)
 
 
-def returned(thing):
-    "The comment behind a signature of several lines, which says what comes back."
-    for line in inspect.getsource(thing).splitlines() if inspect.isfunction(thing) else ():
-        if match := re.match(r' *\)(?: *-> *[^#]+)?: *# *(.+)', line): return match[1]
-        if line.lstrip().startswith('"'): return
+def told(thing, section):
+    "{name: text} of a section of a docstring, where tools/explain.py has put the comments."
+    text = section_of(thing, section)
+    found = re.findall(r'^ {4}\**(\w+): (.*(?:\n {8}.*)*)', text, re.MULTILINE)
+    return {name: ' '.join(note.split()) for name, note in found}
+
+
+def section_of(thing, name):
+    "The lines of a section of a docstring."
+    parts = re.split(r'^(Args|Attributes|Returns):\n', inspect.getdoc(thing) or '', flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2])).get(name, '')
 
 
 def raised(thing, seen=None):
@@ -245,12 +249,14 @@ def without_got(text): return re.split(r'[,;]? got ', text)[0]
 
 
 def entry(thing, level):
-    "Signature and docstring, what comes back and what is raised; for a class its own public methods too."
+    "Signature and docstring, attributes, what comes back and what is raised; a class's public methods too."
     if isinstance(thing, dict): return f"A dictionary with {', '.join(f'`{key!r}`' for key in thing)}.\n\n"
     if not inspect.isclass(thing) and not inspect.isfunction(thing): return f'`{thing!r}`\n\n'
     if not thing.__doc__: raise ValueError(f'{thing.__name__} has no docstring')
     parts = [f'```python\n{signature(thing)}\n```', f"*{SECTIONS.sub('', inspect.getdoc(thing))}*"]
-    if what := returned(thing): parts.append(f'Returns {what}')
+    own = told(thing, 'Attributes')
+    if own: parts.append('Attributes\n' + ''.join(f'\n- `{name}`: {what}' for name, what in own.items()))
+    if what := section_of(thing, 'Returns').strip(): parts.append(f'Returns {what}')
     errors = dict.fromkeys(raised(thing))
     if errors: parts.append('Raises\n' + ''.join(f'\n- `{kind}`: {what}' for kind, what in errors))
     for name, method in public_methods(thing):
