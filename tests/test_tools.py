@@ -868,6 +868,17 @@ def test_an_exercise_version_is_empty_and_can_be_filled(path):
     assert blank.filled(empty, nb)['cells'] == without
 
 
+def test_a_page_says_how_to_try_its_notebook(tmp_path):
+    docs = load('docs')
+    for name, up in {'03_metric.ipynb': '', 'view/lint.ipynb': '../'}.items():
+        text = docs.source(docs.signpost(tutorial.load(ROOT/'nbs'/name), Path(name)))
+        assert text.startswith(f'[Open in Colab]({docs.COLAB}/nbs/{name}) · ')
+        for kind in ('filled', 'blank'): assert f'<a href="{up}{kind}/{name}" download>' in text
+    shutil.copytree(ROOT/'nbs', tmp_path/'filled', ignore=docs.only_notebooks)
+    kept = {path.relative_to(tmp_path/'filled') for path in (tmp_path/'filled').rglob('*.*')}
+    assert kept == {path.relative_to(ROOT/'nbs') for path in tutorial.notebooks(ROOT)}
+
+
 def test_pages_of_nested_notebooks():
     docs = load('docs')
     links = ('[here](lint.ipynb) [up](../00_schedule.ipynb#join) [out](../../compat/test_torch.py) '
@@ -1008,7 +1019,8 @@ def test_in_browser_pages_that_no_reader_should_see(tmp_path):
     from playwright.sync_api import sync_playwright
     site = load('read_site')
     link = '<a href="other.html#there">there</a>'
-    planted = {'other.html#gone': 'no such place', 'missing.html': 'status 404'}
+    planted = {'other.html#gone': 'no such place', 'missing.html': 'status 404',
+               'gone.ipynb': '/gone.ipynb: status 404'}
     wrong = ''.join(f'<a href="{link}">x</a>' for link in planted)
     wrong += '<img src="gone.png"><span class="math">x</span><img src="http://127.0.0.1:9/elsewhere.png">'
     wrong += '<script>throw new Error("planted")</script>'

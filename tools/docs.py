@@ -71,13 +71,14 @@ def page_of(nb, folder='nbs'):
 
 def signpost(nb, page):
     "A cell for the top of a page: where the notebook can be run, and what it defines, each name with a link."
-    up = '../'*page.as_posix().count('/')
-    ways = [f'[Open in Colab]({COLAB}/nbs/{page.as_posix()})']
+    up, name = '../'*page.as_posix().count('/'), page.as_posix()
+    ways = [f'[Open in Colab]({COLAB}/nbs/{name})',
+            f'<a href="{up}filled/{name}" download>Try it filled in</a>']
     lines = []
-    if name := module_of(nb):
-        module = importlib.import_module(f'{PACKAGE}.{name}')
-        file = f'{up}blank/{page.as_posix()}'
-        ways.append(f'<a href="{file}" download>Try it blank</a>, with the code left for you to write')
+    if exported := module_of(nb):
+        module = importlib.import_module(f'{PACKAGE}.{exported}')
+        blank_one = f'<a href="{up}blank/{name}" download>Try it blank</a>'
+        ways.append(f'{blank_one}, with the code left for you to write')
         lines = ['', '<details><summary>What this notebook defines</summary>', '',
                  *(f'- [`{each}`]({up}{reference_page(nb)}.md#{each.lower()}){about(module, each)}'
                    for each in module.__all__), '', '</details>']
@@ -302,6 +303,11 @@ def add_play(root, to):
     write(to/'lint.json', json.dumps(FINDINGS, indent=1, ensure_ascii=False))
 
 
+def only_notebooks(folder, names):
+    "What of a folder is neither a notebook nor a folder of them, for `shutil.copytree`."
+    return [name for name in names if name.startswith('.') or '.' in name and not name.endswith('.ipynb')]
+
+
 def sections(root):
     "The site's sidebar, which nbdev and Quarto use too: {caption: pages}, and the pages that stand alone."
     sidebar = yaml.safe_load((root/'nbs/sidebar.yml').read_text(encoding='utf-8'))
@@ -333,6 +339,7 @@ def main():
         add_play(args.root, html/'play')
         llms.write(args.root, html)
         blank.write(args.root, html/'blank')
+        shutil.copytree(args.root/'nbs', html/'filled', ignore=only_notebooks)
         shutil.rmtree(args.out, ignore_errors=True)
         shutil.copytree(html, args.out)
     print(f'{args.out}/index.html')

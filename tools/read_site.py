@@ -9,7 +9,9 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urldefrag, urlsplit
+from urllib.request import Request, urlopen
 
 from playwright.sync_api import sync_playwright
 
@@ -63,11 +65,20 @@ def crawl(browser, start):
         found = [link for link in found if link.startswith(here)]
         links += [(url, link) for link in found]
         waiting += [bare for link in found if (bare := urldefrag(link).url).endswith('.html')]
+    files = {bare: url for url, link in links if (bare := urldefrag(link).url) not in seen}
+    for file, url in files.items():
+        if fault := not_served(file): yield f'{url.removeprefix(here)}: {file.removeprefix(here)}: {fault}'
     for url, link in links:
         bare, anchor = urldefrag(link)
         if bare in seen and anchor and anchor not in seen[bare]:
             yield f'{url.removeprefix(here)}: no such place: {link.removeprefix(here)}'
-    print(f'{len(seen)} pages, {len(links)} links between them')
+    print(f'{len(seen)} pages, {len(links)} links between them, {len(files)} files to download')
+
+
+def not_served(url):
+    "Why a file that a page offers cannot be had, if so."
+    try: urlopen(Request(url, method='HEAD')).close()
+    except HTTPError as error: return f'status {error.code}'
 
 
 def found_by(browser, start, words):
