@@ -208,6 +208,8 @@ def classes(
 
     Returns:
         predicted classes [n, …], or `preds` itself where no dimension fits, or targets are no classes
+
+    Taught in https://cosine-lr.github.io/cosine_lr/batch.html
     """
     if not isinstance(targs, torch.Tensor) or targs.is_floating_point(): return preds
     if not isinstance(preds, torch.Tensor):

@@ -29,6 +29,8 @@ class ScheduleCB(Callback):
 
     Attributes:
         advises: say before the first batch what is probably a mistake?
+
+    Taught in https://cosine-lr.github.io/cosine_lr/05_callback.html
     """
     for_real = True # a range test has a schedule of its own
     advises: bool = True # say before the first batch what is probably a mistake?
@@ -73,6 +75,8 @@ class RecorderCB(Callback):
     Args:
         *fields: of param groups; 'lr' if nothing is named
         **functions: of the learner, by the name that each is recorded under
+
+    Taught in https://cosine-lr.github.io/cosine_lr/05_callback.html
     """
     saved = ('records',)
     for_real = True
@@ -126,6 +130,8 @@ class MetricsCB(Callback):
         *metrics: objects with `reset`, `add`, `value`, or with `reset`, `update`, `compute`
         log: a function of a line; one that prints it, if None
         **named: metrics, with names for their columns
+
+    Taught in https://cosine-lr.github.io/cosine_lr/05_callback.html
     """
     saved = ('rows', 'row', 'loss', 'rate')
     for_real = True
@@ -204,7 +210,10 @@ def _print_line(line):
 
 # %% ../nbs/05_callback.ipynb #single-batch
 class SingleBatchCB(Callback):
-    "Stop after the first batch"
+    """Stop after the first batch
+
+    Taught in https://cosine-lr.github.io/cosine_lr/05_callback.html
+    """
     order = 10 # after everyone else has seen it
     for_real = True
     def after_batch(self, learn: Learner) -> None: raise CancelFitException

@@ -13,7 +13,10 @@ from typing import Any, NoReturn
 
 # %% ../nbs/check.ipynb #refuse
 def shown(x: Any) -> str:
-    "`repr(x)`, at most 80 characters; the name of its type where that fails"
+    """`repr(x)`, at most 80 characters; the name of its type where that fails
+
+    Taught in https://cosine-lr.github.io/cosine_lr/check.html
+    """
     try: text = ' '.join(repr(x).splitlines())
     except Exception: text = f'<{type(x).__name__}>'
     return text if len(text) <= 80 else f'{text[:77]}...'
@@ -23,6 +26,8 @@ def refuse(name: str, x: Any, what: str) -> NoReturn: # `what`: what would be ri
 
     Args:
         what: what would be right
+
+    Taught in https://cosine-lr.github.io/cosine_lr/check.html
     """
     raise ValueError(f"{name} must be {what}, got {name}={shown(x)}")
 
@@ -58,6 +63,8 @@ def number(
 
     Returns:
         an int where `x` is whole, so that it is shown as it was given
+
+    Taught in https://cosine-lr.github.io/cosine_lr/check.html
     """
     fine = _is(numbers.Real, x)
     try: fine = fine and math.isfinite(x) and above < x < below and least <= x <= most
@@ -69,45 +76,66 @@ def _is(kind, x):
     return isinstance(x, kind) and not isinstance(x, bool)
 
 def whole(name: str, x: Any, least: float = -_INF, most: float = _INF) -> int:
-    "`x` as a plain whole number within its bounds"
+    """`x` as a plain whole number within its bounds
+
+    Taught in https://cosine-lr.github.io/cosine_lr/check.html
+    """
     fine = _is(numbers.Integral, x) and least <= x <= most
     if not fine: refuse(name, x, f'a whole number{_limits(least, most)}')
     return int(x)
 
 # %% ../nbs/check.ipynb #refused
 def refused(call: Callable, *args: Any, **kw: Any) -> None:
-    "Print the error with which `call(*args, **kw)` is refused; an AssertionError where it is accepted"
+    """Print the error with which `call(*args, **kw)` is refused; an AssertionError where it is accepted
+
+    Taught in https://cosine-lr.github.io/cosine_lr/check.html
+    """
     try: made = call(*args, **kw)
     except Exception as e: print(f'{type(e).__name__}: {e}')
     else: raise AssertionError(f'{shown(made)} was accepted')
 
 # %% ../nbs/check.ipynb #kinds
 def share(name: str, x: Any) -> float:
-    "`x` as a fraction of training, strictly between 0 and 1"
+    """`x` as a fraction of training, strictly between 0 and 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/check.html
+    """
     if not _is(numbers.Real, x) or not 0 < x < 1: refuse(name, x, 'a fraction between 0 and 1')
     return float(x)
 
 def rate(name: str, x: Any) -> Any:
-    "`x` itself, a learning rate: a finite number, at least 0, or a tensor with one element"
+    """`x` itself, a learning rate: a finite number, at least 0, or a tensor with one element
+
+    Taught in https://cosine-lr.github.io/cosine_lr/check.html
+    """
     if callable(x): refuse(name, x, 'a number; a schedule goes to a callback, ScheduleCB(lr=…)')
     if not hasattr(x, 'numel'): return number(name, x, least=0)
     if x.numel() != 1 or not 0 <= float(x) < _INF: refuse(name, x, 'a finite number, at least 0')
     return x
 
 def choice(name: str, x: Any, options: Sequence[str]) -> str:
-    "`x` itself, one of several words"
+    """`x` itself, one of several words
+
+    Taught in https://cosine-lr.github.io/cosine_lr/check.html
+    """
     *others, last = map(repr, options)
     if not isinstance(x, str) or x not in options: refuse(name, x, f"{', '.join(others)} or {last}")
     return x
 
 def flag(name: str, x: Any) -> bool:
-    "`x` itself, True or False"
+    """`x` itself, True or False
+
+    Taught in https://cosine-lr.github.io/cosine_lr/check.html
+    """
     if type(x).__name__ not in ('bool', 'bool_'): refuse(name, x, 'True or False')
     return bool(x)
 
 # %% ../nbs/check.ipynb #function
 def function(name: str, x: Any, what: str = 'a schedule or a function of progress') -> Callable:
-    "`x` itself, a function and no class"
+    """`x` itself, a function and no class
+
+    Taught in https://cosine-lr.github.io/cosine_lr/check.html
+    """
     if isinstance(x, type): refuse(name, x, f'{what}, {x.__name__}() perhaps')
     if not callable(x): refuse(name, x, what)
     return x

@@ -16,17 +16,27 @@ from types import SimpleNamespace
 from typing import Any
 
 # %% ../nbs/claims.ipynb #cancel
-class Cancel(Exception): "Raised by a callback to leave something early; the loop catches it"
+class Cancel(Exception):
+    """Raised by a callback to leave something early; the loop catches it
+
+    Taught in https://cosine-lr.github.io/cosine_lr/claims.html
+    """
 
 # %% ../nbs/claims.ipynb #names
 def _methods(cls): return [name for name, x in vars(cls).items() if inspect.isfunction(x)]
 
 def events_of(cls: type) -> list[str]:
-    "The methods that a class of events has, its bases' included, in order"
+    """The methods that a class of events has, its bases' included, in order
+
+    Taught in https://cosine-lr.github.io/cosine_lr/claims.html
+    """
     return [name for part in cls.__mro__ for name in _methods(part)]
 
 def check_names(cls: type, events: Sequence[str]) -> None:
-    "Refuse a class with a method whose name is nearly an event's"
+    """Refuse a class with a method whose name is nearly an event's
+
+    Taught in https://cosine-lr.github.io/cosine_lr/claims.html
+    """
     for name in _methods(cls):
         meant = '' if name in events or name.startswith('_') else _meant(name, events)
         if meant: raise TypeError(f"{cls.__name__}.{name} is no event; did you mean {meant}?")
@@ -41,7 +51,10 @@ def _meant(name, events):
 
 # %% ../nbs/claims.ipynb #listed
 def listed(cbs: Any, kind: type) -> list:
-    "One callback, several or None as a list"
+    """One callback, several or None as a list
+
+    Taught in https://cosine-lr.github.io/cosine_lr/claims.html
+    """
     if cbs is None: return []
     found = list(cbs) if isinstance(cbs, Iterable) and not isinstance(cbs, kind) else [cbs]
     for cb in found:
@@ -57,6 +70,8 @@ def claims_of(party: Any, plain: Sequence[type]) -> Iterator[str]: # `plain`: wh
 
     Args:
         plain: whose steps claim nothing
+
+    Taught in https://cosine-lr.github.io/cosine_lr/claims.html
     """
     yield from (f'sets {thing!r}' for thing in getattr(party, 'sets', ()))
     for step in STEPS:
@@ -66,7 +81,10 @@ def claims_of(party: Any, plain: Sequence[type]) -> Iterator[str]: # `plain`: wh
 _INSTEAD = {"'predict'": '; the model could do it alone', "'get_loss'": '; loss_func could do it alone'}
 
 def owners(parties: Sequence[Any], plain: Sequence[type]) -> dict[str, Any]:
-    "Who claims what; refuses two that claim one thing, and a party that comes twice"
+    """Who claims what; refuses two that claim one thing, and a party that comes twice
+
+    Taught in https://cosine-lr.github.io/cosine_lr/claims.html
+    """
     found, seen = {}, set()
     for party in parties:
         name = type(party).__name__
@@ -81,7 +99,10 @@ def owners(parties: Sequence[Any], plain: Sequence[type]) -> dict[str, Any]:
 
 # %% ../nbs/claims.ipynb #bind
 def bind(loop: Any, plain: Sequence[type], events: Sequence[str]) -> dict[str, list[Callable]]:
-    "For each event the methods that answer it, in order; `plain[0]` has those that do nothing"
+    """For each event the methods that answer it, in order; `plain[0]` has those that do nothing
+
+    Taught in https://cosine-lr.github.io/cosine_lr/claims.html
+    """
     found = owners([loop, *loop.active], plain)
     def turn(cb):
         setters = [found[f'sets {thing!r}'] for thing in cb.scales if f'sets {thing!r}' in found]
@@ -96,7 +117,10 @@ def bind(loop: Any, plain: Sequence[type], events: Sequence[str]) -> dict[str, l
 
 # %% ../nbs/claims.ipynb #errors
 def place(loop: Any) -> str:
-    "The epoch, the batch and the kind of pass, in words"
+    """The epoch, the batch and the kind of pass, in words
+
+    Taught in https://cosine-lr.github.io/cosine_lr/claims.html
+    """
     if loop.epoch is None: return 'before the first epoch'
     batch = '' if loop.iter is None else f", batch {loop.iter}"
     return f"epoch {loop.epoch}{batch} ({'training' if loop.training else 'validation'})"
@@ -135,7 +159,10 @@ def _cleanup(hooks):
 _NOBODY = id # the cheapest function of one argument: it does nothing
 
 def script(hooks: dict[str, list[Callable]]) -> SimpleNamespace:
-    "For each event a function of the loop that calls the methods which answer it"
+    """For each event a function of the loop that calls the methods which answer it
+
+    Taught in https://cosine-lr.github.io/cosine_lr/claims.html
+    """
     def one(event, methods):
         if not methods: return _NOBODY
         return _cleanup(methods) if event.startswith('cleanup_') else _event(methods)
@@ -143,7 +170,10 @@ def script(hooks: dict[str, list[Callable]]) -> SimpleNamespace:
 
 # %% ../nbs/claims.ipynb #timeline
 def timeline(hooks: dict[str, list[Callable]], loop: Any) -> str:
-    "Who answers which event, in order"
+    """Who answers which event, in order
+
+    Taught in https://cosine-lr.github.io/cosine_lr/claims.html
+    """
     lines = []
     for event, methods in hooks.items():
         names = [_owner(hook, loop) + getattr(hook, 'took', str)() for hook in methods]

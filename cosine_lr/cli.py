@@ -487,6 +487,8 @@ def main(
 
     Returns:
         exit status
+
+    Taught in https://cosine-lr.github.io/cosine_lr/cli.html
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     named = argv and argv[0] in _COMMANDS

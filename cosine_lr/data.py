@@ -44,6 +44,8 @@ def tensor_loader(
 
     Returns:
         yields a list of tensors [bs, …]
+
+    Taught in https://cosine-lr.github.io/cosine_lr/02_data.html
     """
     bs = whole('bs', bs, least=1)
     if seed is not None: seed = whole('seed', seed, least=0, most=2**63 - 1)
@@ -65,6 +67,8 @@ class DataLoaders:
         train: what a loop iterates over, once an epoch
         valid: the same for validation
         test: the same for a test at the end
+
+    Taught in https://cosine-lr.github.io/cosine_lr/02_data.html
     """
     train: Any # what a loop iterates over, once an epoch
     valid: Any # the same for validation
@@ -92,6 +96,8 @@ def digits_dls(
 
     Returns:
         of batches [x, y]: x float32 [bs, 64] in [0, 1], y int64 [bs] from 0 to 9
+
+    Taught in https://cosine-lr.github.io/cosine_lr/02_data.html
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split

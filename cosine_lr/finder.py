@@ -23,6 +23,8 @@ class LRFinderCB(Callback):
     Args:
         lr_mult: growth of the learning rate from one batch to the next
         anneal: multiply the ladder by `cosine_annealing` too?
+
+    Taught in https://cosine-lr.github.io/cosine_lr/06_finder.html
     """
     for_real = True
     sets = ('lr',)
@@ -86,6 +88,8 @@ def lr_find(
         valid: watch the validation loss, all of it after each update, not the training loss?
         diverged: stop a sweep when the smoothed loss is so many times its minimum
         smoothing: what the moving average keeps of the past at each update, from 0 to 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/06_finder.html
     """
     if not isinstance(learn, Learner): raise TypeError(f"learn must be a Learner, got {type(learn).__name__}")
     if ladder not in (exponential, linear): refuse('ladder', ladder, 'exponential or linear')

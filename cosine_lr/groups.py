@@ -26,6 +26,8 @@ def write_field(
         group: one of an optimizer's `param_groups`
         field: its entry, e.g. 'lr' or 'betas'
         value: the new value, of the entry's type
+
+    Taught in https://cosine-lr.github.io/cosine_lr/groups.html
     """
     group[field] = _written(group[field], value)
 
@@ -41,6 +43,8 @@ def own_tensors(x: Any, seen: set) -> Any: # `seen`: ids of tensors that have a 
 
     Args:
         seen: ids of tensors that have a place already
+
+    Taught in https://cosine-lr.github.io/cosine_lr/groups.html
     """
     if isinstance(x, (tuple, list)): return type(x)(own_tensors(part, seen) for part in x)
     if not hasattr(x, 'fill_'): return x
@@ -55,7 +59,10 @@ def own_tensors(x: Any, seen: set) -> Any: # `seen`: ids of tensors that have a 
 
 # %% ../nbs/groups.ipynb #fits
 def fits(old: Any, value: Any, low: float = -math.inf) -> bool:
-    "Can `value`, a finite number or a pair of them, stand where `old` stands?"
+    """Can `value`, a finite number or a pair of them, stand where `old` stands?
+
+    Taught in https://cosine-lr.github.io/cosine_lr/groups.html
+    """
     pair = isinstance(old, (tuple, list))
     if type(value) is float and 0 <= value < math.inf: return not pair # the usual case
     if pair: return isinstance(value, (tuple, list)) and len(value) == len(old) and all(map(fits, old, value))
@@ -65,18 +72,27 @@ def fits(old: Any, value: Any, low: float = -math.inf) -> bool:
 
 # %% ../nbs/groups.ipynb #plain
 def plain(x: Any) -> Any:
-    "An entry of a param group as JSON can hold it"
+    """An entry of a param group as JSON can hold it
+
+    Taught in https://cosine-lr.github.io/cosine_lr/groups.html
+    """
     if isinstance(x, (tuple, list)): return [plain(part) for part in x]
     return x.item() if hasattr(x, 'item') else x
 
 # %% ../nbs/groups.ipynb #paired
 def fields_of(opt: Any) -> list[str]:
-    "The settings that all of an optimizer's param groups have"
+    """The settings that all of an optimizer's param groups have
+
+    Taught in https://cosine-lr.github.io/cosine_lr/groups.html
+    """
     known = set.intersection(*map(set, opt.param_groups)) - {'params', 'param_names'}
     return sorted(field for field in known if not field.startswith('initial_'))
 
 def check_schedules(scheds: dict[str, Any]) -> None:
-    "Refuse what has no schedule for a field, or something else"
+    """Refuse what has no schedule for a field, or something else
+
+    Taught in https://cosine-lr.github.io/cosine_lr/groups.html
+    """
     if not scheds: raise ValueError("scheds must name at least one field, e.g. lr=0.1*cosine()")
     for field, given in scheds.items():
         if isinstance(given, tuple): refuse(field, given, 'a list where each param group has a schedule')
@@ -84,7 +100,10 @@ def check_schedules(scheds: dict[str, Any]) -> None:
             function(field, sched, 'a schedule or a function of progress (a fixed value is constant(…))')
 
 def paired(field: str, given: Any, groups: list[dict]) -> list[tuple[Any, list[dict]]]:
-    "Each schedule of a field, `given` as one or as a list, with the groups that it serves"
+    """Each schedule of a field, `given` as one or as a list, with the groups that it serves
+
+    Taught in https://cosine-lr.github.io/cosine_lr/groups.html
+    """
     if not isinstance(given, list): return [(given, [*groups])]
     if len(given) == len(groups): return [(sched, [group]) for sched, group in zip(given, groups)]
     need = f'one schedule for each of {len(groups)} param groups'
@@ -100,7 +119,10 @@ def _own_schedule(field, sched, group):
                      "give a function of progress, without base")
 
 def own_schedules(field: str, given: Any, groups: list[dict]) -> Any:
-    "`given`, one schedule or a list; where `base` is in it, a list of what it is for each group"
+    """`given`, one schedule or a list; where `base` is in it, a list of what it is for each group
+
+    Taught in https://cosine-lr.github.io/cosine_lr/groups.html
+    """
     pairs = paired(field, given, groups)
     if not any(getattr(sched, 'relative', False) for sched, _ in pairs): return given
     return [_own_schedule(field, sched, group) for sched, into in pairs for group in into]

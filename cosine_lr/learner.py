@@ -19,10 +19,25 @@ from .groups import add_gradients, check_step, lr_of, make_optimizer
 from .torch_inside import warm_up
 
 class CancelStepException(Cancel):
-    "Raised by a callback: leave the weights as they are and the step uncounted, go on with `after_batch`"
-class CancelBatchException(Cancel): "Raised by a callback: leave this batch, go on with the next"
-class CancelEpochException(Cancel): "Raised by a callback: leave this pass, go on with the next"
-class CancelFitException(Cancel): "Raised by a callback: leave `fit`"
+    """Raised by a callback: leave the weights as they are and the step uncounted, go on with `after_batch`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/04_learner.html
+    """
+class CancelBatchException(Cancel):
+    """Raised by a callback: leave this batch, go on with the next
+
+    Taught in https://cosine-lr.github.io/cosine_lr/04_learner.html
+    """
+class CancelEpochException(Cancel):
+    """Raised by a callback: leave this pass, go on with the next
+
+    Taught in https://cosine-lr.github.io/cosine_lr/04_learner.html
+    """
+class CancelFitException(Cancel):
+    """Raised by a callback: leave `fit`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/04_learner.html
+    """
 
 # %% ../nbs/04_learner.ipynb #around
 class _Opens:
@@ -59,6 +74,8 @@ class Callback(_Opens, _Steps, _Closes):
         scales: what it changes after the callback that sets it
         saved: names of attributes that belong in a checkpoint
         for_real: True: writes files or ends fits; a range test leaves it out
+
+    Taught in https://cosine-lr.github.io/cosine_lr/04_learner.html
     """
     order: float = 0 # lower runs first
     sets: Sequence[str] = () # what it decides, e.g. 'lr'; two callbacks that set one thing are refused
@@ -73,7 +90,10 @@ _EVENTS = events_of(Callback)
 
 # %% ../nbs/04_learner.ipynb #traincb
 class TrainCB(Callback, Layout):
-    "The five steps of ordinary training; `n_inp`, `inputs` and `targets` say what of a batch goes where"
+    """The five steps of ordinary training; `n_inp`, `inputs` and `targets` say what of a batch goes where
+
+    Taught in https://cosine-lr.github.io/cosine_lr/04_learner.html
+    """
     order = -100 # anyone else who defines a step does it instead
     sets = ('inputs and targets',)
     def predict(self, learn: 'Learner') -> None: learn.preds = call(learn.model, self.inputs(learn.batch))
@@ -117,6 +137,8 @@ class Learner:
         total: steps of the fit, or milliseconds where its budget is time
         epoch: a number from 0; None before the first
         iter: the number of the batch in its pass, from 0; None before the first
+
+    Taught in https://cosine-lr.github.io/cosine_lr/04_learner.html
     """
     opt: torch.optim.Optimizer # new in each fit
     training: bool # or validation?

@@ -44,6 +44,8 @@ class Metric(_Collects):
 
     Attributes:
         wants_scores: True: a loop passes the model's raw output, not the predicted classes
+
+    Taught in https://cosine-lr.github.io/cosine_lr/03_metric.html
     """
     wants_scores: bool = False # True: a loop passes the model's raw output, not the predicted classes
     def calc(self, inps: Any, targs: Any) -> Any: # `inps`: predictions [n, …]; `targs`: targets [n, …]
@@ -101,6 +103,8 @@ class Accuracy(Metric):
     Args:
         dim: of the classes, needed where the shapes do not tell
         threshold: of one score: 0, as if None, for logits, .5 for probabilities
+
+    Taught in https://cosine-lr.github.io/cosine_lr/03_metric.html
     """
     wants_scores = True
     def __init__(

@@ -32,6 +32,8 @@ def position(
 
     Returns:
         progress in [0, 1]
+
+    Taught in https://cosine-lr.github.io/cosine_lr/plan.html
     """
     length, many = _length(total, end, after), hasattr(step, 'clip')
     if not many: step = np.float64(number('step', step))
@@ -58,6 +60,8 @@ class Plan:
         end: where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
         after: past the end: "hold" the end value, "repeat" from the start, or "raise"
         **scheds: a schedule or function of progress for each field, or one for each group
+
+    Taught in https://cosine-lr.github.io/cosine_lr/plan.html
     """
     not_state = True # `run.resume` has what is to be remembered
     def __init__(

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 Pos = TypeVar('Pos', float, np.ndarray, 'torch.Tensor')
 
 def math_for(t: Any) -> Any:
-    "The module with `cos`, `where` and the like for `t`: math, numpy, torch or, say, jax.numpy"
+    """The module with `cos`, `where` and the like for `t`: math, numpy, torch or, say, jax.numpy
+
+    Taught in https://cosine-lr.github.io/cosine_lr/plumbing.html
+    """
     if type(t) is float: return math
     if isinstance(t, np.ndarray): return np
     torch = sys.modules.get('torch')
@@ -35,6 +38,8 @@ def progress(pos: Any) -> Any: # `pos`: a number, or an array or tensor of numbe
 
     Args:
         pos: a number, or an array or tensor of numbers
+
+    Taught in https://cosine-lr.github.io/cosine_lr/plumbing.html
     """
     if isinstance(pos, Real) and not isinstance(pos, bool) and pos == pos: return float(min(max(pos, 0), 1))
     lib, kind = math_for(pos), str(getattr(pos, 'dtype', ''))
@@ -49,6 +54,8 @@ def piecewise(t: Pos, at: tuple, scheds: tuple) -> Pos: # `at`: where each sched
 
     Args:
         at: where each schedule ends, but for the last
+
+    Taught in https://cosine-lr.github.io/cosine_lr/plumbing.html
     """
     if isinstance(t, float):
         i = bisect_right(at, t + 1e-12)
@@ -74,7 +81,10 @@ def _by_place(lib, t, at, scheds, eps):
 
 # %% ../nbs/plumbing.ipynb #freeze
 def freeze(sched: Any, **values: Any) -> None:
-    "Set the fields of a frozen schedule; one made of others knows how deep they go, and if any is relative"
+    """Set the fields of a frozen schedule; one made of others knows how deep they go, and if any is relative
+
+    Taught in https://cosine-lr.github.io/cosine_lr/plumbing.html
+    """
     tuples = [x for x in values.values() if isinstance(x, tuple)]
     parts = [part for each in tuples for part in each if hasattr(part, 'formula')]
     level = max((part._level + 1 for part in parts), default=0)
@@ -87,6 +97,8 @@ def bound(x: Any, value: float) -> Any: # `x`: what stands in a field
 
     Args:
         x: what stands in a field
+
+    Taught in https://cosine-lr.github.io/cosine_lr/plumbing.html
     """
     if isinstance(x, tuple): return tuple(bound(part, value) for part in x)
     return x.bound(value) if hasattr(x, 'bound') else x
@@ -95,7 +107,10 @@ def bound(x: Any, value: float) -> Any: # `x`: what stands in a field
 Self = TypeVar('Self', bound='Doors')
 
 class Doors:
-    "The methods of a schedule that open the wing `view`, when they are called"
+    """The methods of a schedule that open the wing `view`, when they are called
+
+    Taught in https://cosine-lr.github.io/cosine_lr/plumbing.html
+    """
     relative = False # is `base`, an optimizer's own value, a part of it?
     _level = 0 # how deep schedules are nested in this one
 

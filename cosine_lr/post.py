@@ -23,6 +23,8 @@ class MomentumCB(Callback):
 
     Args:
         mom: share of the gradient that is left for the next step
+
+    Taught in https://cosine-lr.github.io/cosine_lr/07_post.html
     """
     order = 1 # after any `TrainCB`, whose `zero_grad` it replaces
     def __init__(self, mom: float = 0.85): # share of the gradient that is left for the next step
@@ -39,6 +41,8 @@ class TrainLearner(Learner):
     Args:
         model: a torch module
         n_inp: parts of a batch that go to the model; None: as `cbs` say, or 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/07_post.html
     """
     def __init__(self, model: torch.nn.Module, dls: Any, loss_func: Loss = F.mse_loss, lr: Rate = 0.1,
                  cbs: Callbacks = (), opt_func: MakeOptimizer = torch.optim.SGD,
@@ -53,6 +57,8 @@ class MomentumLearner(TrainLearner):
         model: a torch module
         mom: as in `MomentumCB`
         n_inp: as in `TrainLearner`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/07_post.html
     """
     def __init__(self, model: torch.nn.Module, dls: Any, loss_func: Loss = F.mse_loss, lr: Rate = 0.1,
                  cbs: Callbacks = (), opt_func: MakeOptimizer = torch.optim.SGD,
@@ -63,7 +69,10 @@ class MomentumLearner(TrainLearner):
 
 # %% ../nbs/07_post.ipynb #callback-list
 class CallbackList:
-    "Callbacks and metrics in order of insertion; give it, filled, to a `Learner` as `cbs`"
+    """Callbacks and metrics in order of insertion; give it, filled, to a `Learner` as `cbs`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/07_post.html
+    """
     def __init__(self, cbs: Iterable = ()):
         self.cbs: list[Callback] = []
         for cb in cbs: self.insert(cb)
@@ -94,6 +103,8 @@ def printed_factor(
 
     Returns:
         the factor, from 0 to 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/07_post.html
     """
     return np.maximum(np.cos(np.pi*(1-t)), 0.)
 
@@ -107,6 +118,8 @@ def coded_factor(
 
     Returns:
         the factor, 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/07_post.html
     """
     return np.maximum(np.cos(1 - 4.*np.pi*t), 1.)
 

@@ -26,6 +26,8 @@ def warmup_cosine(
 
     Returns:
         a schedule with peak 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/01_recipes.html
     """
     return join([linear(start, 1), cosine(1, end)], at=[share('warm', warm)])
 
@@ -43,6 +45,8 @@ def warmup(
 
     Returns:
         a schedule with the peak of `sched`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/01_recipes.html
     """
     first = _schedule('sched', sched)(0.)
     return join([first*linear(start, 1), sched], at=[share('warm', warm)])
@@ -65,6 +69,8 @@ def wsd(
 
     Returns:
         a schedule with peak 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/01_recipes.html
     """
     if share('warm', warm) >= share('cool', cool): refuse('cool', cool, f'after {warm=}')
     return join([linear(0, 1), constant(), _schedule('decay', decay)], at=[warm, cool])
@@ -74,6 +80,8 @@ def flat_cos(cool: float = 0.75) -> Schedule: # `cool`: where the cosine begins,
 
     Args:
         cool: where the cosine begins, a fraction of training
+
+    Taught in https://cosine-lr.github.io/cosine_lr/01_recipes.html
     """
     return join([constant(), cosine()], at=[share('cool', cool)])
 
@@ -92,6 +100,8 @@ def one_cycle(
 
     Returns:
         a schedule with peak 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/01_recipes.html
     """
     return join([cosine(start, 1), cosine(1, end)], at=[share('warm', warm)])
 
@@ -112,6 +122,8 @@ def restarts(
 
     Returns:
         a schedule whose first peak is 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/01_recipes.html
     """
     cycles = whole('cycles', cycles, least=1, most=10_000)
     peaks = _peaks(cycles, decay)
@@ -151,6 +163,8 @@ def triangular(
 
     Returns:
         a schedule with peak 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/01_recipes.html
     """
     triangle = join([linear(number('low', low), 1), linear(1, low)], at=[.5])
     return restarts(cycles, decay=decay, shape=triangle)

@@ -33,6 +33,8 @@ def steepest(
 
     Returns:
         a learning rate
+
+    Taught in https://cosine-lr.github.io/cosine_lr/rules.html
     """
     way = slice(max(int(np.argmin(losses)), 1) + 1)
     x, y = np.log10(lrs[way]), losses[way]
@@ -48,6 +50,8 @@ def valley(lrs: np.ndarray, losses: np.ndarray, diverged: bool = True) -> float:
         lrs: as for `steepest`
         losses: as for `steepest`
         diverged: as for `steepest`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/rules.html
     """
     tails: list[float] = [] # of the best run of each length: its last loss, negated, and
     ends: list[int] = [] # where that is
@@ -68,6 +72,8 @@ def minimum_tenth(lrs: np.ndarray, losses: np.ndarray, diverged: bool = True) ->
         lrs: as for `steepest`
         losses: as for `steepest`
         diverged: as for `steepest`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/rules.html
     """
     return float(lrs[np.argmin(losses)] / 10)
 
@@ -78,6 +84,8 @@ def divergence_tenth(lrs: np.ndarray, losses: np.ndarray, diverged: bool = True)
         lrs: as for `steepest`
         losses: as for `steepest`
         diverged: as for `steepest`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/rules.html
     """
     start, lowest = np.mean(losses[:max(len(losses)//4, 1)]), np.argmin(losses)
     back = np.flatnonzero(losses[lowest:] >= start)
@@ -98,6 +106,8 @@ class Advice(NamedTuple):
 
     Args:
         value: None if the curves do not tell
+
+    Taught in https://cosine-lr.github.io/cosine_lr/rules.html
     """
     value: float | None # None if the curves do not tell
     low: float | None
@@ -105,11 +115,17 @@ class Advice(NamedTuple):
     reason: str
 
 def no_advice(reason: str) -> Advice:
-    "Why there is no rate"
+    """Why there is no rate
+
+    Taught in https://cosine-lr.github.io/cosine_lr/rules.html
+    """
     return Advice(None, None, None, reason)
 
 class Advised:
-    "Something that gives an `advice`; its parts have names of their own"
+    """Something that gives an `advice`; its parts have names of their own
+
+    Taught in https://cosine-lr.github.io/cosine_lr/rules.html
+    """
     advice: Advice
     @property
     def suggestion(self) -> float | None: return self.advice.value # a learning rate, or None
@@ -133,6 +149,8 @@ def agree(
 
     Args:
         estimates: {rule: its rate for each sweep [sweeps]; NaN for none}
+
+    Taught in https://cosine-lr.github.io/cosine_lr/rules.html
     """
     unknown = sorted(set(estimates) - set(FACTORS))
     if unknown: refuse('estimates', unknown, f"those of {', '.join(FACTORS)}")
@@ -166,6 +184,8 @@ def refusal(
 
     Returns:
         a reason, or None
+
+    Taught in https://cosine-lr.github.io/cosine_lr/rules.html
     """
     lengths = np.isfinite(smooth).sum(1)
     if not np.median(lengths): return "the first loss is not finite: no rate is to blame"
@@ -188,6 +208,8 @@ class Sweep:
     Args:
         diverged: as for `lr_find`
         smoothing: as for `lr_find`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/rules.html
     """
     def __init__(self, diverged: float = 4., smoothing: float = .8): # as for `lr_find`
         self.diverged, self.keeps, self.sum, self.weight, self.low = diverged, smoothing, 0., 0., math.inf
@@ -221,6 +243,8 @@ class LRFind(Advised):
         ends: how each sweep ended: 'climbed' to the top, 'diverged', 'not finite' or a sentence
         passes: how often a whole ladder goes through the training data
         own: each param group's own rate
+
+    Taught in https://cosine-lr.github.io/cosine_lr/rules.html
     """
     lrs: np.ndarray # learning rate of each update, that of the fastest param group [n]
     losses: np.ndarray # its loss [sweeps, n], NaN after a sweep's end
@@ -295,6 +319,8 @@ def read(sweeps: Sequence[Sweep], passes: float, own: Any = (1,)) -> LRFind: # a
         sweeps: as for `LRFind`
         passes: as for `LRFind`
         own: as for `LRFind`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/rules.html
     """
     lrs = max((sweep.lrs for sweep in sweeps), key=lambda lrs: (lrs[-1:], len(lrs)))
     def table(name): return np.array([_at(lrs, sweep.lrs, getattr(sweep, name)) for sweep in sweeps])

@@ -44,7 +44,10 @@ class _Arithmetic:
 
 # %% ../nbs/00_schedule.ipynb #schedule
 class Schedule(_Value, _Arithmetic, Doors, ABC):
-    "A function from progress to a value, and a value itself; a shape is a frozen dataclass with a `formula`"
+    """A function from progress to a value, and a value itself; a shape is a frozen dataclass with a `formula`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/00_schedule.html
+    """
     @abstractmethod
     def formula(self, t: Pos) -> Pos: ...
     def __call__(self, pos: Pos) -> Pos:
@@ -62,7 +65,10 @@ class Schedule(_Value, _Arithmetic, Doors, ABC):
 # %% ../nbs/00_schedule.ipynb #ramp
 @dataclass(frozen=True, repr=False)
 class Ramp(Schedule):
-    "A blend of `start` and `end`; a subclass defines `weight`, the share of `start`, from 1 to 0"
+    """A blend of `start` and `end`; a subclass defines `weight`, the share of `start`, from 1 to 0
+
+    Taught in https://cosine-lr.github.io/cosine_lr/00_schedule.html
+    """
     start: float = 1
     end: float = 0
     @abstractmethod
@@ -74,16 +80,25 @@ class Ramp(Schedule):
 
 # %% ../nbs/00_schedule.ipynb #ramps
 class linear(Ramp):
-    "A straight line from `start` to `end`"
+    """A straight line from `start` to `end`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/00_schedule.html
+    """
     def weight(self, t: Pos) -> Pos: return 1 - t
 
 class cosine(Ramp):
-    "Half a cosine wave from `start` to `end` (SGDR, arXiv 1608.03983, eq. 5)"
+    """Half a cosine wave from `start` to `end` (SGDR, arXiv 1608.03983, eq. 5)
+
+    Taught in https://cosine-lr.github.io/cosine_lr/00_schedule.html
+    """
     def weight(self, t: Pos) -> Pos: return (1 + math_for(t).cos(math.pi*t)) / 2
 
 @dataclass(frozen=True, repr=False)
 class polynomial(Ramp):
-    "`(1-t)**power` from `start` to `end`: below a straight line for `power` > 1, above it for `power` < 1"
+    """`(1-t)**power` from `start` to `end`: below a straight line for `power` > 1, above it for `power` < 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/00_schedule.html
+    """
     power: float = 2
     positive = ('power',)
     def weight(self, t: Pos) -> Pos: return (1 - t)**self.power
@@ -91,7 +106,10 @@ class polynomial(Ramp):
 # %% ../nbs/00_schedule.ipynb #exponential
 @dataclass(frozen=True, repr=False)
 class exponential(Schedule):
-    "A geometric path from `start` to `end`, both above 0: equal steps in the logarithm"
+    """A geometric path from `start` to `end`, both above 0: equal steps in the logarithm
+
+    Taught in https://cosine-lr.github.io/cosine_lr/00_schedule.html
+    """
     start: float = 1
     end: float = 0.01
     positive = ('start', 'end')
@@ -99,7 +117,10 @@ class exponential(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class constant(Schedule):
-    "The same `value` from first batch to last"
+    """The same `value` from first batch to last
+
+    Taught in https://cosine-lr.github.io/cosine_lr/00_schedule.html
+    """
     value: float = 1
     def formula(self, t: Pos) -> Pos: return self.value + 0.*t
 
@@ -149,6 +170,8 @@ class join(Schedule):
     Args:
         scheds: one after the other
         at: where each of them ends, but for the last
+
+    Taught in https://cosine-lr.github.io/cosine_lr/00_schedule.html
     """
     scheds: Sequence[Schedule] # one after the other
     at: Sequence[float] # where each of them ends, but for the last

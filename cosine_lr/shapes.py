@@ -17,34 +17,52 @@ from .schedule import Ramp, Schedule, constant, cosine, join, linear
 
 # %% ../nbs/shapes.ipynb #shapes
 class one_minus_sqrt(Ramp):
-    "`1 - sqrt(t)` from `start` to `end`: fast, with a long tail (Hägele et al. 2024, arXiv 2405.18392, §3)"
+    """`1 - sqrt(t)` from `start` to `end`: fast, with a long tail (Hägele et al. 2024, arXiv 2405.18392, §3)
+
+    Taught in https://cosine-lr.github.io/cosine_lr/shapes.html
+    """
     def weight(self, t: Pos) -> Pos: return 1 - t**.5
 
 class rex(Ramp):
-    "`(1-t)/(1-t/2)` from `start` to `end`: above a line, steepest at the end (arXiv 2107.04197, §4.1)"
+    """`(1-t)/(1-t/2)` from `start` to `end`: above a line, steepest at the end (arXiv 2107.04197, §4.1)
+
+    Taught in https://cosine-lr.github.io/cosine_lr/shapes.html
+    """
     def weight(self, t: Pos) -> Pos: return (1 - t) / (1 - t/2)
 
 @dataclass(frozen=True, repr=False)
 class k_decay(Ramp):
-    "A cosine in `t**k`: k above 1 stays high for longer (timm's `k_decay`, named after arXiv 2004.05909)"
+    """A cosine in `t**k`: k above 1 stays high for longer (timm's `k_decay`, named after arXiv 2004.05909)
+
+    Taught in https://cosine-lr.github.io/cosine_lr/shapes.html
+    """
     k: float = 2
     positive = ('k',)
     def weight(self, t: Pos) -> Pos: return (1 + math_for(t).cos(math.pi*t**self.k)) / 2
 
 class power(k_decay):
-    "`t**k` from `start` to `end`: `power(a, b, k)` is `a + (b-a)*t**k`; `polynomial` has powers of `1-t`"
+    """`t**k` from `start` to `end`: `power(a, b, k)` is `a + (b-a)*t**k`; `polynomial` has powers of `1-t`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/shapes.html
+    """
     def weight(self, t: Pos) -> Pos: return 1 - t**self.k
 
 @dataclass(frozen=True, repr=False)
 class tanh(Ramp):
-    "A hyperbolic tangent from near `start` to near `end`, read from `low` to `high` (arXiv 1806.01593)"
+    """A hyperbolic tangent from near `start` to near `end`, read from `low` to `high` (arXiv 1806.01593)
+
+    Taught in https://cosine-lr.github.io/cosine_lr/shapes.html
+    """
     low: float = -6
     high: float = 3
     def weight(self, t: Pos) -> Pos: return (1 - math_for(t).tanh(self.low + (self.high - self.low)*t)) / 2
 
 @dataclass(frozen=True, repr=False)
 class inverse_sqrt(Schedule):
-    "`1/sqrt(1 + scale*t)`, from 1: the decay of the first transformers (arXiv 1706.03762, eq. 3)"
+    """`1/sqrt(1 + scale*t)`, from 1: the decay of the first transformers (arXiv 1706.03762, eq. 3)
+
+    Taught in https://cosine-lr.github.io/cosine_lr/shapes.html
+    """
     scale: float = 99
     positive = ('scale',)
     def formula(self, t: Pos) -> Pos: return (1 + self.scale*t)**-.5
@@ -61,6 +79,8 @@ def noam(
 
     Returns:
         a schedule with peak 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/shapes.html
     """
     warm = share('warm', warm)
     return join([linear(0, 1), inverse_sqrt((1 - warm)/warm)], at=[warm])
@@ -80,6 +100,8 @@ def three_phase(
 
     Returns:
         a schedule with peak 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/shapes.html
     """
     warm = number('warm', warm, above=0, below=.5)
     return join([cosine(start, 1), cosine(1, start), cosine(start, end)], at=[warm, 2*warm])
@@ -97,6 +119,8 @@ def multistep(
 
     Returns:
         a schedule that starts at 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/shapes.html
     """
     if not isinstance(at, (list, tuple)): refuse('at', at, 'a list of fractions')
     factor = number('factor', factor, least=0, most=1e3)
@@ -107,7 +131,10 @@ def multistep(
 # %% ../nbs/shapes.ipynb #base
 @dataclass(frozen=True, repr=False)
 class Base(Schedule):
-    "A param group's own value of the field that is scheduled, so that `base*cosine()` is a factor on it"
+    """A param group's own value of the field that is scheduled, so that `base*cosine()` is a factor on it
+
+    Taught in https://cosine-lr.github.io/cosine_lr/shapes.html
+    """
     relative = True
     def __repr__(self) -> str: return 'base'
     def bound(self, value: float) -> Schedule: return constant(value)
@@ -134,6 +161,8 @@ def noisy(
 
     Returns:
         `sched` times the noise, never below 0
+
+    Taught in https://cosine-lr.github.io/cosine_lr/shapes.html
     """
     if not isinstance(sched, Schedule): refuse('sched', sched, 'a schedule')
     knots, sd = whole('knots', knots, least=2, most=10_000), number('sd', sd, least=0)

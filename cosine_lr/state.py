@@ -67,6 +67,8 @@ class Cell:
         data: does it belong to a loader, a sampler or a data set?
         kind: found from the type of `x`
         whole: met as a whole, rather than part by part?
+
+    Taught in https://cosine-lr.github.io/cosine_lr/state.html
     """
     path: str # e.g. 'model.0.weight'
     x: Any # what stands there
@@ -134,6 +136,8 @@ def walk(
         cells: where to start, e.g. `[Cell('model', model)]`
         seen: {id: (path, object)}: what is not met; what is met is added
         whole: (cell, seen) -> is it met as a whole, rather than part by part?
+
+    Taught in https://cosine-lr.github.io/cosine_lr/state.html
     """
     todo = [*cells][::-1]
     while todo:
@@ -150,18 +154,27 @@ def walk(
 
 # %% ../nbs/state.ipynb #generators
 def streams() -> dict[str, Any]:
-    "The random generators that all code shares, by name"
+    """The random generators that all code shares, by name
+
+    Taught in https://cosine-lr.github.io/cosine_lr/state.html
+    """
     gpus = {f'cuda{i}': g for i, g in enumerate(torch.cuda.default_generators)}
     return dict(python=random, numpy=np.random, torch=torch.default_generator, **gpus)
 
 def drawn(g: Any) -> Any:
-    "The state of a generator, or of the module `random` or `numpy.random`"
+    """The state of a generator, or of the module `random` or `numpy.random`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/state.html
+    """
     bits = getattr(g, 'bit_generator', g)
     if isinstance(bits, np.random.BitGenerator): return bits.state
     return g.getstate() if hasattr(g, 'getstate') else g.get_state()
 
 def redraw(g: Any, state: Any) -> None:
-    "Set the state of a generator"
+    """Set the state of a generator
+
+    Taught in https://cosine-lr.github.io/cosine_lr/state.html
+    """
     bits = getattr(g, 'bit_generator', g)
     if isinstance(bits, np.random.BitGenerator): bits.state = state
     elif hasattr(g, 'setstate'): g.setstate(state)
@@ -179,6 +192,8 @@ def refill(
         box: a dictionary, list, set or deque
         old: its old entries: a dictionary for a dictionary, else a list
         apart: keys whose entries stay as they are
+
+    Taught in https://cosine-lr.github.io/cosine_lr/state.html
     """
     if apart:
         pairs = [(key, part) for key, part in old.items() if key not in apart]
@@ -217,7 +232,10 @@ def _keep(cell):
 # %% ../nbs/state.ipynb #undisturbed
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    "Ctrl-C waits until the block is done"
+    """Ctrl-C waits until the block is done
+
+    Taught in https://cosine-lr.github.io/cosine_lr/state.html
+    """
     if threading.current_thread() is not threading.main_thread():
         yield # the signal comes to the main thread only
         return
@@ -234,6 +252,8 @@ class State:
     Args:
         apart: objects to leave alone
         **roots: e.g. `model=learn.model`; the names begin the paths; one called `dls` is data
+
+    Taught in https://cosine-lr.github.io/cosine_lr/state.html
     """
     def __init__(
         self,

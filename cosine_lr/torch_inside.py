@@ -27,6 +27,8 @@ def record(
     Args:
         step: a function of tensors that only calls torch
         args: for these shapes
+
+    Taught in https://cosine-lr.github.io/cosine_lr/torch_inside.html
     """
     try:
         from torch.fx.experimental.proxy_tensor import make_fx
@@ -40,7 +42,10 @@ def record(
 
 # %% ../nbs/torch_inside.ipynb #pin
 def pin_layouts(graph: torch.fx.Graph) -> None:
-    "Pin each result that is read transposed, and that lies in memory as its reader wants it, to that layout"
+    """Pin each result that is read transposed, and that lies in memory as its reader wants it, to that layout
+
+    Taught in https://cosine-lr.github.io/cosine_lr/torch_inside.html
+    """
     from torch._inductor.inductor_prims import force_stride_order
     transposed = torch.ops.aten.permute.default
     read = [node for node in graph.nodes if node.target is transposed and node.meta['val'].is_contiguous()]
@@ -79,6 +84,8 @@ def compile_pinned(
     Args:
         step: a function of tensors
         cpp: write its own calls in C++ too, for a CPU
+
+    Taught in https://cosine-lr.github.io/cosine_lr/torch_inside.html
     """
     options = _known({'post_grad_custom_post_pass': _pinning(), 'cpp_wrapper': cpp})
     return torch.compile(step, dynamic=False, fullgraph=True, options=options or None)
@@ -92,6 +99,8 @@ def compile_unchecked(
     Args:
         step: a function of tensors, or lists and dictionaries of them
         args: it will only be called with arguments of these types and shapes
+
+    Taught in https://cosine-lr.github.io/cosine_lr/torch_inside.html
     """
     options = _known({'size_asserts': False})
     if hasattr(torch.compiler, 'skip_all_guards_unsafe'):
@@ -105,19 +114,28 @@ def compile_unchecked(
 
 # %% ../nbs/torch_inside.ipynb #guards
 def trusting() -> AbstractContextManager:
-    "While it lasts, compiled functions make only the checks that choose between their programs"
+    """While it lasts, compiled functions make only the checks that choose between their programs
+
+    Taught in https://cosine-lr.github.io/cosine_lr/torch_inside.html
+    """
     try: return torch.compiler.set_stance(skip_guard_eval_unsafe=True)
     except (AttributeError, TypeError): return nullcontext()
 
 def many_variants(most: int = 256) -> AbstractContextManager:
-    "While it lasts, torch may compile up to `most` variants of a function"
+    """While it lasts, torch may compile up to `most` variants of a function
+
+    Taught in https://cosine-lr.github.io/cosine_lr/torch_inside.html
+    """
     from torch._dynamo import config
     if not hasattr(config, 'recompile_limit'): return nullcontext()
     return config.patch(recompile_limit=most)
 
 # %% ../nbs/torch_inside.ipynb #objects
 def bare_step(opt: torch.optim.Optimizer) -> Callable:
-    "The optimizer's `step`, a function of the optimizer, without the wrappers that cannot be compiled"
+    """The optimizer's `step`, a function of the optimizer, without the wrappers that cannot be compiled
+
+    Taught in https://cosine-lr.github.io/cosine_lr/torch_inside.html
+    """
     step = type(opt).step
     while hasattr(step, '__wrapped__'): step = step.__wrapped__
     return step
@@ -127,27 +145,42 @@ def unwrapped(model: torch.nn.Module) -> torch.nn.Module | None:
 
     Args:
         model: a torch module
+
+    Taught in https://cosine-lr.github.io/cosine_lr/torch_inside.html
     """
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)): return model.module
     return getattr(model, '_orig_mod', None) # what `torch.compile` wraps
 
 def drop_workers(loader: DataLoader) -> None:
-    "Have the loader start new workers at its next epoch, and forget those that wait for it"
+    """Have the loader start new workers at its next epoch, and forget those that wait for it
+
+    Taught in https://cosine-lr.github.io/cosine_lr/torch_inside.html
+    """
     if hasattr(loader, '_iterator'): loader._iterator = None
 
 def draw_worker_seed(generator: torch.Generator) -> None:
-    "Draw from a loader's generator what a `DataLoader` draws when an epoch begins, before its sampler does"
+    """Draw from a loader's generator what a `DataLoader` draws when an epoch begins, before its sampler does
+
+    Taught in https://cosine-lr.github.io/cosine_lr/torch_inside.html
+    """
     torch.empty((), dtype=torch.int64).random_(generator=generator)
 
 def has_hooks(x: torch.Tensor | torch.nn.Module) -> bool:
-    "Whether functions of the user's are called when a tensor gets its gradient, or when a module runs"
+    """Whether functions of the user's are called when a tensor gets its gradient, or when a module runs
+
+    Taught in https://cosine-lr.github.io/cosine_lr/torch_inside.html
+    """
     if isinstance(x, torch.nn.Module):
         return any(bool(held) for name, held in vars(x).items() if name.endswith('_hooks'))
     return bool(x._backward_hooks or getattr(x, '_post_accumulate_grad_hooks', None))
 
 # %% ../nbs/torch_inside.ipynb #scheduler
 class BareScheduler(LRScheduler):
-    "A scheduler that writes its values itself: a subclass defines `go_to(step)`, where None is the next step"
+    """A scheduler that writes its values itself: a subclass defines `go_to(step)`, where None is the next
+    step
+
+    Taught in https://cosine-lr.github.io/cosine_lr/torch_inside.html
+    """
     def go_to(self, step: int | None = None) -> None: raise NotImplementedError
 
     def step(self, epoch: int | None = None) -> None: # the step to jump to; the next one, if None
@@ -177,7 +210,10 @@ class BareScheduler(LRScheduler):
 # %% ../nbs/torch_inside.ipynb #warm-up
 @cache
 def warm_up() -> None:
-    "Have torch choose its kernels on one thread, so that the first step of a run is like that of any other"
+    """Have torch choose its kernels on one thread, so that the first step of a run is like that of any other
+
+    Taught in https://cosine-lr.github.io/cosine_lr/torch_inside.html
+    """
     for dtype in (torch.float32, torch.float64): # half precision has kernels of another kind
         one = torch.ones(1, dtype=dtype, device='cpu')
         for kernel in (torch.sqrt, torch.exp, torch.log, torch.tanh): kernel(one)

@@ -106,6 +106,15 @@ def test_help_explains_every_parameter(room):
     assert {name: faults for name, faults in found.items() if faults} == {}
 
 
+def test_the_notebook_of_each_name_is_one_click_from_help():
+    for name in cosine_lr.__all__:
+        thing = getattr(cosine_lr, name)
+        if not inspect.isclass(thing) and not inspect.isfunction(thing): continue  # a value
+        page = re.search(r'^Taught in https://\S+/cosine_lr/(.+)\.html$', inspect.getdoc(thing), re.MULTILINE)
+        source = (ROOT/inspect.getfile(thing)).read_text(encoding='utf-8')
+        assert f'nbs/{page[1]}.ipynb' in source.partition('__all__')[0], name
+
+
 def test_help_shows_parameters_and_results():
     assert '`learn`: ' in cosine_lr.Callback.__doc__
     told = pydoc.plain(pydoc.render_doc(cosine_lr.lr_find))

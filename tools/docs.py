@@ -87,9 +87,11 @@ def signpost(nb, page):
 
 
 def about(module, name):
-    "The first line of a docstring, if it is the module's own thing."
+    "What a docstring says first, if it is the module's own thing."
     thing = getattr(module, name)
-    return f': {inspect.getdoc(thing).splitlines()[0]}' if defined_in(module, thing) and thing.__doc__ else ''
+    if not defined_in(module, thing) or not thing.__doc__: return ''
+    first = inspect.getdoc(thing).split('\n\n')[0]  # it may stand on two lines
+    return f": {' '.join(first.split())}"
 
 
 def without_fetched_images(text):
@@ -199,7 +201,8 @@ def told(thing, section):
 
 def section_of(thing, name):
     "The lines of a section of a docstring."
-    parts = re.split(r'^(Args|Attributes|Returns):\n', inspect.getdoc(thing) or '', flags=re.MULTILINE)
+    text = re.sub(r'\n\nTaught in http.*', '', inspect.getdoc(thing) or '')
+    parts = re.split(r'^(Args|Attributes|Returns):\n', text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2])).get(name, '')
 
 

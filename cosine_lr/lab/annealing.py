@@ -34,6 +34,8 @@ def metropolis(
         delta: change of the energy
         temperature: at least 0, in units of energy
         rng: decides about uphill
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/annealing.html
     """
     if delta <= 0: return True
     return temperature > 0 and rng.random() < math.exp(-delta/temperature)
@@ -51,6 +53,8 @@ def temperature_for(
 
     Returns:
         in units of energy
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/annealing.html
     """
     accept, rises = share('accept', accept), np.asarray(rises, float)
     if not rises.size or not (np.isfinite(rises) & (rises > 0)).all():
@@ -181,6 +185,8 @@ class Annealed:
         history: arrays: `temperature` (0 while it is measured) and `best` [rounds]; `proposed`, `energy`
             and `accepted` [rounds, chains]; and `state`, a list of states a round
         evaluations: of the energy
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/annealing.html
     """
     state: Any # None if no energy was finite
     energy: float # of that state
@@ -223,6 +229,8 @@ class Annealer:
         seed: the same seed gives the same numbers
         accept: share of the first rises that T = 1 accepts; None: T in units of energy
         ladder: chain k is ladder**k times as hot; above 1, neighbouring chains may swap states
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/annealing.html
     """
     def __init__(
         self,
@@ -314,6 +322,8 @@ def anneal(
         accept: share of the first rises that T = 1 accepts; None: T in units of energy
         patience: stop after so many proposals without a new best
         quiet: no progress bar
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/annealing.html
     """
     function('energy', energy, 'a function of a state')
     if patience is not None: whole('patience', patience, least=1)
@@ -359,6 +369,8 @@ def nearby(
 
     Returns:
         from 0 to 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/annealing.html
     """
     number('finest', finest, above=0, most=1)
     v = abs(u + finest**rng.random()*rng.gauss(0, 1)) % 2

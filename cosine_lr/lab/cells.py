@@ -63,6 +63,8 @@ class Cell:
     Args:
         function: of a module, so that other processes find it; or a partial of one
         args: plain values, such as numbers, texts and schedules
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/cells.html
     """
     function: Callable[..., Runs] # of a module, so that other processes find it; or a partial of one
     args: tuple = () # plain values, such as numbers, texts and schedules
@@ -89,6 +91,8 @@ def answer_here(question: Question) -> Any: # `question`: a generator that yield
 
     Args:
         question: a generator that yields cells
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/cells.html
     """
     _check_question('question', question)
     try:
@@ -105,6 +109,8 @@ class Shelf:
 
     Args:
         folder: where the files go, made when they are
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/cells.html
     """
     def __init__(self, folder: str | Path | None): # where the files go, made when they are
         self.folder = None if folder is None else Path(folder)
@@ -211,6 +217,8 @@ def answer_all(
 
     Returns:
         pairs (key, answer), each as soon as it is known
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/cells.html
     """
     if not isinstance(questions, Mapping): refuse('questions', questions, 'a dictionary {key: question}')
     for key, question in questions.items(): _check_question(f'questions[{key!r}]', question)
@@ -259,6 +267,8 @@ def processes(
 
     Returns:
         for `answer_all`; None for a single one
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/cells.html
     """
     if whole('workers', workers, least=1) == 1:
         yield None

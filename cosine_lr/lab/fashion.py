@@ -25,6 +25,8 @@ def fashion_dls(
 
     Returns:
         of batches [x, y]: x float32 [bs, pixels] in [0, 1], y int64 [bs]
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/fashion.html
     """
     try: import datasets
     except ImportError as e:

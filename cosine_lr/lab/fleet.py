@@ -630,6 +630,8 @@ def run_fleet(
         quiet: no progress bar
         cbs: a `TrainCB`: it says what of a batch are inputs and targets
         **hyper: schedules or numbers for other fields of the optimizer, e.g. momentum=cosine(.95, .85)
+
+    Taught in https://cosine-lr.github.io/cosine_lr/08_fleet.html
     """
     scheds, seeds, device = _named(lr), _seeds(seeds), _device(device)
     epochs, compile = whole('epochs', epochs, least=1), flag('compile', compile)

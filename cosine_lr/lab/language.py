@@ -33,6 +33,8 @@ class Vocabulary:
 
     Args:
         chars: sorted, each once
+
+    Taught in https://cosine-lr.github.io/cosine_lr/13_language.html
     """
     chars: str # sorted, each once
     def __len__(self) -> int: return len(self.chars)
@@ -92,6 +94,8 @@ class TextLoaders(DataLoaders):
 
     Args:
         vocab: of its characters
+
+    Taught in https://cosine-lr.github.io/cosine_lr/13_language.html
     """
     vocab: Vocabulary = Vocabulary('\n') # of its characters
 
@@ -115,6 +119,8 @@ def text_dls(
 
     Returns:
         of batches [x, y]: int64 [bs, context] each, y one character later than x
+
+    Taught in https://cosine-lr.github.io/cosine_lr/13_language.html
     """
     context, split = whole('context', context, least=1), whole('split', split, least=0, most=9)
     text = _text(source)
@@ -140,6 +146,8 @@ class Attention(nn.Module):
     Args:
         width: of a place
         heads: share it, and must divide it
+
+    Taught in https://cosine-lr.github.io/cosine_lr/13_language.html
     """
     def __init__(self, width: int, heads: int): # `width`: of a place; `heads`: share it, and must divide it
         super().__init__()
@@ -161,6 +169,8 @@ class Block(nn.Module):
         width: of a place
         heads: of the attention
         dropout: share of what is added that is dropped in training
+
+    Taught in https://cosine-lr.github.io/cosine_lr/13_language.html
     """
     def __init__(
         self,
@@ -183,7 +193,10 @@ class GPT(nn.Module):
     """A transformer: at each of at most `context` places it scores each of `chars` characters as the next
 
     A place has `width` numbers, shared by the `heads` of an attention; `dropout`: the share of what a block
-    adds that is left out in training; `blocks`: how many"""
+    adds that is left out in training; `blocks`: how many
+
+    Taught in https://cosine-lr.github.io/cosine_lr/13_language.html
+    """
     def __init__(self, chars: int, context: int, width: int = 32, heads: int = 4, blocks: int = 2,
                  dropout: float = 0.):
         super().__init__()
@@ -215,6 +228,8 @@ def next_char_loss(
 
     Returns:
         a 0-d tensor, in nats a character
+
+    Taught in https://cosine-lr.github.io/cosine_lr/13_language.html
     """
     if scores.ndim != 3 or scores.shape[:2] != targs.shape:
         shapes = f'scores {[*scores.shape]} and targets {[*targs.shape]}'
@@ -243,6 +258,8 @@ def sample(
 
     Returns:
         the prompt, and what the model made of it
+
+    Taught in https://cosine-lr.github.io/cosine_lr/13_language.html
     """
     n, temperature = whole('n', n, least=0), number('temperature', temperature, above=0)
     if not prompt: refuse('prompt', prompt, 'a text of at least one character')
@@ -270,6 +287,8 @@ class SampleCB(Callback):
         temperature: what the scores are divided by
         seed: of the draws
         log: gets each sample
+
+    Taught in https://cosine-lr.github.io/cosine_lr/13_language.html
     """
     for_real = True # a range test needs no samples
     def __init__(

@@ -26,6 +26,8 @@ def tuned_peaks(
         rival: a schedule's name
         steps: the horizon
         width: of the model; None: the one that was tuned at every horizon
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/language_study.html
     """
     found = {}
     for row in rows:
@@ -44,6 +46,8 @@ def tuned_peak(
         rows: as for `tuned_peaks`
         rival: a schedule's name
         steps: the horizon
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/language_study.html
     """
     found = tuned_peaks(rows, rival, steps) or tuned_peaks(rows, rival, 500)
     return min(found, key=found.get)
@@ -62,6 +66,8 @@ def study_losses(
         steps: the horizon
         decay: the weight decay
         fifth: after which fifth of the steps; -1: at the end
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/language_study.html
     """
     table = {}
     for rival in dict.fromkeys(row['rival'] for row in rows):

@@ -195,6 +195,8 @@ class Forecast:
         loss: before each step [steps]
         low: [steps]
         high: [steps]
+
+    Taught in https://cosine-lr.github.io/cosine_lr/14_law.html
     """
     rates: np.ndarray # [steps]
     loss: np.ndarray # before each step [steps]
@@ -330,6 +332,8 @@ class BestSchedule:
         low: of the gain's 90 % interval
         high: of the same
         proposals: how many schedules were tried
+
+    Taught in https://cosine-lr.github.io/cosine_lr/14_law.html
     """
     schedule: Schedule # what was found
     forecast: Forecast # of it
@@ -389,6 +393,8 @@ class LossLaw(_Fitted):
         forms: whose median is the forecast
         members: refits to resampled residuals, for the intervals
         errors: {name: mean relative error of the fit over a run's last quarter}
+
+    Taught in https://cosine-lr.github.io/cosine_lr/14_law.html
     """
     def __repr__(self) -> str:
         kinds = ', '.join(f'({form.power:g}, {form.tail:g})' for form in self.forms)
@@ -574,6 +580,8 @@ def fit_law(
     Args:
         runs: a record of fleets; or a list of pairs (rates, losses), of CSV files, or of pairs of those
         seed: of the resampling
+
+    Taught in https://cosine-lr.github.io/cosine_lr/14_law.html
     """
     named, seed = _named_runs(runs), whole('seed', seed, least=0)
     peak = max(rates.max() for rates, _ in named.values())

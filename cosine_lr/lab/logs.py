@@ -103,6 +103,8 @@ def read_log(
 
     Returns:
         rates and losses, a number for each step
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/logs.html
     """
     if isinstance(path, (tuple, list)):
         if len(path) != 2: refuse('path', path, 'one file, or two: that of the rates and that of the losses')

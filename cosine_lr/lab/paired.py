@@ -131,6 +131,8 @@ class Comparison:
         splits: of the data; 1 where the pairs differ in nothing but the seed
         sd_splits: of the difference between splits, luck of the seeds taken out; nan for one split
         sd_seeds: of the difference between seeds of a split; nan for one seed a split
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/paired.html
     """
     a: str # a rival's name
     b: str # the other's
@@ -268,6 +270,8 @@ def compare(
         metric: what to compare; of runs made elsewhere, what their scores are called
         epoch: the epoch of `Runs` to look at
         level: confidence of the interval
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/paired.html
     """
     level = share('level', level)
     one, other = (scores_of(runs, name, metric, epoch) for name in (a, b))
@@ -307,6 +311,8 @@ def plan_trial(
 
     Returns:
         splits, seeds (of each split) and runs (of each schedule)
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/paired.html
     """
     if not isinstance(trial, Comparison): refuse('trial', trial, 'a Comparison, as compare gives')
     effect, power = number('effect', effect, above=0), share('power', power)
@@ -331,6 +337,8 @@ def holm(
 
     Returns:
         adjusted p values, in the same order
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/paired.html
     """
     try: values = np.asarray(ps, float)
     except (TypeError, ValueError): refuse('ps', ps, 'a list of numbers from 0 to 1')

@@ -54,6 +54,8 @@ class LRProbe(Advised):
         lrs: constant learning rates, rising [K]
         losses: validation loss after `steps` [K, S]; NaN for a run that diverged
         steps: the horizon: how many batches each run has seen
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/probe.html
     """
     lrs: np.ndarray # constant learning rates, rising [K]
     losses: np.ndarray # validation loss after `steps` [K, S]; NaN for a run that diverged
@@ -129,6 +131,8 @@ def lr_probe(
         opt_func: as for `run_fleet`
         shape: a schedule that each rate is multiplied with, e.g. a warm-up
         **fleet: other parameters of `run_fleet`, e.g. `device`, `quiet`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/probe.html
     """
     lrs = _check_lrs(np.geomspace(1e-4, 10, 16) if lrs is None else lrs)
     steps = whole('steps', steps, least=1)

@@ -31,6 +31,8 @@ class NoisyQuadratic:
         steps: of a run
         noise: variance of a gradient's noise, per curvature
         power: of the curvatures: 0 for a round bowl, more for flatter directions
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/quadratic.html
     """
     dims: int = 50 # coordinates
     steps: int = 200 # of a run
@@ -116,6 +118,8 @@ def simulate(
 
     Returns:
         losses after each step [runs, steps]
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/quadratic.html
     """
     rng, h, losses = np.random.default_rng(whole('seed', seed, least=0)), model.curvature, []
     theta = np.ones((whole('runs', runs, least=1), model.dims))
@@ -137,6 +141,8 @@ def best_rates(
 
     Returns:
         learning rates [steps]
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/quadratic.html
     """
     if start is None: start = np.linspace(1, 1/model.steps, model.steps)
     start = model.checked_rates(start, most=1, name='start')
@@ -169,6 +175,8 @@ def best_peak(
 
     Returns:
         (peak, expected loss)
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/quadratic.html
     """
     if np.ndim(peaks) != 1 or len(peaks) < 3: refuse('peaks', peaks, 'a list of rates, at least three')
     losses = model.final_loss(np.multiply.outer(peaks, model.rates(shape)))

@@ -230,6 +230,8 @@ class Runs(_Shown):
         seeds: the same for each schedule
         values: train_loss, lr and others: [schedules, seeds, epochs], NaN once diverged
         losses: training loss of each step [schedules, seeds, steps]
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/runs.html
     """
     def rows(self) -> Iterator[dict]:
         "A dictionary a run and epoch: schedule, seed, epoch, and the values"

@@ -38,6 +38,8 @@ class KnotSpace:
         peak: lowest and highest
         floor: lowest value of a knot, as a share of the peak
         shortest: shortest piece, as a share of the longest
+
+    Taught in https://cosine-lr.github.io/cosine_lr/10_search.html
     """
     knots: int = 4 # at least 2, the ends among them
     peak: tuple[float, float] = (1e-3, 10.) # lowest and highest
@@ -121,6 +123,8 @@ class LineSpace(KnotSpace):
         peak: lowest and highest
         floor: lowest value of a knot, as a share of the peak
         shortest: shortest piece, as a share of the longest
+
+    Taught in https://cosine-lr.github.io/cosine_lr/10_search.html
     """
     floor: float = .01 # lowest value of a knot, as a share of the peak
 
@@ -186,6 +190,8 @@ def random_point(
     Args:
         space: whose bounds hold
         rng: what draws it
+
+    Taught in https://cosine-lr.github.io/cosine_lr/10_search.html
     """
     return tuple(_number_at(bounds, rng.random()) for bounds in space.bounds.values())
 
@@ -200,6 +206,8 @@ def near_point(
         space: whose bounds hold
         point: of that space
         rng: what draws it
+
+    Taught in https://cosine-lr.github.io/cosine_lr/10_search.html
     """
     def moved(bounds, x):
         if rng.random() >= .5: return x
@@ -215,6 +223,8 @@ def point_of(
     Args:
         space: whose bounds hold
         sched: a schedule
+
+    Taught in https://cosine-lr.github.io/cosine_lr/10_search.html
     """
     places, values = space.knots_on(lambda at: np.array([sched(pos) for pos in at.tolist()]))
     peak, (low, high) = values.max(), space.peak
@@ -274,6 +284,8 @@ def searcher(
 
     Returns:
         with methods `ask()` -> points, and `tell(energies)`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/10_search.html
     """
     choice('method', method, ['annealing', 'random', 'tpe'])
     others, rng = whole('chains', chains, least=1) - 1, random.Random(f'{seed}/starts')
@@ -332,6 +344,8 @@ class ScheduleSearch:
         seen: {method: mean validation loss on the seeds of the search}
         fresh: {method: validation loss on fresh seeds [n]}
         test: {method: test loss on other fresh seeds [n]}
+
+    Taught in https://cosine-lr.github.io/cosine_lr/10_search.html
     """
     schedules: dict[str, Schedule] # {method: schedule}; methods: the recipes, 'annealing' and its rivals
     evaluations: dict[str, int] # {method: how many schedules it trained}
@@ -563,6 +577,8 @@ def search_schedule(
         name: of the search, in that database
         quiet: no progress bar
         **fleet: further arguments of `run_fleet`; for a law, steps=…
+
+    Taught in https://cosine-lr.github.io/cosine_lr/10_search.html
     """
     from tqdm.auto import tqdm
     _check_spending(budget, chains, seeds, fresh, finalists, seed)

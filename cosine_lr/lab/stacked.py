@@ -28,6 +28,8 @@ def stack_models(
 
     Returns:
         trained tensors and the others, {name: tensor [members, …]} each
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/stacked.html
     """
     params, others = {}, {}
     named = [dict([*model.named_parameters(), *model.named_buffers()]) for model in models]
@@ -49,6 +51,8 @@ class StackedSGD:
     Args:
         group: the param group of a `torch.optim.SGD`
         values: {field: values [steps, schedules]}
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/stacked.html
     """
     fields = 'lr', 'momentum', 'weight_decay'
     off = 'dampening', 'maximize' # options that a stack has no counterpart for
@@ -98,6 +102,8 @@ class StackedAdam:
     Args:
         group: the param group of a `torch.optim.Adam`
         values: {field: values [steps, schedules]}, a pair of them for `betas`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/stacked.html
     """
     fields = 'lr', 'betas', 'weight_decay'
     off = 'amsgrad', 'maximize' # options that a stack has no counterpart for
@@ -214,6 +220,8 @@ def stacked_optimizer(
 
     Returns:
         and the learning rates [steps, schedules]
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/stacked.html
     """
     kind, group = _counterpart(opt_func(model.parameters(), lr=0.1), model)
     others = kind.fields[1:]
@@ -241,6 +249,8 @@ def member_columns(
 
     Returns:
         [steps, columns, members]
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/stacked.html
     """
     columns = np.stack(np.broadcast_arrays(*opt.columns.values()), 1) # [steps, columns, schedules]
     of_members = np.ascontiguousarray(columns[:, :, list(which)])

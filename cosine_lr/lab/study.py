@@ -106,6 +106,8 @@ class SimulatedAnnealingSampler(_ByNumber):
         temperature: a schedule, or any function of progress
         accept: share of rises that temperature 1 accepts, measured on the first trials
         seed: the same seed gives the same numbers
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/study.html
     """
     def __init__(
         self,
@@ -192,6 +194,8 @@ def printable(storage: str | Path) -> str: # `storage`: as for `new_study`
 
     Args:
         storage: as for `new_study`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/study.html
     """
     return _url(storage).render_as_string(hide_password=True) if '://' in str(storage) else str(storage)
 
@@ -228,6 +232,8 @@ def make_sampler(
         method: 'annealing', 'random' or 'tpe'
         n_trials: trials the study is to have
         seed: the same seed gives the same numbers
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/study.html
     """
     return _SAMPLERS[choice('method', method, list(_SAMPLERS))](n_trials, seed)
 
@@ -258,6 +264,8 @@ def new_study(
         heartbeat: seconds between a trial's signs of life; without three it is queued again
         settings: what results depend on; a study made with others is refused
         start: parameters of the first trial
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/study.html
     """
     if not isinstance(name, str) or not name: refuse('name', name, "the study's")
     if not isinstance(sampler, BaseSampler):
@@ -278,6 +286,8 @@ def finished_trials(
 
     Args:
         storage: as for `new_study`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/study.html
     """
     url = _url(storage)
     if url.get_backend_name() == 'sqlite':
@@ -307,6 +317,8 @@ def work(
 
     Returns:
         finished trials
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/study.html
     """
     function('objective', objective, 'a function of a trial')
     whole('budget', budget, least=1)

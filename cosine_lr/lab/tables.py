@@ -20,6 +20,8 @@ def markdown_table(
 
     Args:
         rows: each as long as `heads`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/tables.html
     """
     lines = [list(heads), ['---']*len(heads), *map(list, rows)]
     for line in lines:

@@ -33,6 +33,8 @@ def traceable(
     Args:
         model: a torch module
         loss_func: (preds, *targets) -> tensor
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/tracing.html
     """
     if isinstance(loss_func, partial) and _calls_nothing(loss_func): loss_func = loss_func.func
     if not all(map(_as_made, model.modules())): return False
@@ -54,6 +56,8 @@ def traced(
 
     Returns:
         does the same
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/tracing.html
     """
     records = {}
     def replay(*args):
@@ -76,6 +80,8 @@ def compiled(
 
     Returns:
         does the same, but for rounding
+
+    Taught in https://cosine-lr.github.io/cosine_lr/lab/tracing.html
     """
     program, seen = compile_pinned(step, cpp=device.type == 'cpu'), set()
     def run(*args):

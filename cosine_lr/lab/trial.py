@@ -44,6 +44,8 @@ def rivals() -> dict[str, Schedule]: # {name: schedule}
 
     Returns:
         {name: schedule}
+
+    Taught in https://cosine-lr.github.io/cosine_lr/09_trial.html
     """
     stairs = join([constant(.1**k) for k in range(3)], at=[.5, .75])
     return {'constant': constant(), 'linear': linear(), 'cosine': cosine(), 'one-cycle': one_cycle(),
@@ -62,6 +64,8 @@ class Regime:
         noise: share of training labels that are wrong, from 0 to 1
         epochs: the horizon
         split: which of the splits of `digits_dls`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/09_trial.html
     """
     hidden: int = 32 # hidden units; 0 for the post's single layer
     bs: int = 32 # rows in a batch
@@ -143,6 +147,8 @@ def run_regime(
 
     Returns:
         with values train_loss, {part}_loss, accuracy (on that part) and lr
+
+    Taught in https://cosine-lr.github.io/cosine_lr/09_trial.html
     """
     if not isinstance(regime, Regime): raise TypeError(f"regime must be a Regime, got {regime!r:.60}")
     runs = run_fleet(regime.model, regime.dls(part), scheds, seeds, regime.epochs, quiet=True)
@@ -317,6 +323,8 @@ def scores_over_splits(
 
     Returns:
         {metric: {name: {(split, seed): score}}}
+
+    Taught in https://cosine-lr.github.io/cosine_lr/09_trial.html
     """
     return answer_here(_scores(regime, scheds, splits, seeds, part))
 
@@ -507,6 +515,8 @@ def run_trial(
 
     Returns:
         {answer: rows}
+
+    Taught in https://cosine-lr.github.io/cosine_lr/09_trial.html
     """
     from tqdm.auto import tqdm
     seeds, quiet = whole('seeds', seeds, least=5), flag('quiet', quiet)

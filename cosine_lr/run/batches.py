@@ -27,6 +27,8 @@ def batch_sizes(
 
     Returns:
         of each epoch: the rows in each of its batches
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/batches.html
     """
     function('bs', bs)
     rows, epochs = whole('rows', rows, least=1), whole('epochs', epochs, least=1)
@@ -47,6 +49,8 @@ class GrowingBatches(Sampler):
     Args:
         sizes: as of `batch_sizes`
         generator: draws the order of the rows
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/batches.html
     """
     def __init__(
         self,
@@ -82,6 +86,8 @@ def growing_loader(
 
     Returns:
         yields lists of tensors; `loader.sampler.steps` batches in the whole run
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/batches.html
     """
     lengths = [len(t) for t in tensors if isinstance(t, torch.Tensor) and t.ndim]
     if not tensors or len(lengths) < len(tensors) or len({*lengths}) > 1:

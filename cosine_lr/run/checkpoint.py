@@ -47,6 +47,8 @@ def compact(
     Args:
         x: plain data and tensors
         seen: addresses of memory that is in the file already
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
     """
     seen = set() if seen is None else seen
     if isinstance(x, torch.Tensor): return _with_own_memory(x, seen)
@@ -97,6 +99,8 @@ def expanded(x: Any) -> Any: # `x`: what `compact` gave
 
     Args:
         x: what `compact` gave
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
     """
     if isinstance(x, dict):
         for kind in _LISTS.keys() & x.keys(): return _LISTS[kind](x[kind])
@@ -123,6 +127,8 @@ def write_state(
     Args:
         path: where '{digest}' stands in its name, the digest of the content is put
         state: plain data and tensors
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
     """
     def save(file):
         torch.save(compact(state), digest := _Digest(file))
@@ -191,6 +197,8 @@ def newest_first(folder: Path) -> list[Path]: # `folder`: of a `CheckpointCB`
 
     Args:
         folder: of a `CheckpointCB`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
     """
     named = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
     return sorted(named, key=lambda path: int(_NAME.fullmatch(path.name)[1]), reverse=True)
@@ -200,6 +208,8 @@ def read_state(path: Path) -> dict: # `path`: of one checkpoint
 
     Args:
         path: of one checkpoint
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
     """
     if not path.is_file(): raise ValueError("it is no file")
     sha = hashlib.sha256()
@@ -223,6 +233,8 @@ def newest(folder: Path, log: Callable[[str], Any]) -> dict | None: # `folder`: 
 
     Args:
         folder: of a `CheckpointCB`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
     """
     for path in newest_first(folder):
         try:
@@ -243,6 +255,8 @@ def take(folder: Path) -> FileLock: # `folder`: made where there is none
 
     Args:
         folder: made where there is none
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
     """
     lock = FileLock(folder/'.lock')
     try:
@@ -298,6 +312,8 @@ def describe_data(dls: Any) -> dict[str, Any]: # `dls`: loaders, `train` and may
 
     Args:
         dls: loaders, `train` and maybe `valid`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
     """
     kept, draws, found = State(dls=dls).capture(), SavableState(dls=dls), {}
     before = snapshot(draws.state_dict())
@@ -321,6 +337,8 @@ def named_cbs(learn: Any) -> dict[str, Callback]: # `learn`: a `Learner` in a fi
 
     Args:
         learn: a `Learner` in a fit
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
     """
     named, counts = {}, {}
     for cb in learn.active:
@@ -337,6 +355,8 @@ class FitState(SavableState):
     Args:
         learn: a `Learner` in a fit
         names: of callbacks, as `named_cbs` has them
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
     """
     def __init__(
         self,
@@ -359,6 +379,8 @@ def bare(model: torch.nn.Module) -> torch.nn.Module:
 
     Args:
         model: a torch module
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
     """
     while (inside := unwrapped(model)) is not None: model = inside
     return model
@@ -377,7 +399,10 @@ def _keeps_grads(learn):
 def _has_ranks(): return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 def rank() -> int:
-    "The number of this process among those that train together; 0 is the one that writes"
+    """The number of this process among those that train together; 0 is the one that writes
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
+    """
     return torch.distributed.get_rank() if _has_ranks() else 0
 
 def _gather(own):
@@ -410,6 +435,8 @@ def opt_settings(opt: Any) -> list[dict[str, Any]]: # `opt`: an optimizer
 
     Args:
         opt: an optimizer
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
     """
     found = []
     for group in opt.param_groups:
@@ -521,6 +548,8 @@ class CheckpointCB(Callback):
         on_resume: the plan has changed: "raise", "keep", "stretch", … as for `ScheduleLR`
         accept: what else may have changed: 'data', or the optimizer's 'weight_decay', …
         log: told where the fit goes on, and what is damaged, new or left out
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
     """
     order = -1000 # the first to see a batch and the last to leave it
     for_real = True

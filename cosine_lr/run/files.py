@@ -25,6 +25,8 @@ def aside(path: Path) -> Path: # `path`: of a file that is being written
 
     Args:
         path: of a file that is being written
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/files.html
     """
     return path.with_name(f'.{path.name}.{os.getpid()}.part')
 
@@ -40,6 +42,8 @@ def replace_file(
 
     Returns:
         where the file is
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/files.html
     """
     path = Path(path)
     part = aside(path)
@@ -61,6 +65,8 @@ def columns_of(rows: Iterable[Mapping]) -> list[str]: # `rows`: {column: value} 
 
     Args:
         rows: {column: value} each
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/files.html
     """
     return list(dict.fromkeys(name for row in rows for name in row))
 
@@ -75,6 +81,8 @@ def csv_lines(
         rows: {column: value} each
         columns: in the order to write
         header: begin with a line of the columns
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/files.html
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator='\n')
@@ -91,6 +99,8 @@ def write_table(
     Args:
         path: the file to make or to replace
         rows: {column: value} each
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/files.html
     """
     text = csv_lines(rows, columns_of(rows))
     def write(file): file.write(text.encode())

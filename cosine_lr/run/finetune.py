@@ -29,6 +29,8 @@ def split_params(
 
     Returns:
         groups for an optimizer: one for each prefix, then the rest, if there is a rest
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/finetune.html
     """
     _check_prefixes(prefixes)
     groups: dict[str, list] = {prefix: [] for prefix in (*prefixes, '')}
@@ -71,6 +73,8 @@ def decay_groups(
 
     Returns:
         groups for an optimizer; the second is that of biases and norms, with no decay
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/finetune.html
     """
     decay, spared = number('weight_decay', weight_decay, least=0), _is_spared(model)
     heavy = [p for p in model.parameters() if id(p) not in spared]
@@ -97,6 +101,8 @@ def layer_groups(
 
     Returns:
         groups for an optimizer, each with its `lr`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/finetune.html
     """
     lr, decay = number('lr', lr, least=0), number('decay', decay, above=0, most=1)
     names = [name for prefix in prefixes for name in _layers(model, prefix)]
@@ -132,6 +138,8 @@ class FreezeCB(Callback):
     Args:
         *prefixes: names of modules or parameters, e.g. 'encoder' or 'encoder.layers.0'
         until: the epoch, from 0, before which they thaw
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/finetune.html
     """
     def __init__(
         self,
@@ -203,6 +211,8 @@ def predict(
 
     Returns:
         predictions [n, …] and the first targets [n, …] or None, on the CPU
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/finetune.html
     """
     batches_in('dl', dl)
     place, collect = DeviceCB(next(learn.model.parameters(), torch.zeros(())).device), _CollectCB()

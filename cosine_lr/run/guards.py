@@ -48,6 +48,8 @@ class ScalerCB(Callback):
 
     Attributes:
         rates: of the groups, as the others set them
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/guards.html
     """
     order = 20 # among those who change the rate, the last
     scales = ('lr',)
@@ -76,6 +78,8 @@ class NaNGuardCB(ScalerCB):
         every: training batches from one copy of the state to the next, in memory
         limit: a loss above it is as bad as one that is not finite
         log: told what was done
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/guards.html
     """
     for_real = True # a range test raises the rate until the loss is lost
     not_state = ('memory', 'buffers') # finds the state, and is none itself
@@ -195,6 +199,8 @@ class EarlyStopCB(_ColumnCB):
         log: told why the fit ends
         min_delta: an improvement is more than this
         restore: put the model of the best epoch back when the fit ends, however it ends
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/guards.html
     """
     def __init__(
         self,
@@ -244,6 +250,8 @@ class Plateau:
         cooldown: values after a cut that do not count
         floor: a cut gives no rate below it; a rate that is planned below it stays
         better: `min` or `max`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/guards.html
     """
     def __init__(
         self,
@@ -320,6 +328,8 @@ class PlateauCB(ScalerCB, _ColumnCB):
         better: `min` or `max`
         threshold_mode: as a share of the best value; 'abs': in its units
         log: told when the rate is lowered
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/guards.html
     """
     def __init__(
         self,
@@ -368,6 +378,8 @@ class CSVLoggerCB(Callback):
 
     Args:
         path: the file, made where there is none
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/guards.html
     """
     order = 10 # after the row is written
     for_real = True
@@ -421,6 +433,8 @@ class LoggerCB(Callback):
     Args:
         log: called as `log({name: value, …}, step=…)`
         every: training batches from one point to the next; a shorter epoch has one at its end
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/guards.html
     """
     order = 10 # after the row is written
     for_real = True
@@ -455,6 +469,8 @@ class TensorBoardCB(LoggerCB):
     Args:
         writer: a folder for TensorBoard, or an object with `add_scalar(name, value, step)`
         every: training batches from one point to the next; a shorter epoch has one at its end
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/guards.html
     """
     def __init__(
         self,

@@ -79,6 +79,8 @@ class ProgressCB(Callback):
         every: seconds between looks at the loss
         plot: in a notebook, draw the losses as they come
         **kw: for `tqdm`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/handy.html
     """
     for_real = True # a range test needs no bar
     not_state = True # what it shows is no part of a run
@@ -120,7 +122,10 @@ class ProgressCB(Callback):
 
 # %% ../../nbs/run/handy.ipynb #seconds
 class Seconds(Metric):
-    "Seconds since `reset`: a column that times each epoch, training included"
+    """Seconds since `reset`: a column that times each epoch, training included
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/handy.html
+    """
     not_state = True # a run that goes on has seconds of its own
     def reset(self) -> None: self.start = time.perf_counter()
     def add(self, inp: Any, targ: Any = None, n: int = 1) -> None: pass
@@ -134,6 +139,8 @@ class Perplexity(Metric):
     Args:
         dim: of the classes, needed where the shapes do not tell
         ignore_index: targets that do not count
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/handy.html
     """
     wants_scores = True
     def __init__(
@@ -171,6 +178,8 @@ def map_tensors(
 
     Returns:
         of the same kinds
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/handy.html
     """
     if isinstance(x, torch.Tensor): return f(x)
     if isinstance(x, PackedSequence): return x._replace(data=f(x.data)) # its lengths stay on the CPU
@@ -197,6 +206,8 @@ def to_cpu(x: Any) -> Any: # `x`: a tensor, or lists, tuples and mappings of ten
 
     Args:
         x: a tensor, or lists, tuples and mappings of tensors
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/handy.html
     """
     def moved(t): return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
     return map_tensors(lambda t: moved(t.detach().cpu()), x)
@@ -213,6 +224,8 @@ class DeviceCB(Callback):
 
     Args:
         device: the best there is, if None
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/handy.html
     """
     order = -10 # before anyone looks at the batch
     sets = ("the model's device",)

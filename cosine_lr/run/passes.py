@@ -42,6 +42,8 @@ class Passes:
 
     Attributes:
         opened: called before each pass over the loader
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/passes.html
     """
     not_state = True # a checkpoint keeps `counts`
     opened: Callable = staticmethod(lambda: None) # called before each pass over the loader

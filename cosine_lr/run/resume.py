@@ -33,6 +33,8 @@ class Line:
     Args:
         start: the value at progress 0
         end: the value at progress 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/resume.html
     """
     start: Any # the value at progress 0
     end: Any # the value at progress 1
@@ -54,6 +56,8 @@ def plan_terms(plan: Plan) -> dict[str, Any]: # `plan`: of a run
 
     Args:
         plan: of a run
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/resume.html
     """
     texts = {field: _each(_text, given) for field, given in plan.scheds.items()}
     noted = {name: [plain(group[name]) for group in plan.opt.param_groups] for name in _bases(plan)}
@@ -73,6 +77,8 @@ def plan_state(plan: Plan, step: int) -> dict[str, Any]: # `plan`: of a run; `st
     Args:
         plan: of a run
         step: the steps taken
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/resume.html
     """
     pos = plan.progress(step)
     values = {field: _each(lambda f: plain(f(pos)), each) for field, each in plan.functions.items()}
@@ -125,6 +131,8 @@ def resume_plan(
 
     Returns:
         the step to go on with
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/resume.html
     """
     choice('policy', policy, ('raise', *POLICIES))
     _check_state(state)

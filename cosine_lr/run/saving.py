@@ -21,7 +21,10 @@ from ..state import Cell, State, drawn, redraw, refill, streams, undisturbed
 _SIMPLE = {type(None), bool, int, float, str}
 
 def pack(x: Any) -> Any:
-    "`x` as plain data and tensors, for a file; a TypeError where it is something else"
+    """`x` as plain data and tensors, for a file; a TypeError where it is something else
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/saving.html
+    """
     if isinstance(x, np.generic): return x.item()
     if isinstance(x, PLAIN): return x
     if isinstance(x, torch.Tensor): return x.detach() if x.is_cpu else {'<off cpu>': x.detach()}
@@ -48,6 +51,8 @@ def unpack(
         x: what `pack` gave
         old: what stands there now
         home: where to put a tensor that was not on the CPU, if no tensor stands there now
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/saving.html
     """
     place = old.device if isinstance(old, torch.Tensor) else None
     if isinstance(x, torch.Tensor): return x.to(place or 'cpu')
@@ -67,6 +72,8 @@ def are_simple(parts: Iterable[Any]) -> bool: # `parts`: of a collection
 
     Args:
         parts: of a collection
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/saving.html
     """
     return set(map(type, parts)) <= _SIMPLE
 
@@ -75,6 +82,8 @@ def snapshot(x: Any) -> Any: # `x`: what `pack` gave
 
     Args:
         x: what `pack` gave
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/saving.html
     """
     if isinstance(x, torch.Tensor): return x.clone()
     if isinstance(x, dict): return {key: snapshot(part) for key, part in x.items()}
@@ -175,6 +184,8 @@ class SavableState(State):
     Args:
         apart: as for `State`
         **roots: as for `State`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/saving.html
     """
     def __init__(self, apart: Iterable[Any] = (), **roots: Any): # as for `State`
         super().__init__(apart, **roots)

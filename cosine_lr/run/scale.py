@@ -27,6 +27,8 @@ class GradAccumCB(Callback):
 
     Args:
         every: batches a step; the last step of an epoch may have fewer
+
+    Taught in https://cosine-lr.github.io/cosine_lr/12_scale.html
     """
     order = -60 # nobody else sees a gradient that is not complete
     saved = ('count', 'rows', 'last')
@@ -95,6 +97,8 @@ class GradClipCB(Callback):
 
     Attributes:
         norm: before clipping, a 0-d tensor
+
+    Taught in https://cosine-lr.github.io/cosine_lr/12_scale.html
     """
     order = 5 # the gradient is complete and unscaled
     norm: torch.Tensor # before clipping, a 0-d tensor
@@ -118,6 +122,8 @@ class MixedPrecisionCB(Callback):
 
     Args:
         dtype: 'bf16' or 'fp16'
+
+    Taught in https://cosine-lr.github.io/cosine_lr/12_scale.html
     """
     order = -5 # the model is on its device; those who look at gradients come later
     saved = ('scaler',)
@@ -150,6 +156,8 @@ class EMACB(Callback):
     Args:
         decay: share of the old average in the new one
         buffers: or 'average'; a number: batch norm's, from so many training batches
+
+    Taught in https://cosine-lr.github.io/cosine_lr/12_scale.html
     """
     order = 5
     sets = ('weights in validation',)
@@ -271,7 +279,10 @@ def _timed(hook):
     return timed
 
 class TimerCB(Callback):
-    "Time every callback at every event, for `learn.timeline()`; on a GPU, the time to start its work"
+    """Time every callback at every event, for `learn.timeline()`; on a GPU, the time to start its work
+
+    Taught in https://cosine-lr.github.io/cosine_lr/12_scale.html
+    """
     order = -2000
     def before_fit(self, learn: Learner) -> None:
         for event, hooks in learn.hooks.items():
@@ -283,6 +294,8 @@ class AccelerateCB(Callback):
 
     Args:
         **kw: passed to `accelerate.Accelerator`, e.g. `cpu=True`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/12_scale.html
     """
     order = -50 # before anyone who needs the model, the optimizer or the batch
     sets = ("the model's device",)

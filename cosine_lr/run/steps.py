@@ -20,7 +20,10 @@ def _again(learn, *events):
             for hook in learn.hooks[event]: hook(learn)
 
 class ClosureCB(Callback):
-    "Step with an optimizer that computes the loss several times, e.g. `torch.optim.LBFGS`"
+    """Step with an optimizer that computes the loss several times, e.g. `torch.optim.LBFGS`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/steps.html
+    """
     order = 1
     def step(self, learn: Learner) -> None:
         first = loss, preds = learn.loss, learn.preds
@@ -38,6 +41,8 @@ class SAMCB(Callback):
 
     Args:
         rho: how far away, a distance in the space of the weights
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/steps.html
     """
     order = -70 # the others see the second gradient
     sets = ('the gradient',)
@@ -64,7 +69,10 @@ class SAMCB(Callback):
 
 # %% ../../nbs/run/steps.ipynb #schedule-free
 class ScheduleFreeCB(Callback):
-    "Call the `train()` and `eval()` of a schedule-free optimizer at the right moments"
+    """Call the `train()` and `eval()` of a schedule-free optimizer at the right moments
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/steps.html
+    """
     order = -20
     sets = ('weights in validation',)
     def before_fit(self, learn: Learner) -> None:
@@ -85,6 +93,8 @@ class JoinedOptimizer(torch.optim.Optimizer):
 
     Args:
         *opts: two or more
+
+    Taught in https://cosine-lr.github.io/cosine_lr/run/steps.html
     """
     def __init__(self, *opts: torch.optim.Optimizer): # two or more
         for opt in opts:

@@ -31,6 +31,8 @@ class ScheduleLR(BareScheduler):
         on_resume: what a state of another plan means, see `resume_plan`
         last_epoch: the last step already done; -1 for a new run
         **scheds: for a field, e.g. `lr=0.1*cosine()`, or a list, one for each group
+
+    Taught in https://cosine-lr.github.io/cosine_lr/11_torch.html
     """
     def __init__(
         self,

@@ -25,6 +25,8 @@ def mean_of(sched: Any) -> float: # `sched`: a schedule; its method `mean` passe
 
     Args:
         sched: a schedule; its method `mean` passes it
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/average.html
     """
     nodes, weights = np.polynomial.legendre.leggauss(64)
     u = (nodes + 1)/2

@@ -23,6 +23,8 @@ class PerStep:
         sched: a function of progress, from 0 to 1
         total_steps: in the whole run
         end: as for `per_step`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/elsewhere.html
     """
     sched: Schedule # a function of progress, from 0 to 1
     total_steps: int # in the whole run
@@ -47,6 +49,8 @@ def per_step(
 
     Returns:
         a function of the step, which can be pickled
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/elsewhere.html
     """
     if not isinstance(sched, Schedule): refuse('sched', sched, 'a schedule, such as 0.1*cosine()')
     if sched.relative: refuse('sched', sched, 'bound to a number where it has `base`: sched.bound(0.1)')
@@ -99,6 +103,8 @@ def keras_schedule(
 
     Returns:
         a `keras.optimizers.schedules.LearningRateSchedule`, which is saved and loaded with a model
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/elsewhere.html
     """
     steps = per_step(sched, total_steps, end)
     return _keras_class()(steps.sched.to_json(), steps.total_steps, steps.end)

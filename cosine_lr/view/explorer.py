@@ -42,6 +42,8 @@ def dial(
         warm: the share of the run that climbs, 0 or more
         floor: where the climb begins and each cycle ends, as a fraction of the peak
         cycles: how often the decay is repeated
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/explorer.html
     """
     climb, decay = _RECIPES[choice('recipe', recipe, list(_RECIPES))]
     peak, warm = number('peak', peak, above=0), number('warm', warm, least=0, below=1)
@@ -133,6 +135,8 @@ def explore(
 
     Returns:
         its `knobs` are ipywidgets, by name
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/explorer.html
     """
     widgets = _ipywidgets()
     values = dict(recipe='cosine', peak=.1, warm=.05, floor=0., cycles=1)
@@ -172,6 +176,8 @@ def explore_peaks(
 
     Returns:
         with one knob, `peak`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/explorer.html
     """
     fine = isinstance(fleets, dict) and all(hasattr(runs, 'table') for runs in fleets.values())
     if not fine or not fleets: refuse('fleets', fleets, 'a dictionary with Runs for each peak')

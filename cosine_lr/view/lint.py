@@ -54,6 +54,8 @@ class Finding:
         severity: 'serious', 'warning' or 'note'
         what: what is wrong, in numbers
         cure: what to do about it
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/lint.html
     """
     severity: str # 'serious', 'warning' or 'note'
     what: str # what is wrong, in numbers
@@ -136,6 +138,8 @@ def lint_schedule(
 
     Returns:
         the most serious first
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/lint.html
     """
     if getattr(function('sched', sched), 'relative', False): sched = sched.bound(1)
     total_steps, jump = whole('total_steps', total_steps, least=1, most=_MOST), number('jump', jump, above=0)
@@ -163,6 +167,8 @@ def lint_plan(
 
     Returns:
         each text says what is wrong, and the cure
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/lint.html
     """
     given, groups = plan.scheds.get('lr'), plan.opt.param_groups
     if given is None: return []

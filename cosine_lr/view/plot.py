@@ -33,6 +33,8 @@ def new_axes(
         title: the figure's one-line message
         ax: axes to draw on; a new figure if None
         size: width and height in inches of a new figure
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/plot.html
     """
     import matplotlib.pyplot as plt
     if ax is None: _, ax = plt.subplots(figsize=size, dpi=90, layout='constrained')
@@ -53,6 +55,8 @@ def label_lines(
     Args:
         ax: axes whose lines were drawn with `label=`
         at: where along its line a label stands, 0 to 1; for all, or one each
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/plot.html
     """
     ax.figure.draw_without_rendering() # settles the axes' limits
     lines = [line for line in ax.get_lines() if _points(line) and not line.get_label().startswith('_')]
@@ -99,6 +103,8 @@ def draw_schedule(
         ax: axes to draw on; a new figure if None
         title: the figure's one-line message
         **line: passed to matplotlib's `plot`, e.g. `label`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/plot.html
     """
     pos, values, name = _curve(sched)
     ax = new_axes('progress (fraction of training)', name, title, ax)
@@ -112,6 +118,8 @@ def brief(x: Any, most: int = 72) -> str: # `x`: a schedule; `most`: characters 
     Args:
         x: a schedule
         most: characters that its code may have
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/plot.html
     """
     text = repr(x)
     if len(text) <= most: return text
@@ -138,6 +146,8 @@ def text_plot(
 
     Returns:
         lines of text
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/plot.html
     """
     _, values, name = _curve(sched)
     finite = [0., *values[np.isfinite(values)]]
@@ -171,6 +181,8 @@ def four_figures(
 
     Returns:
         four matplotlib `Axes`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/plot.html
     """
     for name, runs in dict(constant=constant, annealed=annealed).items():
         what = f"{name} must be a dictionary {{name: (learning rates, losses)}}"
@@ -195,6 +207,8 @@ def png(
 
     Args:
         ax: axes of the figure to render
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/plot.html
     """
     import matplotlib.pyplot as plt
     buffer = io.BytesIO()

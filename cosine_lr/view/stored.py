@@ -21,6 +21,8 @@ def as_tree(x: Any) -> Any: # `x`: a schedule, or what stands in one of its fiel
 
     Args:
         x: a schedule, or what stands in one of its fields
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/stored.html
     """
     if isinstance(x, tuple): return [as_tree(part) for part in x]
     if not is_dataclass(x): return x
@@ -36,6 +38,8 @@ def as_json(sched: Any) -> str: # `sched`: a schedule
 
     Args:
         sched: a schedule
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/stored.html
     """
     return json.dumps(as_tree(sched))
 
@@ -54,6 +58,8 @@ def from_json(
 
     Returns:
         a schedule
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/stored.html
     """
     wrong = f"text must be a schedule as to_json writes it, got {text!r:.80}"
     try: sched = from_tree(json.loads(text), base)
@@ -67,6 +73,8 @@ def from_tree(tree: Any, base: type) -> Any: # `tree`: what `as_tree` gave
 
     Args:
         tree: what `as_tree` gave
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/stored.html
     """
     for module in SHAPES: import_module(module)
     return _grow(tree, {_shape_name(cls): cls for cls in _below(base)})
@@ -97,6 +105,8 @@ def from_code(
 
     Returns:
         a schedule
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/stored.html
     """
     wrong = f"text must be the code of a schedule, such as 0.1*cosine(), got {text!r:.80}"
     try: sched = _worth(ast.parse(text.strip(), mode='eval').body, _vocabulary())

@@ -64,6 +64,8 @@ def draw_sweeps(
 
     Returns:
         the axes of the curve; those of the rules are its `child_axes`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/sweep.html
     """
     ax = new_axes('learning rate (log scale)', 'smoothed loss', title, ax, size=(5.2, 3.4))
     _draw_curve(ax, lrs, band)

@@ -91,6 +91,8 @@ class Piece(NamedTuple):
         start: the value at its first step
         end: the value it leads to
         power: of a polynomial
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/translate.html
     """
     name: str # of the shape
     steps: int # how long it is
@@ -238,6 +240,8 @@ def translate(
 
     Returns:
         Python source code
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/translate.html
     """
     write = _LIBRARIES[choice('library', library, list(_LIBRARIES))]
     if not isinstance(tree, dict): refuse('tree', tree, 'a schedule as plain data, as sched.to passes it')
@@ -266,6 +270,8 @@ def overlay(
 
     Returns:
         (axes, largest difference, the step where it is)
+
+    Taught in https://cosine-lr.github.io/cosine_lr/view/translate.html
     """
     function('sched', sched)
     steps = range(whole('total_steps', total_steps, least=1, most=2**53))
