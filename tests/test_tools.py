@@ -661,9 +661,10 @@ def test_make_clean_leaves_nothing(tmp_path):
 
 @pytest.fixture
 def unreleased(tmp_path):
-    for name in ('settings.ini', 'CITATION.cff', 'cosine_lr/__init__.py'):
+    for name, (before, _) in release.PLACES.items():  # an old version, whatever this one is
         (tmp_path/name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT/name, tmp_path/name)
+        old = re.sub(rf'^({before})\d+\.\d+\.\d+', r'\g<1>0.1.0', read(ROOT/name), flags=re.MULTILINE)
+        (tmp_path/name).write_text(old, encoding='utf-8')
     changelog = '# Changelog\n\n## Unreleased\n\n- More.\n\n## 0.1.0\n'
     (tmp_path/'CHANGELOG.md').write_text(changelog, encoding='utf-8')
     return tmp_path

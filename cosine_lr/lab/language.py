@@ -166,18 +166,13 @@ class Block(nn.Module):
     """Attention between places, then a small network at each place; each adds to what was there
 
     Args:
-        width: of a place
-        heads: of the attention
-        dropout: share of what is added that is dropped in training
+        width: as for `GPT`
+        heads: as for `GPT`
+        dropout: as for `GPT`
 
     Taught in https://cosine-lr.github.io/cosine_lr/13_language.html
     """
-    def __init__(
-        self,
-        width: int, # of a place
-        heads: int, # of the attention
-        dropout: float, # share of what is added that is dropped in training
-    ):
+    def __init__(self, width: int, heads: int, dropout: float): # as for `GPT`
         super().__init__()
         self.norm, self.attention = nn.LayerNorm(width), Attention(width, heads)
         self.norm2 = nn.LayerNorm(width)
