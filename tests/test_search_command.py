@@ -5,9 +5,9 @@ from itertools import count
 import pytest
 
 optuna = pytest.importorskip('optuna', reason="needs the extra: pip install 'cosine_lr[search]'")
-from cosine_lr import join, linear, run_fleet  # noqa: E402
+from cosine_lr import digits_dls, join, linear, run_fleet  # noqa: E402
 from cosine_lr.cli import main  # noqa: E402
-from cosine_lr.lab import LineSpace  # noqa: E402
+from cosine_lr.lab import LineSpace, search_schedule  # noqa: E402
 from cosine_lr.lab.study import finished_trials  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -107,3 +107,13 @@ def test_searches_that_cannot_be_run(table, search, folder, capsys, options, tol
     said, err = capsys.readouterr()
     assert err.startswith('cosine_lr search: ') and told in err and 'Traceback' not in err and not said
     assert (folder/'out'/'search.md').read_text(encoding='utf-8') == written            # what was there stays
+
+
+@pytest.mark.parametrize('wrong, says', [
+    (dict(budget=20), 'budget must be at least 44'), (dict(seeds=0), 'seeds must be'),
+    (dict(rivals=['grid']), "rivals must be 'random' or 'tpe'"), (dict(epochs=True), 'epochs must be'),
+])
+def test_a_wrong_call_is_refused_before_anything_is_trained(wrong, says):
+    def make_model(): raise AssertionError('trained')
+    with pytest.raises(ValueError, match=says):
+        search_schedule(**dict(make_model=make_model, dls=digits_dls(), quiet=True) | wrong)

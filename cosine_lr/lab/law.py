@@ -227,10 +227,14 @@ class Forecast:
         Returns:
             the axes
         """
+        from matplotlib.ticker import LogLocator
         ax = new_axes('step', 'loss (log scale)', title or 'Forecast, with its 90 % interval', ax)
         line, = ax.plot(self.loss, label=label)
         ax.fill_between(range(len(self.loss)), self.low, self.high, alpha=.2, color=line.get_color(), lw=0)
         ax.set_yscale('log')
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter('{x:g}')
+        ax.minorticks_off()
         return ax
 
 # %% ../../nbs/14_law.ipynb #fitted

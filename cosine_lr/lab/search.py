@@ -436,7 +436,7 @@ class ScheduleSearch:
     def _repr_markdown_(self): return repr(self)
 
     def plot(self, ax: Any = None, title: str | None = None) -> Any:
-        """Draw the schedules found; returns the axes
+        """Draw the schedules found, and the recipes dashed; equal ones share a line; returns the axes
 
         Args:
             ax: axes to draw on; a new figure if None
@@ -444,7 +444,11 @@ class ScheduleSearch:
         """
         labels = 'progress (fraction of training)', 'learning rate (log scale)'
         ax, pos = new_axes(*labels, title or 'What each method found', ax, (6, 3)), np.linspace(0, .99, 300)
-        for method, sched in self.schedules.items(): ax.plot(pos, sched(pos), label=method)
+        equal = {}
+        for method, sched in self.schedules.items(): equal.setdefault(repr(sched), []).append(method)
+        for methods in equal.values():
+            look = dict(color='.5', ls='--') if methods[0] in _recipes() else {}
+            ax.plot(pos, self.schedules[methods[0]](pos), label=', '.join(methods), **look)
         ax.set_yscale('log')
         return label_lines(ax, at=1.)
 

@@ -214,35 +214,35 @@ def _at_each_peak(regime, n):
     return rows
 
 # %% ../../nbs/09_trial.ipynb #draw-peaks
-_LOSSES, _ERRORS = (.125, .25, .5, 1, 2), (.05, .1, .2, .4, .8) # ticks
+_LOSSES = (.125, .25, .5, 1, 2) # ticks
 
-def _draw_band(ax, rows, errors, color):
-    "Means against the peak, with a band of their intervals"
+def _draw_band(ax, rows, color, line='-'):
+    "Means against the peak, with a band of their intervals, and a ring around the lowest"
     peak, mean, low, high = np.array([[row[k] for k in ('peak', 'mean', 'low', 'high')] for row in rows]).T
-    if errors: mean, low, high = 1 - mean, 1 - high, 1 - low
-    ax.plot(peak, mean, color=color, marker='.')
+    best = mean.argmin()
+    ax.plot(peak, mean, line, color=color, marker='.')
+    ax.plot(peak[best], mean[best], 'o', color=color, mfc='none', ms=8)
     ax.fill_between(peak, low, high, color=color, alpha=.25, lw=0)
     return peak, mean
 
-def _draw_peaks(rows, metric='test_loss'):
-    "Small multiples: test loss, or error rate, of each schedule beside the constant rate's; returns the axes"
+def _draw_peaks(rows):
+    "Small multiples: test loss of each schedule beside the constant rate's; returns the axes"
     import matplotlib.pyplot as plt
-    errors, of_schedule = metric == 'accuracy', {}
+    of_schedule = {}
     for row in rows:
-        if row['metric'] == metric: of_schedule.setdefault(row['schedule'], []).append(row)
+        if row['metric'] == 'test_loss': of_schedule.setdefault(row['schedule'], []).append(row)
     base = of_schedule.pop('constant')
-    _, axes = plt.subplots(2, 3, figsize=(8.4, 4), dpi=64, layout='constrained', sharex=True, sharey=True)
+    _, axes = plt.subplots(2, 3, figsize=(8.4, 4.3), dpi=64, layout='constrained', sharex=True, sharey=True)
     for ax, (name, its_rows) in zip(axes.flat, of_schedule.items()):
-        new_axes('peak learning rate', 'error rate' if errors else 'test loss', name, ax)
-        peak, mean = _draw_band(ax, base, errors, '.5')
+        new_axes('peak learning rate', 'test loss', name, ax)
+        peak, mean = _draw_band(ax, base, '.5', '--')
         if ax is axes[0, 0]:
             ax.annotate('constant', (peak[0], mean[0]), xytext=(0, -5), textcoords='offset points', va='top',
                         color='.4', fontsize=8)
-        _draw_band(ax, its_rows, errors, '#0072B2')
+        _draw_band(ax, its_rows, '#0072B2')
         ax.set(xscale='log', yscale='log')
         ax.set_xticks(peak, [f'{p:.2g}' for p in peak])
-        ticks = _ERRORS if errors else _LOSSES
-        ax.set_yticks(ticks, ticks)
+        ax.set_yticks(_LOSSES, _LOSSES)
         ax.minorticks_off()
         ax.label_outer()
     return axes.ravel()
@@ -291,7 +291,7 @@ def _draw_verdict(rows):
     for row in rows:
         its_rows = panels.setdefault((row['hidden'], row['noise']), {})
         if row['a'] not in ('printed', 'coded'): its_rows[row['a'], row['metric']] = row
-    size = 3.2*len(panels), 3
+    size = 3.2*len(panels), 3.3
     _, axes = plt.subplots(1, len(panels), figsize=size, dpi=70, layout='constrained', squeeze=False)
     for ax, ((hidden, noise), its_rows) in zip(axes[0], panels.items()):
         title = f'{_model_name(hidden)}, {_noise_name(noise)}'
@@ -366,7 +366,7 @@ def _draw_splits(rows):
     for row in rows:
         regime = f"batch {row['bs']}, {_noise_name(row['noise'])}"
         if row['metric'] == 'test_loss': panels.setdefault(regime, []).append(row)
-    size = 1.5 + 2.6*len(panels), 3
+    size = 1.5 + 2.6*len(panels), 3.3
     how = dict(figsize=size, dpi=70, layout='constrained', squeeze=False, sharey=True)
     _, axes = plt.subplots(1, len(panels), **how)
     for ax, (regime, its_rows) in zip(axes[0], panels.items()):
@@ -425,7 +425,7 @@ def _draw_epochs(rows):
         color, marker = ('#D55E00', 's') if row['trained'] < row['epochs'] else ('#0072B2', 'o')
         ax.plot([row['low'], row['high']], [y, y], color=color)
         ax.plot(row['difference'], y, marker, ms=4, color=color)
-    names = [f"{_model_name(row['hidden'])}, {row['a']}, {row['trained']} for {row['epochs']} epochs"
+    names = [f"{_model_name(row['hidden'])}, {row['a']}, {row['trained']} against {row['epochs']} epochs"
              for row in here]
     ax.set_yticks(range(len(here)), names, fontsize=8)
     return ax
@@ -444,7 +444,7 @@ def _at_the_same_peak(regime, n):
     return rows
 
 # %% ../../nbs/09_trial.ipynb #draw-map
-_HELPS, _HURTS, _NEUTRAL = '#9ecae1', '#fdae6b', '#eeeeee' # blue, orange, grey
+_HELPS, _HURTS, _NEUTRAL = '#6baed6', '#fdd0a2', '#f7f7f7' # blue, orange, white: three greys in print
 
 def _draw_square(ax, x, y, row):
     "A square in the colour of the verdict, with the gain in it"
@@ -455,12 +455,12 @@ def _draw_square(ax, x, y, row):
     ax.text(x, y, f"{sign*row['difference']:+.2f}", ha='center', va='center')
 
 def _draw_map(rows):
-    "Where annealing helps (blue), is neutral (grey), hurts (orange): gains by peak, batch size and noise"
+    "Where annealing helps (blue), is neutral (white), hurts (orange): gains by peak, batch size and noise"
     import matplotlib.pyplot as plt
     noises, sizes, peaks = (sorted({row[k] for row in rows}) for k in ('noise', 'bs', 'peak'))
     fig, axes = plt.subplots(2, len(noises), figsize=(7.6, 4.2), dpi=70, layout='constrained', squeeze=False)
     fig.suptitle(f"Cosine beside a constant rate, n = {rows[0]['n']}: it helps (blue), hurts (orange), "
-                 "or neither is shown (grey)", fontsize=9)
+                 "or neither is shown (white)", fontsize=9)
     for line, metric in zip(axes, ('test_loss', 'accuracy')):
         for ax, noise in zip(line, noises):
             for row in rows:
