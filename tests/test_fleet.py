@@ -592,6 +592,60 @@ def test_a_wrong_call_is_told_what_would_be_right(wrong, says):
     with pytest.raises(ValueError, match=says): train(**wrong)
 
 
+
+class Reader(nn.Module):
+    def forward(self, x): return x * x.mean().item()
+
+
+class Brancher(nn.Module):
+    def forward(self, x): return x if x.mean() > 0 else -x
+
+
+def ending_with(*layers): return lambda: nn.Sequential(nn.Linear(64, 10), *layers)
+
+
+def recurrent(): return nn.Sequential(AS_SEQUENCE, nn.LSTM(8, 10))
+
+
+def of_any_size(): return nn.Linear(64, int(torch.randint(10, 99, ())))
+
+
+def seeder():
+    torch.manual_seed(0)
+    return mlp()
+
+
+@pytest.mark.parametrize('make_model, says', [
+    (ending_with(Reader()), r"layer '1', Reader\(\), cannot be trained in a fleet"),
+    (ending_with(Brancher()), r"layer '1', Brancher\(\), cannot be trained in a fleet"),
+    (ending_with(nn.Linear(11, 10)), "layer '1', Linear.* cannot be trained in a fleet"),
+    (recurrent, 'dls.valid must give batches that model and loss_func can take'),
+    (of_any_size, "'weight' cannot be stacked"), (lambda: nn.LazyLinear(10), "'weight' cannot be stacked"),
+    (lambda: 'model', "must return a torch.nn.Module, got 'model'"),
+    (nn.Identity(), 'must be a function that makes a model, got a model, Identity'),
+    (seeder, 'must not set a seed itself'),
+])
+def test_a_model_that_cannot_be_stacked_is_refused(make_model, says):
+    state = torch.get_rng_state()
+    with pytest.raises((ValueError, TypeError), match=says): train(make_model, cosine(), seeds=[1, 2])
+    assert torch.equal(state, torch.get_rng_state())
+
+
+NINE = TensorDataset(torch.arange(9.))
+
+
+@pytest.mark.parametrize('loader, says', [
+    ([1, 2], 'over a TensorDataset.*got list'),
+    (DataLoader([1, 2]), 'over a TensorDataset.*got DataLoader over list'),
+    (DataLoader(NINE, collate_fn=list, generator=torch.Generator()), 'collate_fn of its own'),
+    (DataLoader(NINE, shuffle=True), 'must have a generator'),
+    (DataLoader(NINE, sampler=torch.utils.data.RandomSampler(NINE), generator=torch.Generator()),
+     'another one for the same seed'),
+])
+def test_a_loader_whose_batches_cannot_be_had_at_once_is_refused(loader, says):
+    with pytest.raises(ValueError, match=says): fleet._check_train(loader)
+
+
 # --- progress ---
 
 def test_the_progress_bar_counts_every_step_of_every_run(capsys):

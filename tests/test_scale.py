@@ -905,3 +905,21 @@ def test_a_guard_that_gives_up_names_the_cure_of_a_bad_row():
     learn.cbs = [NaNGuardCB(factor=1, log=lambda line: None)]
     learn.fit(9)
     assert learn.steps == 27
+
+
+@pytest.mark.parametrize('make, says', [
+    (lambda: GradAccumCB(0), 'every must be'), (lambda: GradAccumCB(1.5), 'every must be'),
+    (lambda: GradClipCB(0), 'max_norm must be'), (lambda: MixedPrecisionCB('fp8'), 'dtype must be'),
+    (lambda: EMACB(1), 'decay must be'), (lambda: EMACB(buffers='mean'), 'buffers must be'),
+    (lambda: EMACB(buffers=0), 'buffers must be'),
+])
+def test_a_wrong_argument_is_named(make, says):
+    with pytest.raises(ValueError, match=says): make()
+
+
+@pytest.mark.parametrize('pair', [
+    (GradAccumCB(2), GradAccumCB(4)), (MixedPrecisionCB(), MixedPrecisionCB('fp16')),
+])
+def test_two_that_do_one_step_are_refused(pair):
+    learn = Learner(nn.Linear(64, 10), digits_dls(), F.cross_entropy, cbs=pair)
+    with pytest.raises(ValueError, match='cannot be combined'): learn.fit(1)
