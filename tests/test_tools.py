@@ -891,6 +891,14 @@ def test_an_exercise_version_is_empty_and_can_be_filled(path):
     assert blank.filled(empty, nb)['cells'] == without
 
 
+def test_links_in_a_table_that_a_cell_shows_lead_to_pages():
+    docs = load('docs')
+    table = shown({'text/markdown': ['| [a](view/lint.ipynb#x) |\n', '| [b](https://x.org) |']})
+    page = docs.page_of(notebook(cell('code', 'table', '1', [table])))
+    data = page['cells'][0]['outputs'][0]['data']
+    assert data['text/markdown'] == '| [a](view/lint.html#x) |\n| [b](https://x.org) |'
+
+
 def test_a_page_says_how_to_try_its_notebook(tmp_path):
     docs = load('docs')
     for name, up in {'03_metric.ipynb': '', 'view/lint.ipynb': '../'}.items():

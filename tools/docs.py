@@ -64,9 +64,17 @@ def page_of(nb, folder='nbs'):
         text = source(cell)
         if re.search(r'^#\|\s*echo:\s*false', text, re.MULTILINE):
             cell['metadata'] = {'tags': ['remove-input']}
-        if cell['cell_type'] == 'code': cell['source'] = re.sub(r'^#\|.*\n?', '', text, flags=re.MULTILINE)
+        if cell['cell_type'] == 'code':
+            cell['source'] = re.sub(r'^#\|.*\n?', '', text, flags=re.MULTILINE)
+            for output in cell.get('outputs', ()): lead_to_pages(output.get('data', {}))
         else: cell['source'] = linked(without_fetched_images(text), folder)
     return nb | {'cells': kept}
+
+
+def lead_to_pages(data):
+    "Links to notebooks in what a cell shows, which Sphinx leaves as they are, lead to their pages."
+    if table := ''.join(data.get('text/markdown', '')):
+        data['text/markdown'] = re.sub(r'(\]\([\w./]+)\.ipynb\b', r'\1.html', table)
 
 
 def signpost(nb, page):
