@@ -7,7 +7,6 @@ __all__ = ['ScheduleCB', 'RecorderCB', 'MetricsCB', 'SingleBatchCB']
 
 # %% ../nbs/05_callback.ipynb #imports
 import copy
-import math
 from collections.abc import Callable
 from typing import Any
 import numpy as np
@@ -29,8 +28,6 @@ class ScheduleCB(Callback):
 
     Attributes:
         advises: say before the first batch what is probably a mistake?
-
-    Taught in https://cosine-lr.github.io/cosine_lr/05_callback.html
     """
     for_real = True # a range test has a schedule of its own
     advises: bool = True # say before the first batch what is probably a mistake?
@@ -65,18 +62,48 @@ def _table(rows): # a row for each step: a value, or a list with one for each gr
     most = max((len(row) for row in rows if isinstance(row, list)), default=0)
     if not most: return np.array(rows)
     rows = [row if isinstance(row, list) else [row] for row in rows]
-    missing = np.full(np.shape(rows[0][0]), math.nan)
+    missing = np.full(np.shape(rows[0][0]), np.nan)
     return np.array([row + [missing]*(most - len(row)) for row in rows])
 
+# %% ../nbs/05_callback.ipynb #takes
+class _Notes:
+    "One half: at each step, the loss, fields of the param groups, and functions of the learner"
+    def after_backward(self, learn: Learner) -> None:
+        new = dict(loss=learn.loss, **{name: _single(name, f(learn)) for name, f in self.functions.items()})
+        for field in self.fields:
+            values = [group[field] for group in learn.opt.param_groups]
+            new[field] = values if len(values) > 1 else values[0]
+        for name, x in new.items(): self.records[name].append(_each(kept, x))
+
+    def cleanup_epoch(self, learn: Learner) -> None: # what this pass left as tensors becomes numbers
+        new = slice(-1 - (learn.iter or 0), None)
+        for rows in self.records.values(): rows[new] = _each(torch.Tensor.item, rows[new])
+
+# %% ../nbs/05_callback.ipynb #shows
+class _Shows:
+    "The other half"
+    def __getitem__(self, name: str) -> np.ndarray: # 'loss', one of the fields or of the functions
+        "Values so far: [steps], or [steps, groups] for several param groups, nan where one was not there yet"
+        if name not in self.records: raise KeyError(f"no {name!r} is recorded; choose from {[*self.records]}")
+        return _table(_each(torch.Tensor.item, self.records[name]))
+
+    def plot(self, name: str = 'loss', ax: Any = None, title: str | None = None, **line: Any) -> Any:
+        """Draw the values of `name` against the batch; `line` goes to matplotlib's `plot`; returns the axes
+
+        Args:
+            ax: axes to draw on; a new figure if None
+            title: of the figure
+        """
+        from cosine_lr.view.plot import draw_record
+        return draw_record(self[name], name, ax, title, **line)
+
 # %% ../nbs/05_callback.ipynb #recorder-cb
-class RecorderCB(Callback):
+class RecorderCB(_Notes, _Shows, Callback):
     """Record the loss and hyper-parameters of each training step, as used by it
 
     Args:
         *fields: of param groups; 'lr' if nothing is named
         **functions: of the learner, by the name that each is recorded under
-
-    Taught in https://cosine-lr.github.io/cosine_lr/05_callback.html
     """
     saved = ('records',)
     for_real = True
@@ -94,90 +121,9 @@ class RecorderCB(Callback):
         for field in self.fields: choice('field', field, fields_of(learn.opt))
         self.records = {name: [] for name in ('loss', *self.fields, *self.functions)}
 
-    def after_backward(self, learn: Learner) -> None:
-        new = dict(loss=learn.loss, **{name: _single(name, f(learn)) for name, f in self.functions.items()})
-        for field in self.fields:
-            values = [group[field] for group in learn.opt.param_groups]
-            new[field] = values if len(values) > 1 else values[0]
-        for name, x in new.items(): self.records[name].append(_each(kept, x))
-
-    def cleanup_epoch(self, learn: Learner) -> None: # what this pass left as tensors becomes numbers
-        new = slice(-1 - (learn.iter or 0), None)
-        for rows in self.records.values(): rows[new] = _each(torch.Tensor.item, rows[new])
-
-    def __getitem__(self, name: str) -> np.ndarray: # 'loss', one of the fields or of the functions
-        "Values so far: [steps], or [steps, groups] for several param groups, nan where one was not there yet"
-        if name not in self.records: raise KeyError(f"no {name!r} is recorded; choose from {[*self.records]}")
-        return _table(_each(torch.Tensor.item, self.records[name]))
-
-    def plot(self, name: str = 'loss', ax: Any = None, title: str | None = None, **line: Any) -> Any:
-        """Draw the values of `name` against the batch; `line` goes to matplotlib's `plot`; returns the axes
-
-        Args:
-            ax: axes to draw on; a new figure if None
-            title: of the figure
-        """
-        from cosine_lr.view.plot import new_axes
-        ax = new_axes('batch', {'lr': 'learning rate', 'loss': 'training loss'}.get(name, name), title, ax)
-        ax.plot(self[name], **line)
-        return ax
-
-# %% ../nbs/05_callback.ipynb #metrics-cb
-class MetricsCB(Callback):
-    """Losses of each epoch, and metrics on the validation set, printed as a table and kept in `rows`
-
-    Args:
-        *metrics: objects with `reset`, `add`, `value`, or with `reset`, `update`, `compute`
-        log: a function of a line; one that prints it, if None
-        **named: metrics, with names for their columns
-
-    Taught in https://cosine-lr.github.io/cosine_lr/05_callback.html
-    """
-    saved = ('rows', 'row', 'loss', 'rate')
-    for_real = True
-    tried = False # do the metrics fit the model?
-    def __init__(
-        self,
-        *metrics: Any, # objects with `reset`, `add`, `value`, or with `reset`, `update`, `compute`
-        log: Callable[[str], None] | None = None, # a function of a line; one that prints it, if None
-        **named: Any, # metrics, with names for their columns
-    ):
-        self.log = _print_line if log is None else function('log', log, 'a function of a line')
-        self.metrics: dict[str, Any] = {}
-        for metric in metrics: self.add(metric)
-        for name, metric in named.items(): self.add(metric, name)
-        self.rows: list[dict[str, float]] = []
-        self.loss, self.rate, self.row = Metric(), math.nan, {}
-
-    def add(self, metric: Any, name: str | None = None) -> None:
-        "Score with `metric` too, in a column called `name`, or like its class"
-        name = name or type(metric).__name__.lower()
-        kinds = {'reset', 'add', 'value'}, {'reset', 'update', 'compute'}
-        if isinstance(metric, type) or not any(kind <= {*dir(metric)} for kind in kinds):
-            hint = f', {metric.__name__}() perhaps' if isinstance(metric, type) else ''
-            raise TypeError(f"a metric is an object with reset, add, value or compute, got {metric!r}{hint}")
-        if name in ('epoch', 'train_loss', 'valid_loss', 'lr', *self.metrics):
-            raise ValueError(f"there is a column {name!r} already: give another name, MetricsCB(name=metric)")
-        self.metrics[name] = metric
-
-    def before_fit(self, learn: Learner) -> None:
-        self.rows, self.row, self.tried = [], {}, not self.metrics
-
-    def before_epoch(self, learn: Learner) -> None:
-        self.loss.reset()
-        if self.row.get('epoch') == learn.epoch: return
-        self.flush()
-        self.row = dict(epoch=learn.epoch)
-        for metric in self.metrics.values(): metric.reset()
-
-    def after_predict(self, learn: Learner) -> None:
-        if self.tried or not learn.training: return
-        self.tried = True
-        trial = [copy.copy(metric) for metric in self.metrics.values()] # a clock goes on
-        for metric in trial: metric.reset()
-        score(trial, learn, learn.train_cb.rows(learn.batch))
-        for metric in trial: metric.reset()
-
+# %% ../nbs/05_callback.ipynb #scores
+class _Sums:
+    "Adds up losses and metrics, batch by batch"
     def after_batch(self, learn: Learner) -> None:
         rows = learn.train_cb.rows(learn.batch)
         self.loss.add(learn.loss, n=rows)
@@ -191,29 +137,88 @@ class MetricsCB(Callback):
         self.row |= {name: result(metric) for name, metric in self.metrics.items()}
         self.flush()
 
-    def cleanup_fit(self, learn: Learner) -> None: self.flush()
+# %% ../nbs/05_callback.ipynb #table
+class _Table:
+    "Prints rows, and keeps them"
+    def flush(self, **begun: Any) -> None: # what the next row begins with
+        """Keep and print the row, unless it is empty, under a header where the columns are new
 
-    def flush(self) -> None:
-        "Keep and print the row, unless it is empty, under a header where the columns are new"
-        row, self.row = self.row, {}
+        Args:
+            **begun: what the next row begins with
+        """
+        row, self.row = self.row, begun
         if len(row) < 2: return
         if 'train_loss' in row: row['lr'] = float(self.rate)
         if not self.rows or [*row] != [*self.rows[-1]]: self.log(_line(row, row))
         self.rows.append(row)
         self.log(_line(row, [v if isinstance(v, int) else f'{v:.4g}' for v in row.values()]))
 
+    def cleanup_fit(self, learn: Learner) -> None: self.flush()
+
 def _line(names, cells): return '  '.join(str(cell).rjust(max(len(n), 9)) for n, cell in zip(names, cells))
 
-def _print_line(line):
+def _print(line):
     from tqdm.auto import tqdm
     tqdm.write(line) # `print`, but above a progress bar
 
+# %% ../nbs/05_callback.ipynb #passes
+class _Opens:
+    "Begins a row, and tries the metrics on the first training batch"
+    def before_epoch(self, learn: Learner) -> None:
+        self.loss.reset()
+        if self.row.get('epoch') == learn.epoch: return
+        self.flush(epoch=learn.epoch)
+        for metric in self.metrics.values(): metric.reset()
+
+    def after_predict(self, learn: Learner) -> None:
+        if self.tried or not learn.training: return
+        self.tried, trial = True, [copy.copy(metric) for metric in self.metrics.values()] # a clock goes on
+        for metric in trial: metric.reset()
+        score(trial, learn, learn.train_cb.rows(learn.batch))
+        for metric in trial: metric.reset()
+
+# %% ../nbs/05_callback.ipynb #adds
+class _Adds:
+    def add(self, metric: Any, name: str | None = None) -> None:
+        "Score with `metric` too, in a column called `name`, or like its class"
+        name = name or type(metric).__name__.lower()
+        kinds = {'reset', 'add', 'value'}, {'reset', 'update', 'compute'}
+        if isinstance(metric, type) or not any(kind <= {*dir(metric)} for kind in kinds):
+            hint = f', {metric.__name__}() perhaps' if isinstance(metric, type) else ''
+            raise TypeError(f"a metric is an object with reset, add, value or compute, got {metric!r}{hint}")
+        if name in ('epoch', 'train_loss', 'valid_loss', 'lr', *self.metrics):
+            raise ValueError(f"there is a column {name!r}: MetricsCB(name=metric) gives another name")
+        self.metrics[name] = metric
+
+# %% ../nbs/05_callback.ipynb #metrics-cb
+class MetricsCB(_Sums, _Table, _Opens, _Adds, Callback):
+    """Losses of each epoch, and metrics on the validation set, printed as a table and kept in `rows`
+
+    Args:
+        *metrics: objects with `reset`, `add`, `value`, or with `reset`, `update`, `compute`
+        log: a function of a line; one that prints it, if None
+        **named: metrics, with names for their columns
+    """
+    saved = ('rows', 'row', 'loss', 'rate')
+    for_real = True
+    def __init__(
+        self,
+        *metrics: Any, # objects with `reset`, `add`, `value`, or with `reset`, `update`, `compute`
+        log: Callable[[str], None] | None = None, # a function of a line; one that prints it, if None
+        **named: Any, # metrics, with names for their columns
+    ):
+        self.log = _print if log is None else function('log', log, 'a function of a line')
+        self.metrics: dict[str, Any] = {}
+        for metric in metrics: self.add(metric)
+        for name, metric in named.items(): self.add(metric, name)
+        self.rows: list[dict[str, float]] = []
+        self.loss, self.rate, self.row = Metric(), np.nan, {}
+
+    def before_fit(self, learn: Learner) -> None: self.rows, self.row, self.tried = [], {}, not self.metrics
+
 # %% ../nbs/05_callback.ipynb #single-batch
 class SingleBatchCB(Callback):
-    """Stop after the first batch
-
-    Taught in https://cosine-lr.github.io/cosine_lr/05_callback.html
-    """
+    "Stop after the first batch"
     order = 10 # after everyone else has seen it
     for_real = True
     def after_batch(self, learn: Learner) -> None: raise CancelFitException

@@ -16,10 +16,10 @@ from .check import refuse, whole
 from .torch_inside import draw_worker_seed
 
 # %% ../nbs/02_data.ipynb #loader
-class _ShuffledBatches(Sampler):
+class _Shuffled(Sampler):
     "Index tensors of `bs` rows each, which together visit all `n` rows once in a new random order"
     def __init__(self, n, bs, generator): self.n, self.bs, self.generator = n, bs, generator
-    def __len__(self): return -(-self.n // self.bs)
+    def __len__(self): return -(-self.n // self.bs) # rounded up
     def __iter__(self): return iter(torch.randperm(self.n, generator=self.generator).split(self.bs))
 
 class _TensorLoader(DataLoader):
@@ -49,12 +49,12 @@ def tensor_loader(
     """
     bs = whole('bs', bs, least=1)
     if seed is not None: seed = whole('seed', seed, least=0, most=2**63 - 1)
-    fine = all(isinstance(t, torch.Tensor) and t.ndim for t in tensors)
-    if not fine: refuse('tensors', tensors, 'torch tensors with a batch dimension')
+    if not all(isinstance(t, torch.Tensor) and t.ndim for t in tensors):
+        refuse('tensors', tensors, 'torch tensors with a batch dimension')
     lengths = [len(t) for t in tensors]
     if len({*lengths}) != 1 or not lengths[0]: refuse('tensors', lengths, 'of one length, above 0')
     generator = torch.Generator().manual_seed(seed or 0)
-    batches = _ShuffledBatches(lengths[0], bs, generator)
+    batches = _Shuffled(lengths[0], bs, generator)
     if seed is None: batches = torch.arange(lengths[0]).split(bs) # in order
     return _TensorLoader(TensorDataset(*tensors), sampler=batches, batch_size=None, generator=generator)
 

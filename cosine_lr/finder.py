@@ -15,16 +15,32 @@ from .learner import Callback, CancelEpochException, CancelFitException, Learner
 from .rules import LRFind, Sweep, read
 from .schedule import cosine, exponential, linear
 
+# %% ../nbs/06_finder.ipynb #climbs
+class _Climb:
+    def before_fit(self, learn: Learner) -> None:
+        self.epochs, self.lrs, self.losses, self.min, self.t_iter = [], [], [], math.inf, learn.total
+        self.starts = [float(g['lr']) for g in learn.opt.param_groups]
+
+    def before_epoch(self, learn: Learner) -> None:
+        if not learn.training: raise CancelEpochException
+
+    def cosine_annealing(self, c_iter: float) -> float: # batches done
+        "The factor of cosine annealing after `c_iter` of `t_iter` batches: from 1 to 0"
+        return cosine()(c_iter/self.t_iter)
+
+    def before_batch(self, learn: Learner) -> None:
+        factor = self.lr_mult**learn.steps
+        if self.anneal: factor *= self.cosine_annealing(learn.steps)
+        for g, start in zip(learn.opt.param_groups, self.starts): write_field(g, 'lr', start*factor)
+
 # %% ../nbs/06_finder.ipynb #lrfinder-cb
-class LRFinderCB(Callback):
+class LRFinderCB(_Climb, Callback):
     """Multiply the learning rate by `lr_mult` each batch until the loss is twice its lowest (Smith 2017,
     §3.3)
 
     Args:
         lr_mult: growth of the learning rate from one batch to the next
         anneal: multiply the ladder by `cosine_annealing` too?
-
-    Taught in https://cosine-lr.github.io/cosine_lr/06_finder.html
     """
     for_real = True
     sets = ('lr',)
@@ -35,27 +51,6 @@ class LRFinderCB(Callback):
     ):
         self.lr_mult, self.anneal = number('lr_mult', lr_mult, above=0), flag('anneal', anneal)
 
-    def before_fit(self, learn: Learner) -> None:
-        self.epochs, self.lrs, self.losses, self.min = [], [], [], math.inf
-        self.t_iter = learn.total
-        self.starts = [float(g['lr']) for g in learn.opt.param_groups]
-
-    def cosine_annealing(self, c_iter: float) -> float: # `c_iter`: batches done
-        """The factor of cosine annealing after `c_iter` of `t_iter` batches: from 1 to 0
-
-        Args:
-            c_iter: batches done
-        """
-        return cosine()(c_iter/self.t_iter)
-
-    def before_epoch(self, learn: Learner) -> None:
-        if not learn.training: raise CancelEpochException
-
-    def before_batch(self, learn: Learner) -> None:
-        factor = self.lr_mult**learn.steps
-        if self.anneal: factor *= self.cosine_annealing(learn.steps)
-        for g, start in zip(learn.opt.param_groups, self.starts): write_field(g, 'lr', start*factor)
-
     def after_loss(self, learn: Learner) -> None:
         loss = learn.loss.item()
         self.epochs.append(learn.steps)
@@ -63,6 +58,20 @@ class LRFinderCB(Callback):
         self.losses.append(loss)
         self.min = min(self.min, loss)
         if not loss <= self.min + abs(self.min): raise CancelFitException # true for nan as well
+
+# %% ../nbs/06_finder.ipynb #sweeps
+def _make(sweeps, learn, steps, valid, path):
+    "Fill the sweeps, one after the other, and leave no trace; the rate of each param group"
+    cbs = [cb for cb in learn.cbs if not (cb.for_real or 'lr' in cb.sets)]
+    with no_trace(learn, cbs) as state:
+        opt, batches = learn.new_optimizer(), endless(learn.dls.train)
+        state.add(opt=opt).rest_workers()
+        rates = [float(g['lr']) for g in opt.param_groups]
+        each = [(rate/max(rates) if any(rates) else 1) * path for rate in rates]
+        for sweep in sweeps:
+            climb(learn, cbs, Watch(sweep, steps, valid, state), each, batches)
+            state.put_back(draws=False) # but for random numbers and data
+    return rates
 
 # %% ../nbs/06_finder.ipynb #lr-find
 def lr_find(
@@ -88,8 +97,6 @@ def lr_find(
         valid: watch the validation loss, all of it after each update, not the training loss?
         diverged: stop a sweep when the smoothed loss is so many times its minimum
         smoothing: what the moving average keeps of the past at each update, from 0 to 1
-
-    Taught in https://cosine-lr.github.io/cosine_lr/06_finder.html
     """
     if not isinstance(learn, Learner): raise TypeError(f"learn must be a Learner, got {type(learn).__name__}")
     if ladder not in (exponential, linear): refuse('ladder', ladder, 'exponential or linear')
@@ -98,14 +105,5 @@ def lr_find(
     number('diverged', diverged, above=1)
     number('smoothing', smoothing, least=0, below=1)
     passes = steps / count_batches(learn.dls, flag('valid', valid))
-    cbs = [cb for cb in learn.cbs if not (cb.for_real or 'lr' in cb.sets)]
-    done = [Sweep(diverged, smoothing) for _ in range(sweeps)]
-    with no_trace(learn, cbs) as state:
-        opt, batches = learn.new_optimizer(), endless(learn.dls.train)
-        state.add(opt=opt).rest_workers()
-        rates = [float(g['lr']) for g in opt.param_groups]
-        each = [(rate/max(rates) if any(rates) else 1) * ladder(start, stop) for rate in rates]
-        for sweep in done:
-            climb(learn, cbs, Watch(sweep, steps, valid, state), each, batches)
-            state.put_back(draws=False) # but for random numbers and data
-    return read(done, passes, rates)
+    made = [Sweep(diverged, smoothing) for _ in range(sweeps)]
+    return read(made, passes, _make(made, learn, steps, valid, ladder(start, stop)))

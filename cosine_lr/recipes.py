@@ -126,8 +126,7 @@ def restarts(
     Taught in https://cosine-lr.github.io/cosine_lr/01_recipes.html
     """
     cycles = whole('cycles', cycles, least=1, most=10_000)
-    peaks = _peaks(cycles, decay)
-    pieces = [_schedule('shape', shape) if peak == 1 else peak*shape for peak in peaks]
+    pieces = [_schedule('shape', shape) if peak == 1 else peak*shape for peak in _peaks(cycles, decay)]
     return join(pieces, at=_starts(cycles, growth))
 
 def _peaks(cycles, decay):

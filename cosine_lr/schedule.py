@@ -122,7 +122,7 @@ class constant(Schedule):
     Taught in https://cosine-lr.github.io/cosine_lr/00_schedule.html
     """
     value: float = 1
-    def formula(self, t: Pos) -> Pos: return self.value + 0.*t
+    def formula(self, t: Pos) -> Pos: return self.value + 0.*t # in the type of `t`
 
 # %% ../nbs/00_schedule.ipynb #operation
 @dataclass(frozen=True, repr=False)

@@ -44,10 +44,7 @@ RULES['15'] = STORY | {'grade': (0, 9)}
 LONGER = {'04': {'Learner'}, '07': {'LRFinderCB', 'Metric'}}
 
 # Where a rule is not kept yet: what is asked in its place. `make prepare` says what is needed no more.
-YET = {
-    '05_callback': {'lines': (0, 57)},
-    '06_finder': {'lines': (0, 24), 'early': (0, 1)},
-}
+YET = {}
 
 
 # --- the prose ---

@@ -111,6 +111,27 @@ def draw_schedule(
     ax.plot(pos, values, **line)
     return ax
 
+# %% ../../nbs/view/plot.ipynb #draw-record
+def draw_record(
+    values: np.ndarray, # [steps], or [steps, groups]
+    name: str, # 'lr', 'loss' or any other, for the vertical axis
+    ax: 'Axes | None' = None, # axes to draw on; a new figure if None
+    title: str | None = None, # the figure's one-line message
+    **line: Any, # passed to matplotlib's `plot`
+) -> 'Axes':
+    """Draw what was recorded of a run against the batch
+
+    Args:
+        values: [steps], or [steps, groups]
+        name: 'lr', 'loss' or any other, for the vertical axis
+        ax: axes to draw on; a new figure if None
+        title: the figure's one-line message
+        **line: passed to matplotlib's `plot`
+    """
+    ax = new_axes('batch', {'lr': 'learning rate', 'loss': 'training loss'}.get(name, name), title, ax)
+    ax.plot(values, **line)
+    return ax
+
 # %% ../../nbs/view/plot.ipynb #brief
 def brief(x: Any, most: int = 72) -> str: # `x`: a schedule; `most`: characters that its code may have
     """The code of a schedule, or where that is too long, what it is made of
