@@ -81,7 +81,7 @@ class _Notes:
 
 # %% ../nbs/05_callback.ipynb #shows
 class _Shows:
-    "The other half"
+    "The other half: what was noted so far, as an array or a figure"
     def __getitem__(self, name: str) -> np.ndarray: # 'loss', one of the fields or of the functions
         "Values so far: [steps], or [steps, groups] for several param groups, nan where one was not there yet"
         if name not in self.records: raise KeyError(f"no {name!r} is recorded; choose from {[*self.records]}")
@@ -179,6 +179,7 @@ class _Opens:
 
 # %% ../nbs/05_callback.ipynb #adds
 class _Adds:
+    "Takes metrics, each with a column of its own"
     def add(self, metric: Any, name: str | None = None) -> None:
         "Score with `metric` too, in a column called `name`, or like its class"
         name = name or type(metric).__name__.lower()

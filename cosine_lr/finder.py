@@ -17,6 +17,7 @@ from .schedule import cosine, exponential, linear
 
 # %% ../nbs/06_finder.ipynb #climbs
 class _Climb:
+    "Raises the rate before each batch"
     def before_fit(self, learn: Learner) -> None:
         self.epochs, self.lrs, self.losses, self.min, self.t_iter = [], [], [], math.inf, learn.total
         self.starts = [float(g['lr']) for g in learn.opt.param_groups]
