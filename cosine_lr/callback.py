@@ -28,6 +28,8 @@ class ScheduleCB(Callback):
 
     Attributes:
         advises: say before the first batch what is probably a mistake?
+
+    Taught in https://cosine-lr.github.io/cosine_lr/05_callback.html
     """
     for_real = True # a range test has a schedule of its own
     advises: bool = True # say before the first batch what is probably a mistake?
@@ -104,6 +106,8 @@ class RecorderCB(_Notes, _Shows, Callback):
     Args:
         *fields: of param groups; 'lr' if nothing is named
         **functions: of the learner, by the name that each is recorded under
+
+    Taught in https://cosine-lr.github.io/cosine_lr/05_callback.html
     """
     saved = ('records',)
     for_real = True
@@ -162,7 +166,7 @@ def _print(line):
     tqdm.write(line) # `print`, but above a progress bar
 
 # %% ../nbs/05_callback.ipynb #passes
-class _Opens:
+class _Begin:
     "Begins a row, and tries the metrics on the first training batch"
     def before_epoch(self, learn: Learner) -> None:
         self.loss.reset()
@@ -192,13 +196,15 @@ class _Adds:
         self.metrics[name] = metric
 
 # %% ../nbs/05_callback.ipynb #metrics-cb
-class MetricsCB(_Sums, _Table, _Opens, _Adds, Callback):
+class MetricsCB(_Sums, _Table, _Begin, _Adds, Callback):
     """Losses of each epoch, and metrics on the validation set, printed as a table and kept in `rows`
 
     Args:
         *metrics: objects with `reset`, `add`, `value`, or with `reset`, `update`, `compute`
         log: a function of a line; one that prints it, if None
         **named: metrics, with names for their columns
+
+    Taught in https://cosine-lr.github.io/cosine_lr/05_callback.html
     """
     saved = ('rows', 'row', 'loss', 'rate')
     for_real = True
@@ -219,7 +225,10 @@ class MetricsCB(_Sums, _Table, _Opens, _Adds, Callback):
 
 # %% ../nbs/05_callback.ipynb #single-batch
 class SingleBatchCB(Callback):
-    "Stop after the first batch"
+    """Stop after the first batch
+
+    Taught in https://cosine-lr.github.io/cosine_lr/05_callback.html
+    """
     order = 10 # after everyone else has seen it
     for_real = True
     def after_batch(self, learn: Learner) -> None: raise CancelFitException

@@ -25,8 +25,12 @@ class _Climb:
     def before_epoch(self, learn: Learner) -> None:
         if not learn.training: raise CancelEpochException
 
-    def cosine_annealing(self, c_iter: float) -> float: # batches done
-        "The factor of cosine annealing after `c_iter` of `t_iter` batches: from 1 to 0"
+    def cosine_annealing(self, c_iter: float) -> float: # `c_iter`: batches done
+        """The factor of cosine annealing after `c_iter` of `t_iter` batches: from 1 to 0
+
+        Args:
+            c_iter: batches done
+        """
         return cosine()(c_iter/self.t_iter)
 
     def before_batch(self, learn: Learner) -> None:
@@ -42,6 +46,8 @@ class LRFinderCB(_Climb, Callback):
     Args:
         lr_mult: growth of the learning rate from one batch to the next
         anneal: multiply the ladder by `cosine_annealing` too?
+
+    Taught in https://cosine-lr.github.io/cosine_lr/06_finder.html
     """
     for_real = True
     sets = ('lr',)
@@ -98,6 +104,8 @@ def lr_find(
         valid: watch the validation loss, all of it after each update, not the training loss?
         diverged: stop a sweep when the smoothed loss is so many times its minimum
         smoothing: what the moving average keeps of the past at each update, from 0 to 1
+
+    Taught in https://cosine-lr.github.io/cosine_lr/06_finder.html
     """
     if not isinstance(learn, Learner): raise TypeError(f"learn must be a Learner, got {type(learn).__name__}")
     if ladder not in (exponential, linear): refuse('ladder', ladder, 'exponential or linear')
