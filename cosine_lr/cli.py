@@ -374,7 +374,7 @@ def _schedule_parser(command, about):
     "What `lint` and `show` take: a schedule, its steps, and how it is moved"
     parser = argparse.ArgumentParser(f'cosine_lr {command}', description=about)
     parser.add_argument('schedule', type=_schedule_of, help='a schedule as code, in quotes')
-    _number_option(parser, 'steps', None, whole, 'steps that it is sized for', least=1)
+    _number_option(parser, 'steps', None, whole, 'steps that it is sized for', least=1, most=2**53)
     _number_option(parser, 'steps-per-epoch', None, whole, 'given if it is moved once an epoch', least=1)
     _number_option(parser, 'processes', 1, whole, 'processes that each move it', least=1)
     return parser

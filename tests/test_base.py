@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from cosine_lr import (Learner, RecorderCB, Schedule, ScheduleCB, ScheduleLR, TrainCB, cosine, digits_dls,
-                       join, linear, restarts, warmup_cosine)
+from cosine_lr import (
+    Callback, CheckpointCB, Learner, RecorderCB, Schedule, ScheduleCB, ScheduleLR, TrainCB, cosine,
+    digits_dls, join, linear, restarts, warmup_cosine)
+from cosine_lr.run.guards import Plateau
 from cosine_lr.run.resume import POLICIES
 from cosine_lr.shapes import base
 
@@ -90,3 +92,45 @@ def test_a_factor_in_a_learner():
 def test_a_field_that_is_no_number_has_no_base():
     with pytest.raises(ValueError, match='betas: base stands for a number, and the optimizer has .0.9'):
         ScheduleLR(optimizer(), betas=base*cosine(), total_steps=5)
+
+
+class Later(Callback):
+    "A second param group from epoch 1 on, where there is one"
+    def before_epoch(self, learn):
+        if learn.epoch and len(learn.opt.param_groups) == 1:
+            learn.opt.add_param_group(dict(params=[learn.model.bias], lr=.03))
+
+
+class Stop(Callback):
+    def __init__(self, at): self.at = at
+    def after_step(self, learn):
+        if learn.steps == self.at: raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize('at', [5, 17, 18, 40]) # the second epoch begins at step 17
+@pytest.mark.parametrize('lr', [[.1*cosine(), base*cosine()], base*cosine()], ids=repr)
+def test_a_factor_for_some_groups_or_for_a_later_one_goes_on_after_a_stop(tmp_path, lr, at):
+    def fit(*cbs):
+        torch.manual_seed(0)
+        def opt_func(params, **kw):
+            groups = [dict(params=[p], lr=own) for p, own in zip(params, (.2, .03))]
+            return torch.optim.SGD(groups if isinstance(lr, list) else groups[:1], momentum=.9, **kw)
+        learn = Learner(torch.nn.Linear(64, 10), digits_dls(), torch.nn.functional.cross_entropy,
+                        cbs=[ScheduleCB(lr=lr), Later(), *cbs], opt_func=opt_func)
+        try: learn.fit(3, valid=False)
+        except KeyboardInterrupt: pass
+        return [p.tolist() for p in learn.model.parameters()]
+    def saver(): return CheckpointCB(tmp_path, every=1, log=len)
+    fit(saver(), Stop(at))
+    assert fit(saver()) == fit()
+
+
+def test_a_plateau_on_a_factor():
+    rule = Plateau(factor=.5, patience=0)
+    sched = ScheduleLR(optimizer(), lr=rule.on(base*linear()), total_steps=10)
+    for loss in (1., 2., 3.): rule.add(loss)
+    sched.step(5)
+    assert [group['lr'] for group in sched.optimizer.param_groups] == [.5*.25*lr for lr in OWN]
+    state = json.loads(json.dumps(sched.state_dict()))
+    assert state['plan']['initial_lr'] == OWN and 'base' in state['plan']['lr']
+    with pytest.raises(ValueError, match='sched must be a schedule or a function of progress'): rule.on(.1)

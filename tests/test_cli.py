@@ -160,6 +160,12 @@ def test_show_asks_for_the_steps():
     assert done.returncode == 2 and '--steps must be given' in done.stderr
 
 
+@pytest.mark.parametrize('command', ['show', 'lint'])
+def test_steps_that_no_float_counts_are_refused(command):
+    done = run(command, '0.1*wsd()', '--steps', str(2**53 + 1))
+    assert done.returncode == 2 and 'a whole number from 1 to 9,007,199,254,740,992' in done.stderr
+
+
 def until_the_first_line(*args):
     "A command whose reader leaves after one line, as `| head -1` does: its status, and what it complains of"
     command = subprocess.Popen([*COMMAND, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

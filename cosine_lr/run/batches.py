@@ -7,6 +7,7 @@ fewer steps"""
 __all__ = ['batch_sizes', 'GrowingBatches', 'growing_loader']
 
 # %% ../../nbs/run/batches.ipynb #imports
+import math
 from collections.abc import Callable
 import torch
 from torch.utils.data import DataLoader, Sampler, TensorDataset
@@ -36,9 +37,9 @@ def batch_sizes(
     for end in range(rows, rows*epochs + 1, rows):
         sizes.append([])
         while seen < end:
-            size = round(float(bs(seen/(rows*epochs))))
-            if size < 1: refuse('bs', bs, f'at least 1 everywhere, and not {size}')
-            sizes[-1].append(min(size, end - seen))
+            size = float(bs(seen/(rows*epochs)))
+            if not .5 < size < math.inf: refuse('bs', bs, f'at least 1 everywhere, and not {size:g}')
+            sizes[-1].append(min(round(size), end - seen))
             seen += sizes[-1][-1]
     return sizes
 

@@ -280,8 +280,11 @@ class Plateau:
         Args:
             sched: a schedule, or a function of progress
         """
+        function('sched', sched)
         def scaled(pos): return self.scaled(sched(pos))
         scaled.__qualname__ = f'Plateau on {sched!r}' # what a state says of the plan
+        relative = getattr(sched, 'relative', False) # to `base`
+        if relative: vars(scaled).update(relative=True, bound=lambda value: self.on(sched.bound(value)))
         return scaled
 
     def add(self, value: float) -> bool: # `value`: e.g. the validation loss of an epoch
@@ -300,7 +303,7 @@ class Plateau:
 
     def _improves(self, value):
         margin = self.threshold*abs(self.best) if self.threshold_mode == 'rel' else self.threshold
-        if math.isinf(self.best): return math.isfinite(value)
+        if math.isinf(self.best): margin = 0.
         return value < self.best - margin if self.better is min else value > self.best + margin
 
     def state_dict(self) -> dict[str, Any]:
@@ -313,7 +316,9 @@ class Plateau:
         Args:
             state: what `state_dict` gave
         """
-        vars(self).update({name: state[name] for name in self.state_dict()})
+        if not isinstance(state, dict) or state.keys() != self.state_dict().keys():
+            refuse('state', state, "what a Plateau's state_dict gives")
+        vars(self).update(state)
 
 class PlateauCB(ScalerCB, _ColumnCB):
     """Lower the learning rate, on top of any schedule, when a column of the `MetricsCB` stays where it is
@@ -447,16 +452,21 @@ class LoggerCB(Callback):
         self.send = function('log', log, 'a function called as log({name: value}, step=…)')
         self.every = whole('every', every, least=1)
 
-    def before_fit(self, learn: Learner) -> None: self.metrics = _metrics_of(self, learn)
+    def before_fit(self, learn: Learner) -> None: self.metrics, self.point = _metrics_of(self, learn), {}
 
     def after_batch(self, learn: Learner) -> None:
-        if not learn.training or rank(): return
-        every = self.every if learn.limit else min(self.every, len(learn.dl))
-        if (learn.iter + 1) % every: return
+        n = learn.iter + 1
+        if not learn.training or rank() or n > self.every and n % self.every: return
         rates = dict(lr=float(learn.opt.param_groups[0]['lr'])) | _more_rates(learn.opt)
-        self.send(dict(loss=learn.loss.item()) | rates, step=learn.steps)
+        self.point = dict(loss=learn.loss.detach()) | rates
+        if n % self.every == 0: self._send_point(learn)
+
+    def _send_point(self, learn):
+        point, self.point = self.point, {}
+        if point: self.send(point | dict(loss=point['loss'].item()), step=learn.steps)
 
     def after_epoch(self, learn: Learner) -> None:
+        if learn.training: self._send_point(learn) # of a pass shorter than `every`
         if learn.training or rank(): return
         row = {f'epoch/{name}': value for name, value in _new_row(self.metrics, learn).items()}
         if row: self.send(row, step=learn.steps)

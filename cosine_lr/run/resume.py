@@ -60,7 +60,7 @@ def plan_terms(plan: Plan) -> dict[str, Any]: # `plan`: of a run
     Taught in https://cosine-lr.github.io/cosine_lr/run/resume.html
     """
     texts = {field: _each(_text, given) for field, given in plan.scheds.items()}
-    noted = {name: [plain(group[name]) for group in plan.opt.param_groups] for name in _bases(plan)}
+    noted = {name: [plain(group.get(name)) for group in plan.opt.param_groups] for name in _bases(plan)}
     return dict(total=plan.total, end=plan.end, after=plan.after, **texts, **noted)
 
 def _bases(plan):
@@ -110,6 +110,12 @@ def _lines(plan, cooling):
         lines[field] = list(map(Line, start, end)) if isinstance(given, list) else Line(start, end)
     return lines
 
+def _agree(name, theirs, ours):
+    "Is a term the same in two plans? What `base` stands for may be known of more groups in one of them"
+    if name.startswith('initial_') and isinstance(theirs, list) and isinstance(ours, list):
+        theirs, ours = theirs[:len(ours)], ours[:len(theirs)]
+    return theirs == ours
+
 def _check_start(plan, start, step):
     "Refuse to go on where no steps are left, or in circles"
     total = whole('total', start['total'], least=1)
@@ -138,7 +144,7 @@ def resume_plan(
     _check_state(state)
     ours, theirs, step, total = plan_terms(plan), state['plan'], state['step'], plan.total
     differ = [f"{name}: {theirs.get(name)} in the state, {ours.get(name)} here"
-              for name in theirs | ours if theirs.get(name) != ours.get(name)]
+              for name in theirs | ours if not _agree(name, theirs.get(name), ours.get(name))]
     if differ and policy == 'raise':
         raise ValueError(
             f"the state, saved at step {step}, was made for another plan ({'; '.join(differ)}). Resume with "
@@ -146,7 +152,7 @@ def resume_plan(
             f"over the steps left to {total}), 'cooldown' (straight to its end), 'extend' (the plan here, as "
             f"if it had been so all along) or 'restart' (the plan here, from its beginning)")
     start = dict(total=total, end=plan.end, since=0) | (POLICIES[policy](state) if differ else _keep(state))
-    _check_start(plan, start, step if policy == 'extend' else start['since'])
+    _check_start(plan, start, step if differ and policy == 'extend' else start['since'])
     cooling = start.pop('cooling', None)
     plan.start(**start, **_lines(plan, cooling) if cooling else {})
     if differ: _say_zeros(plan, step, total, policy)

@@ -101,6 +101,7 @@ class GradClipCB(Callback):
     Taught in https://cosine-lr.github.io/cosine_lr/12_scale.html
     """
     order = 5 # the gradient is complete and unscaled
+    scales = ('the gradient',)
     norm: torch.Tensor # before clipping, a 0-d tensor
     def __init__(self, max_norm: float): self.max_norm = number('max_norm', max_norm, above=0)
     def after_backward(self, learn: Learner) -> None:

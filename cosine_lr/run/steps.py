@@ -19,17 +19,30 @@ def _again(learn, *events):
         for event in events:
             for hook in learn.hooks[event]: hook(learn)
 
+def _check_zero_grad(learn, name):
+    "Refuse gradients of several batches"
+    zero = learn.hooks['zero_grad'][-1]
+    if getattr(zero, '__func__', zero) is TrainCB.zero_grad: return
+    owner = type(getattr(zero, '__self__', learn)).__name__
+    raise ValueError(f"{name} and {owner} cannot be combined: {name} needs the gradient of one batch alone")
+
 class ClosureCB(Callback):
     """Step with an optimizer that computes the loss several times, e.g. `torch.optim.LBFGS`
 
     Taught in https://cosine-lr.github.io/cosine_lr/run/steps.html
     """
     order = 1
+    sets = ('the gradient',)
+    def before_fit(self, learn: Learner) -> None: _check_zero_grad(learn, 'ClosureCB')
+
     def step(self, learn: Learner) -> None:
         first = loss, preds = learn.loss, learn.preds
+        clippers = [cb for cb in learn.active if 'the gradient' in cb.scales]
         def closure():
             nonlocal first
-            if first is None: _again(learn, 'predict', 'get_loss', 'zero_grad', 'backward')
+            if first is None:
+                _again(learn, 'predict', 'get_loss', 'zero_grad', 'backward')
+                for cb in clippers: cb.after_backward(learn)
             first = None
             return learn.loss
         learn.opt.step(closure)
@@ -49,11 +62,7 @@ class SAMCB(Callback):
     def __init__(self, rho: float = 0.05): # how far away, a distance in the space of the weights
         self.rho = number('rho', rho, above=0)
 
-    def before_fit(self, learn: Learner) -> None:
-        zero = learn.hooks['zero_grad'][-1]
-        if getattr(zero, '__func__', zero) is TrainCB.zero_grad: return
-        owner = type(getattr(zero, '__self__', learn)).__name__
-        raise ValueError(f"SAMCB and {owner} cannot be combined: SAMCB needs the gradient of one batch alone")
+    def before_fit(self, learn: Learner) -> None: _check_zero_grad(learn, 'SAMCB')
 
     def after_backward(self, learn: Learner) -> None:
         given = [p for p in learn.model.parameters() if p.grad is not None]
