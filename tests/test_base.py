@@ -134,3 +134,4 @@ def test_a_plateau_on_a_factor():
     state = json.loads(json.dumps(sched.state_dict()))
     assert state['plan']['initial_lr'] == OWN and 'base' in state['plan']['lr']
     with pytest.raises(ValueError, match='sched must be a schedule or a function of progress'): rule.on(.1)
+    with pytest.raises(ValueError, match="what a Plateau's state_dict gives"): rule.load_state_dict({})
