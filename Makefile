@@ -22,7 +22,7 @@ test: $(READY)  ## Check the repository and run every notebook as a test
 	@$(BIN)/python tools/test.py $(ARGS)
 
 torch:  ## Run all tests with another torch, in an environment of its own (TORCH=x.y.z, which must be given)
-	@test -n "$(TORCH)" || { echo "say which torch: make torch TORCH=2.8.0" >&2; exit 2; }
+	@test -n "$(TORCH)" || { echo "say which torch: make torch TORCH=2.12.0" >&2; exit 2; }
 	@$(MAKE) --no-print-directory $(TORCH_ENV)/ready
 	@$(TORCH_ENV)/bin/python tools/test.py $(or $(ARGS),pytest slow notebooks)
 

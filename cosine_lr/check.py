@@ -76,11 +76,11 @@ def _is(kind, x):
     return isinstance(x, kind) and not isinstance(x, bool)
 
 def whole(name: str, x: Any, least: float = -_INF, most: float = _INF) -> int:
-    """`x` as a plain whole number within its bounds
+    """`x` as a plain whole number within its bounds, at most 64 bits long
 
     Taught in https://cosine-lr.github.io/cosine_lr/check.html
     """
-    fine = _is(numbers.Integral, x) and least <= x <= most
+    fine = _is(numbers.Integral, x) and least <= x <= most and abs(x) < 2**63
     if not fine: refuse(name, x, f'a whole number{_limits(least, most)}')
     return int(x)
 

@@ -506,6 +506,11 @@ def test_a_probe_is_told_how_to_score_as_well(accuracy):
         with pytest.raises(ValueError, match='say which'): probe()
 
 
+def test_a_probe_trains_steps_and_no_epochs():
+    with pytest.raises(ValueError, match='epochs must be left out: steps=… is how long'):
+        lr_probe(lambda: Columns(4, [2, 2]), loaders_of([WORDS]), epochs=2)
+
+
 def test_noise_is_no_obstacle(): assert np.isfinite(train(noisy).values['valid_loss']).all()
 
 

@@ -136,6 +136,7 @@ def lr_probe(
     """
     lrs = _check_lrs(np.geomspace(1e-4, 10, 16) if lrs is None else lrs)
     steps = whole('steps', steps, least=1)
+    if 'epochs' in fleet: refuse('epochs', fleet['epochs'], 'left out: steps=… is how long each run trains')
     function('shape', shape)
     epochs = -(-steps // max(len(dls.train), 1))
     def scaled(lr): return lambda pos: lr*shape(pos)
