@@ -66,11 +66,10 @@ def number(
 
     Taught in https://cosine-lr.github.io/cosine_lr/check.html
     """
-    fine = _is(numbers.Real, x)
-    try: fine = fine and math.isfinite(x) and above < x < below and least <= x <= most
+    try: fine = _is(numbers.Real, x) and math.isfinite(x) and above < x < below and least <= x <= most
     except OverflowError: fine = False
     if not fine: refuse(name, x, f'a finite number{_limits(least, most, above, below)}')
-    return int(x) if isinstance(x, numbers.Integral) else float(x)
+    return int(x) if _is(numbers.Integral, x) else float(x)
 
 def _is(kind, x):
     return isinstance(x, kind) and not isinstance(x, bool)
@@ -80,8 +79,8 @@ def whole(name: str, x: Any, least: float = -_INF, most: float = _INF) -> int:
 
     Taught in https://cosine-lr.github.io/cosine_lr/check.html
     """
-    fine = _is(numbers.Integral, x) and least <= x <= most and abs(x) < 2**63
-    if not fine: refuse(name, x, f'a whole number{_limits(least, most)}')
+    if not (_is(numbers.Integral, x) and least <= x <= most and abs(x) < 2**63):
+        refuse(name, x, f'a whole number{_limits(least, most)}')
     return int(x)
 
 # %% ../nbs/check.ipynb #refused
