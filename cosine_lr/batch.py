@@ -189,7 +189,7 @@ def class_dim(
         raise ValueError(f"dim must be a dimension of classes, for {shapes} one of {fits}, got {dim=}")
     if len(fits) < 2: return fits[0] if fits else None
     raise ValueError(f"{shapes} may have the classes in dimension {' or '.join(map(str, fits))}: "
-                     f"say which, e.g. Accuracy(dim={fits[-1]})")
+                     f"say which, e.g. dim={fits[-1]}")
 
 # %% ../nbs/batch.ipynb #classes
 def classes(

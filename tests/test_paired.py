@@ -61,7 +61,7 @@ def test_the_worst_blow_ups_are_flagged_and_calm_differences_are_not():
 def test_it_covers_skewed_simulated_ones(draw):
     rng = np.random.default_rng(2)
     split, seeds = draw(rng, (2000, 8, 1)), draw(rng, (2000, 8, 8))
-    assert .925 <= np.mean([covers(t.mean(1), 0) for t in split + 2*seeds]) <= .97
+    assert .93 <= np.mean([covers(t.mean(1), 0) for t in split + 2*seeds]) <= .97
 
 
 def test_pairs_of_all_splits_taken_as_alike_would_not_cover():  # a planted error: the splits left out
