@@ -73,12 +73,12 @@ class Clock:
 
 
 @pytest.mark.slow
-def test_a_planted_slow_down_shows(monkeypatch):
+def test_a_planted_slow_down_shows():
     clock = Clock()
-    monkeypatch.setattr(loops, 'Task', partial(task.Task, clock=clock))
+    timed = partial(task.Task, task.mlp, clock=clock)
     seconds = dict(plain=1., again=1., slow=1.25)
     def way(name): return lambda t: loops.ours(t, clock.taking(seconds[name]))
-    contestants = {name: loops.contestant(way(name), False, task.mlp) for name in seconds}
+    contestants = {name: loops.contestant(way(name), False, timed) for name in seconds}
     got = measure.measure(contestants, rounds=2, base='plain')
     assert measure.ratio(got, 'slow') == [1.25]*3 and measure.ratio(got, 'again') == [1.]*3
 
@@ -105,7 +105,7 @@ def test_unequal_work_is_refused(planted):
 def test_the_loops_see_the_same_batches():
     accuracies = []
     for name in (loops.HAND, 'by hand, DataLoader', 'Learner'):
-        _, facts = loops.contestant(*loops.CONTESTANTS[name], task.cnn)(3)
+        _, facts = loops.contestant(*loops.CONTESTANTS[name], partial(task.Task, task.cnn))(3)
         assert facts['steps'] == 17*task.EPOCHS
         accuracies.append(facts['accuracy'])
     assert accuracies == pytest.approx([accuracies[0]]*3, abs=1e-6) and accuracies[0] > .9
