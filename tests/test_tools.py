@@ -86,6 +86,7 @@ def sound(tmp_path_factory):
                    cell('markdown', 'title', '# Small\n\n[Plot](view/plot.ipynb)\n\n    2 passed, 0 failed'),
                    cell('code', 'show', 'print(1)', [printed('1\n')]))
     subprocess.run([bin_of('nbdev_export')], cwd=root, check=True)
+    load('explain').explain(root, 'cosine_lr')
     readme.write(root)
     return root
 
