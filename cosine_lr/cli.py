@@ -60,7 +60,7 @@ class _CSVRows(Callback):
     "Append each finished epoch of `scores` to an open CSV file"
     order = 1 # after `MetricsCB`
     def __init__(self, file, scores, **labels):
-        self.file, self.scores, self.labels, self.written = file, scores, labels, 0
+        self.file, self.scores, self.labels = file, scores, labels
 
     def after_epoch(self, learn):
         if learn.training: return
@@ -68,7 +68,6 @@ class _CSVRows(Callback):
         values = {**self.labels, **scores}
         self.file.write(csv_lines([{name: values[name] for name in _COLUMNS}], _COLUMNS, header=False))
         self.file.flush()
-        self.written += 1
 
 # %% ../nbs/cli.ipynb #run
 def _silent(line): "Print nothing"
@@ -84,6 +83,10 @@ class _Run:
         cbs = [ScheduleCB(lr=sched), self.record, self.scores, self.rows]
         if not opts.quiet: cbs.append(ProgressCB(leave=False))
         self.learn = Learner(_MODELS[model](), digits_dls(opts.bs, opts.seed), F.cross_entropy, opts.lr, cbs)
+
+    def valid_losses(self):
+        "One after each finished epoch; an interrupted one has none"
+        return [row['valid_loss'] for row in self.scores.rows if 'valid_loss' in row]
 
     @torch.no_grad()
     def test_accuracy(self):
@@ -158,12 +161,18 @@ def _parser():
 
 # %% ../nbs/cli.ipynb #finish
 @contextmanager
-def _no_interrupt():
-    "Ignore Ctrl-C for a moment, so that files are written whole; only the main thread is interrupted at all"
-    if threading.current_thread() is not threading.main_thread(): return (yield)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _on_interrupt(action):
+    "What Ctrl-C does in a block; only the main thread is interrupted at all, and only if it listens"
+    main_thread = threading.current_thread() is threading.main_thread()
+    if not main_thread or signal.getsignal(signal.SIGINT) is signal.SIG_IGN: return (yield)
+    before = signal.signal(signal.SIGINT, action)
     try: yield
     finally: signal.signal(signal.SIGINT, before)
+
+def _stop_once(*_):
+    "Stop at the first Ctrl-C, and ignore those after it: what is done then is done whole"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 _FIGURES = [*(f'figure{i}.png' for i in range(1, 5)), 'losses.png']
 
@@ -172,7 +181,7 @@ def _draw_losses(runs, ax):
     new_axes('epoch', 'validation loss (log scale)', 'Validation losses of all runs', ax)
     colours = {} # {schedule: that of its first line}
     for run in runs:
-        losses = [row['valid_loss'] for row in run.scores.rows]
+        losses = run.valid_losses()
         style, label = '-' if run.model == 'MLP' else '--', f'{run.model}, {run.schedule}'
         line, = ax.plot(range(1, len(losses) + 1), losses, style, lw=1.4, label=label,
                         color=colours.get(run.schedule))
@@ -190,7 +199,7 @@ def _write_figures(runs, opts):
         if record.records.get('loss'): curves[run.schedule][run.model] = record['lr'], record['loss']
     flat, same_peak, _ = curves.values()
     four_figures(flat, same_peak, axes[:4])
-    _draw_losses([run for run in runs if run.scores.rows], axes[4])
+    _draw_losses([run for run in runs if run.valid_losses()], axes[4])
     for name, ax in zip(_FIGURES, axes):
         if ax.lines: (opts.out/name).write_bytes(png(ax))
         else: (opts.out/name).unlink(missing_ok=True)
@@ -221,7 +230,7 @@ def _report(runs, opts):
                      f"final test accuracy {run.test_accuracy():.4f}")
     peaks = {name: sched(np.arange(1000)/1000).max() for name, sched in _rivals(opts).items()}
     for model in _MODELS:
-        last = {run.schedule: run.scores.rows[-1]['valid_loss'] for run in runs if run.model == model}
+        last = {run.schedule: run.valid_losses()[-1] for run in runs if run.model == model}
         lines.append(_verdict(model, last, peaks))
     lines.append('One run of each (n = 1) is an example and no evidence: '
                  '`cosine_lr trial` compares over many seeds.')
@@ -456,14 +465,15 @@ def _compare(argv):
     if opts.command: parser.error(f'a command comes first: cosine_lr {opts.command} …')
     _make_writable(parser, opts.out, 'results.csv', *_FIGURES)
     try:
-        stopped = _train_each(opts, runs)
-        with _no_interrupt(): _write_figures(runs, opts)
+        with _on_interrupt(_stop_once):
+            stopped = _train_each(opts, runs)
+            with _on_interrupt(signal.SIG_IGN): _write_figures(runs, opts)
     except BrokenPipeError: raise
     except OSError as e:
         print(f'cosine_lr: cannot write to {opts.out}: {e.strerror}', file=sys.stderr)
         return 1
     if stopped:
-        finished = sum(run.rows.written for run in runs)
+        finished = (opts.out/'results.csv').read_text(encoding='utf-8').count('\n') - 1
         print(f'\nstopped ({stopped}): '
               f'the {finished} finished epochs and the figures so far are in {opts.out}')
         return 130 if stopped == 'interrupted' else 1

@@ -311,7 +311,7 @@ def test_a_language_model_is_scored_or_refused_before_its_first_step(dim):
     trail.done = 0
     if dim: assert fit(5) == 1
     else:
-        with pytest.raises(ValueError, match=r'say which, e.g. Accuracy\(dim=2\)'): fit(5)
+        with pytest.raises(ValueError, match='classes in dimension 1 or 2: say which, e.g. dim=2'): fit(5)
         assert not trail.done
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -266,6 +267,16 @@ def test_processes_end_their_own_and_no_other():
         assert own.isdisjoint(child.pid for child in multiprocessing.active_children())
         assert bystander.is_alive()
     finally: bystander.terminate()
+
+
+def test_processes_are_ended_without_a_word(monkeypatch):
+    said = []
+    monkeypatch.setattr(threading, 'excepthook', said.append)
+    with pytest.raises(KeyboardInterrupt), processes(2) as pool:
+        futures = [pool.submit(time.sleep, 30) for _ in range(9)]
+        assert any([future.cancel() for future in futures])
+        raise KeyboardInterrupt
+    assert not said
 
 
 def test_processes_that_were_shut_hide_no_error():

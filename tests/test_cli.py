@@ -9,6 +9,7 @@ import time
 import pytest
 
 import cosine_lr
+from cosine_lr import cli
 
 pytestmark = pytest.mark.slow
 
@@ -78,10 +79,10 @@ def test_ctrl_c_keeps_the_finished_epochs(tmp_path):
     try:
         rows = tmp_path/'results.csv'
         wait_for(lambda: rows.exists() and rows.read_text().count('\n') > 5, 300)
-        process.send_signal(signal.SIGINT)
-        time.sleep(.3)
-        process.send_signal(signal.SIGINT)   # an impatient second one, while figures are written
-        said, _ = process.communicate(timeout=60)
+        for pause in (0, .001, .01, .1, .3):  # an impatient user, while training ends and figures are written
+            time.sleep(pause)
+            process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=120)
     finally: process.kill()
     assert process.returncode == 130
     kept = list(csv.DictReader(rows.open()))
@@ -89,6 +90,16 @@ def test_ctrl_c_keeps_the_finished_epochs(tmp_path):
     assert f'the {len(kept)} finished epochs' in said
     figures = {path.stem for path in tmp_path.glob('*.png')}
     assert figures == {'figure1', 'figure2', 'losses'}  # none of the runs that had not begun
+
+
+def test_a_ctrl_c_while_it_validates_leaves_that_epoch_out(tmp_path, monkeypatch, capsys):
+    def interrupted(rows, learn):
+        if not learn.training and learn.epoch == 2: raise KeyboardInterrupt
+    monkeypatch.setattr(cli._CSVRows, 'after_predict', interrupted, raising=False)
+    assert cli.main(['--epochs', '4', '--quiet', '--out', str(tmp_path)]) == 130
+    assert 'the 2 finished epochs' in capsys.readouterr().out
+    assert len(list(csv.DictReader((tmp_path/'results.csv').open()))) == 2
+    assert (tmp_path/'losses.png').exists()
 
 
 def test_trial_is_a_command_of_its_own(tmp_path):

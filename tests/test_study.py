@@ -44,7 +44,7 @@ def objective(trial):
     x, lr = trial.suggest_float('x', -5, 5), trial.suggest_float('lr', 1e-3, 1e1, log=True)
     time.sleep(seconds)
     return x**2 + (lr - 1)**2
-work(new_study(storage, 'shared', SimulatedAnnealingSampler(budget, seed=1), heartbeat=1), objective, budget)
+work(new_study(storage, 'shared', SimulatedAnnealingSampler(budget, seed=1), heartbeat=2), objective, budget)
 '''
 
 
@@ -90,11 +90,11 @@ def free_port():
         return s.getsockname()[1]
 
 
-def start(n, storage, budget, seconds, worker=WORKER):
-    "`n` workers, which begin together once all have imported what they need."
-    command = [sys.executable, '-c', worker, storage, str(budget), str(seconds)]
+def start(storage, budget, *seconds, worker=WORKER):
+    "A worker for each length of a trial; they begin together once all have imported what they need."
+    commands = [[sys.executable, '-c', worker, storage, str(budget), str(length)] for length in seconds]
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    workers = [subprocess.Popen(command, **pipes) for _ in range(n)]
+    workers = [subprocess.Popen(command, **pipes) for command in commands]
     for worker in workers: assert worker.stdout.readline() == 'ready\n'
     for worker in workers: print(file=worker.stdin, flush=True)
     return workers
@@ -111,41 +111,38 @@ def until(condition, seconds=60):
 
 def complete(study): return [t for t in study.get_trials() if t.state.name == 'COMPLETE']
 def finished(study): return {t.number: (t.value, t.params) for t in complete(study)}
-def workers_of(study): return {t.user_attrs['pid'] for t in complete(study)}
 
 
-def in_hand(study):
-    "The trials that workers are busy with, once their parameters are known; the youngest comes last."
+def in_hand(study, worker):
+    "The trials that a worker is busy with, once their parameters are known"
     running = [t for t in study.get_trials() if t.state.name == 'RUNNING' and len(t.params) == 2]
-    return sorted(running, key=lambda t: t.datetime_start)
+    return [t for t in running if t.user_attrs['pid'] == worker.pid]
 
 
 def test_four_workers_and_a_killed_one(storage):
-    workers = start(4, storage, 40, 1)
+    workers = start(storage, 48, 1, 1, 1, 600)
+    *others, victim = workers
     try:
-        study = new_study(storage, 'shared', SimulatedAnnealingSampler(40, seed=1), heartbeat=1)
-        *_, youngest = until(lambda: len(complete(study)) >= 8 and in_hand(study))
-        victim, = (w for w in workers if w.pid == youngest.user_attrs['pid'])
+        study = new_study(storage, 'shared', SimulatedAnnealingSampler(48, seed=1), heartbeat=2)
+        lost, = until(lambda: len(complete(study)) >= 8 and in_hand(study, victim))
         victim.send_signal(signal.SIGKILL)
         victim.wait()
         before = finished(study)
-        lost = [t for t in in_hand(study) if t.user_attrs['pid'] == victim.pid]
-        for worker in workers:
-            if worker is not victim: assert worker.wait(timeout=120) == 0
+        for worker in others: assert worker.wait(timeout=120) == 0
     finally:
         for worker in workers: worker.kill()
     after = finished(study)
     assert {number: after[number] for number in before} == before               # nothing finished is lost
-    assert 40 <= len(after) <= 42                                           # three workers may finish at once
+    assert 48 <= len(after) <= 50                                           # three workers may finish at once
     assert {t.user_attrs.get('pid') for t in study.get_trials()} - {None} == {w.pid for w in workers}
-    assert len(lost) == 1 and study.get_trials()[lost[0].number].state.name == 'FAIL'
-    retried = [t for t in study.get_trials() if t.system_attrs.get('failed_trial') == lost[0].number]
+    assert study.get_trials()[lost.number].state.name == 'FAIL'
+    retried = [t for t in study.get_trials() if t.system_attrs.get('failed_trial') == lost.number]
     # SQLite has no row locks: two workers may see the loss at the same time, and each queues the trial again
     assert len(retried) == 1 or retried and not str(storage).startswith('postgresql')
-    assert all(t.params == lost[0].params for t in retried) and retried[0].state.name == 'COMPLETE'
+    assert all(t.params == lost.params for t in retried) and retried[0].state.name == 'COMPLETE'
     assert min(value for value, _ in after.values()) < 2
-    more, = start(1, storage, 45, 0)                                            # the study is still of use
-    assert more.wait(timeout=60) == 0 and len(finished(study)) >= 45
+    more, = start(storage, 53, 0)                                            # the study is still of use
+    assert more.wait(timeout=60) == 0 and len(finished(study)) >= 53
 
 
 @pytest.mark.parametrize('method', ['annealing', 'random', 'tpe'])
@@ -154,7 +151,7 @@ def test_workers_do_not_repeat_each_other(method, tmp_path):
     worker = WORKER.replace('SimulatedAnnealingSampler(budget, seed=1)', sampler)
     worker = worker.replace('import SimulatedAnnealingSampler,', 'import make_sampler,')
     file = str(tmp_path/'study.db')
-    for w in start(3, file, 30, .2, worker): assert w.wait(timeout=120) == 0
+    for w in start(file, 30, .2, .2, .2, worker=worker): assert w.wait(timeout=120) == 0
     trials = new_study(file, 'shared', make_sampler(method, 30, 1)).get_trials()
     assert len(trials) >= 30 and len({t.user_attrs['pid'] for t in trials}) == 3
     assert len({tuple(sorted(t.params.items())) for t in trials}) == len(trials)

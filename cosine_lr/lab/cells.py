@@ -256,6 +256,17 @@ def _as_worker():
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
+class _Told(Future):
+    "What is cancelled cannot be told that its process died; before Python 3.12, a pool tries"
+    def set_exception(self, exception):
+        if not self.cancelled(): super().set_exception(exception)
+
+class _Pool(ProcessPoolExecutor):
+    def submit(self, *call):
+        future = super().submit(*call)
+        future.__class__ = _Told
+        return future
+
 @contextmanager
 def processes(
     workers: int, # how many
@@ -274,7 +285,7 @@ def processes(
         yield None
         return
     context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_as_worker) as pool:
+    with _Pool(workers, mp_context=context, initializer=_as_worker) as pool:
         try: yield pool
         except BaseException:
             for worker in list((pool._processes or {}).values()): worker.terminate() # None once it is shut
