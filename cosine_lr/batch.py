@@ -193,7 +193,7 @@ def class_dim(
 
 # %% ../nbs/batch.ipynb #classes
 def classes(
-    preds: Any, # scores [n, classes, …] or [n, …, classes], one score for each target, or predicted classes
+    preds: Any, # scores [n, classes, …] or [n, …, classes], a score for each target, or predicted classes
     targs: Any, # true classes [n, …], whole numbers
     dim: int | None = None, # of the classes, needed where the shapes do not tell
     threshold: float = 0., # of one score: above it, the class is 1
@@ -201,7 +201,7 @@ def classes(
     """The class with the highest score, for each target
 
     Args:
-        preds: scores [n, classes, …] or [n, …, classes], one score for each target, or predicted classes
+        preds: scores [n, classes, …] or [n, …, classes], a score for each target, or predicted classes
         targs: true classes [n, …], whole numbers
         dim: of the classes, needed where the shapes do not tell
         threshold: of one score: above it, the class is 1

@@ -71,16 +71,16 @@ def number(
     if not fine: refuse(name, x, f'a finite number{_limits(least, most, above, below)}')
     return int(x) if _is(numbers.Integral, x) else float(x)
 
-def _is(kind, x):
-    return isinstance(x, kind) and not isinstance(x, bool)
+def _is(kind, x): return isinstance(x, kind) and not isinstance(x, bool)
 
 def whole(name: str, x: Any, least: float = -_INF, most: float = _INF) -> int:
     """`x` as a plain whole number within its bounds, at most 64 bits long
 
     Taught in https://cosine-lr.github.io/cosine_lr/check.html
     """
-    if not (_is(numbers.Integral, x) and least <= x <= most and abs(x) < 2**63):
+    if not (_is(numbers.Integral, x) and least <= x <= most):
         refuse(name, x, f'a whole number{_limits(least, most)}')
+    if abs(x) >= 2**63: refuse(name, x, 'a whole number of 64 bits')
     return int(x)
 
 # %% ../nbs/check.ipynb #refused

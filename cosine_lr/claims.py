@@ -30,7 +30,7 @@ def events_of(cls: type) -> list[str]:
 
     Taught in https://cosine-lr.github.io/cosine_lr/claims.html
     """
-    return [name for part in cls.__mro__ for name in _methods(part)]
+    return [*dict.fromkeys(name for part in cls.__mro__ for name in _methods(part))]
 
 def check_names(cls: type, events: Sequence[str]) -> None:
     """Refuse a class with a method whose name is nearly an event's

@@ -25,8 +25,6 @@ class _Updates(Callback):
     "Calls `note` with the loss of each update: of its batches, or of a validation pass after it"
     def __init__(self, valid): self.valid, self.updated, self.batches = valid, False, []
 
-    def note(self, learn, loss): raise NotImplementedError
-
     def before_fit(self, learn):
         opt, step = learn.opt, learn.opt.step # the state that is put back is without what follows
         def seen_step(*args, **kw):
@@ -161,7 +159,7 @@ def count_batches(dls: Any, valid: bool) -> int: # `valid`: are validation losse
     Args:
         valid: are validation losses to be watched?
     """
-    dls, cure = loaders('learn.dls', dls), "lr_find takes a list of its first batches, [*islice(…, 100)], too"
+    dls, cure = loaders('learn.dls', dls), "lr_find takes a list of some, [*islice(…, 100)], too"
     if valid and dls.valid is None: refuse('valid', valid, 'False, where there is no learn.dls.valid')
     if valid: batches_in('learn.dls.valid', dls.valid, cure)
     return batches_in('learn.dls.train', dls.train, cure)

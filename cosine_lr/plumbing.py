@@ -41,6 +41,7 @@ def progress(pos: Any) -> Any: # `pos`: a number, or an array or tensor of numbe
 
     Taught in https://cosine-lr.github.io/cosine_lr/plumbing.html
     """
+    if type(pos) is float and 0 <= pos <= 1: return pos # the usual case
     if isinstance(pos, Real) and not isinstance(pos, bool) and pos == pos: return float(min(max(pos, 0), 1))
     lib, kind = math_for(pos), str(getattr(pos, 'dtype', ''))
     if lib is math or isinstance(pos, np.generic) or 'float' not in kind and 'int' not in kind:
@@ -85,8 +86,7 @@ def freeze(sched: Any, **values: Any) -> None:
 
     Taught in https://cosine-lr.github.io/cosine_lr/plumbing.html
     """
-    tuples = [x for x in values.values() if isinstance(x, tuple)]
-    parts = [part for each in tuples for part in each if hasattr(part, 'formula')]
+    parts = [p for x in values.values() if isinstance(x, tuple) for p in x if hasattr(p, 'formula')]
     level = max((part._level + 1 for part in parts), default=0)
     if level > 80: raise ValueError("schedules must be nested at most 80 deep; a + b + c is one level")
     if parts: values |= dict(_level=level, relative=any(part.relative for part in parts))

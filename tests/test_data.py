@@ -16,7 +16,7 @@ ONES = torch.ones(3)
     ([], {}, 'tensors must be of one length, above 0'),
     ([ONES], dict(bs=0), 'bs must be a whole number, at least 1'),
     ([ONES], dict(bs=True), 'bs must be a whole number, at least 1'),
-    ([ONES], dict(bs=10**400), 'bs must be a whole number, at least 1'),
+    ([ONES], dict(bs=10**400), 'bs must be a whole number of 64 bits'),
     ([ONES], dict(seed='a'), 'seed must be a whole number'),
     ([ONES], dict(seed=-1), 'seed must be a whole number'),
 ])

@@ -205,9 +205,11 @@ class Halving(TrainCB):
 NAMED = TrainCB(inputs=XZ, targets=YW)
 
 
+SAID = r'cbs=TrainCB\(inputs=…, targets=…\)'
+
 @pytest.mark.parametrize('loaders, cbs, says', [
-    (of_rows(named), (), r'over Rows; or say what its batches are, with cbs=TrainCB\(inputs=…, targets=…\)'),
-    (of_tensors(dict), (), r'collate_fn of its own.*cbs=TrainCB\(inputs=…, targets=…\)'),
+    (of_rows(named), (), rf'over Rows; or say what its batches are, with {SAID}'),
+    (of_tensors(dict), (), rf'collate_fn of its own.*{SAID}'),
     (of_rows(noisy), NAMED, 'the same numbers in each batch and epoch.*tensor_loader'),
     (of_rows(rarely_noisy), NAMED, 'the same numbers in each batch and epoch'),
     (of_rows(named), TrainCB(inputs=centred, targets=YW), 'the TrainCB changes them'),

@@ -851,7 +851,8 @@ def test_an_entry_of_the_reference(tmp_path, monkeypatch):
     text = docs.entry(made, 3)
     assert 'def made(\n    rows: int = 64, # in a batch\n    *,\n    loud=False,\n) -> Thing' in text
     for part in ('*Make a thing*', 'Returns a thing of `rows` rows',
-                 '- `ValueError`: rows must be at least 1', '- `ValueError`: loud must be quiet with … rows',
+                 '- `ValueError`: rows must be at least 1',
+                 '- `ValueError`: loud must be quiet with … rows',
                  '- `ValueError`: rows must be a whole number from 1 to 99'):
         assert part in text
     assert not {'others', 'starred'} & {*text.split()}  # known in a run alone

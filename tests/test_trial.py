@@ -221,7 +221,7 @@ def test_a_regime_is_trained_as_it_says():
     (dict(seeds=True), 'seeds must be a whole number, at least 5, got seeds=True'),
     (dict(seeds='8'), 'seeds'), (dict(seeds=8.), 'seeds'),
     (dict(seeds=2**62, quiet='no'), 'quiet must be True or False'),
-    (dict(seeds=10**400), 'seeds must be a whole number, at least 5'),
+    (dict(seeds=10**400), 'seeds must be a whole number of 64 bits'),
     (dict(out=5), 'out must be the path of a folder'), (dict(plan='peaks'), 'plan must be a dictionary'),
     (dict(plan={'peaks': [32]}), 'plan must be'), (dict(plan={'exam': [Regime()]}), 'plan must be'),
     (dict(plan={'peaks': []}), 'plan must be'), (dict(plan={'verdict': ['MLP']}), 'plan must be'),

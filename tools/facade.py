@@ -46,7 +46,8 @@ WINGS = {
              'guards', 'scale', 'fast', 'steps', 'finetune']),
     'lab': ('To find out: fleets of runs, paired trials, annealed search',
             ['runs', 'tables', 'fleet', 'stacked', 'tracing', 'paired', 'cells', 'trial', 'probe', 'search',
-             'study', 'annealing', 'quadratic', 'fashion', 'language', 'language_study', 'law', 'logs']),
+             'study', 'annealing', 'quadratic', 'fashion', 'language', 'language_study', 'carry', 'law',
+             'logs']),
 }
 MAIN = '''"""`python -m cosine_lr` is the command `cosine_lr`"""
 

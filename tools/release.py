@@ -34,7 +34,8 @@ def replaced(path, before, after, version):
     text = path.read_text(encoding='utf-8')
     place = re.compile(rf'^({re.escape(before)})([\d.]+)({re.escape(after)})$', re.MULTILINE)
     old = [found[1] for found in place.findall(text)]
-    if len(old) != 1: raise ValueError(f'{path.name} must have one line {before}…{after}, and has {len(old)}')
+    if len(old) != 1:
+        raise ValueError(f'{path.name} must have one line {before}…{after}, and has {len(old)}')
     if number(version) < number(old[0]):
         raise ValueError(f'VERSION must be at least {old[0]}, got {version!r}')
     return place.sub(rf'\g<1>{version}\g<3>', text)

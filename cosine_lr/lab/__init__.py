@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = attach(__name__, {
     'fashion': 'fashion_dls',
     'language': 'Vocabulary TextLoaders text_dls Attention Block GPT next_char_loss sample SampleCB',
     'language_study': 'REPORT tuned_peaks tuned_peak study_losses',
+    'carry': 'Scores carry_scores',
     'law': 'Forecast BestSchedule LossLaw fit_law',
     'logs': 'read_log',
 })

@@ -59,6 +59,8 @@ from .language_study import REPORT as REPORT
 from .language_study import tuned_peaks as tuned_peaks
 from .language_study import tuned_peak as tuned_peak
 from .language_study import study_losses as study_losses
+from .carry import Scores as Scores
+from .carry import carry_scores as carry_scores
 from .law import Forecast as Forecast
 from .law import BestSchedule as BestSchedule
 from .law import LossLaw as LossLaw

@@ -155,8 +155,8 @@ def _feed(cbs):
     for cb in given:
         name, called = type(cb).__name__, ('inputs', 'targets', 'target', 'rows')
         if not isinstance(cb, TrainCB):
-            raise ValueError(f"cbs must hold a TrainCB alone, got {name}: a fleet has no events. lr=… takes "
-                             "schedules, accuracy=… a metric; what else a callback does needs a Learner")
+            raise ValueError(f"cbs must hold a TrainCB alone, got {name}: a fleet has no events. lr=… "
+                             "takes schedules, accuracy=… a metric; all else it does needs a Learner")
         own = [event for event in events_of(Callback) if _overrides(cb, event)]
         if own: raise ValueError(f"{name}.{own[0]} would be left out: a fleet calls only {', '.join(called)} "
                                  "of a TrainCB. Put the step into the model or loss_func")
@@ -574,7 +574,7 @@ def _named(lr):
     else: named = [(repr(s), s) for s in (lr if isinstance(lr, (list, tuple)) else [lr])]
     if not named: raise ValueError("lr must hold at least one schedule")
     for _, sched in named:
-        function('lr', sched, 'a schedule, a list of them or {name: schedule}; constant(…) for a fixed rate')
+        function('lr', sched, 'a schedule, a list of them, {name: schedule}; constant(…) for a fixed rate')
     scheds = {str(name): sched for name, sched in named}
     if len(scheds) < len(named):
         names = [str(name) for name, _ in named]

@@ -17,7 +17,7 @@ def tuned_peaks(
     rows: list[dict[str, Any]], # a run each
     rival: str, # a schedule's name
     steps: int, # the horizon
-    width: int|None=None, # of the model; None: the one that was tuned at every horizon
+    width: int | None = None, # of the model; None: the one that was tuned at every horizon
 ) -> dict:
     """{peak: mean validation loss on the two parts to tune on}
 
@@ -55,9 +55,9 @@ def tuned_peak(
 # %% ../../nbs/lab/language_study.ipynb #losses
 def study_losses(
     rows: list[dict[str, Any]], # the study's runs
-    steps: int=500, # the horizon
-    decay: float=.1, # the weight decay
-    fifth: int=-1, # after which fifth of the steps; -1: at the end
+    steps: int = 500, # the horizon
+    decay: float = .1, # the weight decay
+    fifth: int = -1, # after which fifth of the steps; -1: at the end
 ) -> dict[str, dict[tuple[int, int], float]]:
     """{rival: {(part, seed): validation loss}} on the eight parts of the report, each at its tuned peak
 

@@ -28,6 +28,9 @@ from ..schedule import Schedule, constant, cosine, exponential, join, linear
 # %% ../../nbs/10_search.ipynb #space
 def _short(x): return float(f'{x:.4g}') # four digits
 
+_Curve = Callable[[np.ndarray], np.ndarray]
+_Points = tuple[np.ndarray, np.ndarray] # places, and values there
+
 @dataclass(frozen=True)
 class KnotSpace:
     """Schedules through knots, straight in log-lr between; a point is (peak, a value a knot, a length a
@@ -96,17 +99,11 @@ class KnotSpace:
         """
         return exponential(start, end)
 
-    def knots_on(
-        self,
-        shares: Callable[[np.ndarray], np.ndarray], # a schedule with peak 1
-    ) -> tuple[np.ndarray, np.ndarray]: # places, and values there
+    def knots_on(self, shares: _Curve) -> _Points: # `shares`: a schedule with peak 1
         """Where to lay knots on a schedule
 
         Args:
             shares: a schedule with peak 1
-
-        Returns:
-            places, and values there
         """
         places = np.linspace(0, .98, self.knots) # not quite to the end, where many are 0
         return places, shares(places)
@@ -151,17 +148,11 @@ class LineSpace(KnotSpace):
         """
         return linear(start, end)
 
-    def knots_on(
-        self,
-        shares: Callable[[np.ndarray], np.ndarray], # a schedule with peak 1
-    ) -> tuple[np.ndarray, np.ndarray]: # places, and values there
+    def knots_on(self, shares: _Curve) -> _Points: # `shares`: a schedule with peak 1
         """Knots at both ends, then each where the lines so far are furthest off, or in the longest piece
 
         Args:
             shares: a schedule with peak 1
-
-        Returns:
-            places, and values there
         """
         grid = np.linspace(0, 1, _PLACES)
         values, at = shares(grid), [0, _PLACES - 1]

@@ -546,7 +546,7 @@ class CheckpointCB(Callback):
         best: e.g. `('accuracy', max)`: keeps the best model in best.pt
         resume: False: refuse a folder that has checkpoints already
         on_resume: the plan has changed: "raise", "keep", "stretch", … as for `ScheduleLR`
-        accept: what else may have changed: 'data', or the optimizer's 'weight_decay', …
+        accept: what else may differ: 'data', or the optimizer's 'weight_decay', …
         log: told where the fit goes on, and what is damaged, new or left out
 
     Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
@@ -562,7 +562,7 @@ class CheckpointCB(Callback):
         best: tuple[str, Callable] | None = None, # e.g. `('accuracy', max)`: keeps the best model in best.pt
         resume: bool = True, # False: refuse a folder that has checkpoints already
         on_resume: str = 'raise', # the plan has changed: "raise", "keep", "stretch", … as for `ScheduleLR`
-        accept: Sequence[str] = (), # what else may have changed: 'data', or the optimizer's 'weight_decay', …
+        accept: Sequence[str] = (), # what else may differ: 'data', or the optimizer's 'weight_decay', …
         log: Callable[[str], Any] = print, # told where the fit goes on, and what is damaged, new or left out
     ):
         self.folder, self.accept = Path(folder), tuple(accept)

@@ -452,21 +452,19 @@ class LoggerCB(Callback):
         self.send = function('log', log, 'a function called as log({name: value}, step=…)')
         self.every = whole('every', every, least=1)
 
-    def before_fit(self, learn: Learner) -> None: self.metrics, self.point = _metrics_of(self, learn), {}
+    def before_fit(self, learn: Learner) -> None: self.metrics = _metrics_of(self, learn)
 
     def after_batch(self, learn: Learner) -> None:
-        n = learn.iter + 1
-        if not learn.training or rank() or n > self.every and n % self.every: return
-        rates = dict(lr=float(learn.opt.param_groups[0]['lr'])) | _more_rates(learn.opt)
-        self.point = dict(loss=learn.loss.detach()) | rates
-        if n % self.every == 0: self._send_point(learn)
+        if learn.training and (learn.iter + 1) % self.every == 0: self._send_point(learn)
 
     def _send_point(self, learn):
-        point, self.point = self.point, {}
-        if point: self.send(point | dict(loss=point['loss'].item()), step=learn.steps)
+        if rank(): return
+        rates = dict(lr=float(learn.opt.param_groups[0]['lr'])) | _more_rates(learn.opt)
+        self.send(dict(loss=learn.loss.item()) | rates, step=learn.steps)
 
     def after_epoch(self, learn: Learner) -> None:
-        if learn.training: self._send_point(learn) # of a pass shorter than `every`
+        short = learn.iter is not None and learn.iter + 1 < self.every
+        if learn.training and short: self._send_point(learn)
         if learn.training or rank(): return
         row = {f'epoch/{name}': value for name, value in _new_row(self.metrics, learn).items()}
         if row: self.send(row, step=learn.steps)
