@@ -454,8 +454,11 @@ class LoggerCB(Callback):
 
     def before_fit(self, learn: Learner) -> None: self.metrics = _metrics_of(self, learn)
 
+    def before_epoch(self, learn: Learner) -> None: self.batches = 0 # to the last one that was not cancelled
+
     def after_batch(self, learn: Learner) -> None:
-        if learn.training and (learn.iter + 1) % self.every == 0: self._send_point(learn)
+        self.batches = learn.iter + 1
+        if learn.training and self.batches % self.every == 0: self._send_point(learn)
 
     def _send_point(self, learn):
         if rank(): return
@@ -463,8 +466,7 @@ class LoggerCB(Callback):
         self.send(dict(loss=learn.loss.item()) | rates, step=learn.steps)
 
     def after_epoch(self, learn: Learner) -> None:
-        short = learn.iter is not None and learn.iter + 1 < self.every
-        if learn.training and short: self._send_point(learn)
+        if learn.training and 0 < self.batches < self.every: self._send_point(learn)
         if learn.training or rank(): return
         row = {f'epoch/{name}': value for name, value in _new_row(self.metrics, learn).items()}
         if row: self.send(row, step=learn.steps)
