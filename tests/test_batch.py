@@ -1,4 +1,5 @@
 """A batch is what you say it is: in a fit, its scores, predictions, range test and compiled steps."""
+import re
 from collections import UserDict, namedtuple
 from dataclasses import dataclass
 from types import MappingProxyType, SimpleNamespace
@@ -10,7 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from cosine_lr import Accuracy, Callback, DataLoaders, Learner, MetricsCB, TrainCB, lr_find
-from cosine_lr.batch import Layout, count_rows
+from cosine_lr.batch import Layout, batches_in, class_dim, count_rows, hit_rate, loaders, meant
+from cosine_lr.batch import ordered, pick
 from cosine_lr.run import CompileCB, DeviceCB, GradAccumCB, map_tensors, predict
 
 SIZES = 12, 12, 12, 5 # the last batch is shorter: whoever counts rows wrongly gives it a wrong weight
@@ -220,6 +222,35 @@ def test_a_part_that_is_not_there_is_named_with_those_that_are():
                                   dict(inputs={'x': 0}, targets=[]), dict(targets=['x', None])])
 def test_parts_are_told_by_name_position_or_function(told):
     with pytest.raises(ValueError, match='^(inputs|targets) must be'): TrainCB(**told)
+
+
+def data(): return Data(y=torch.zeros(4).long(), x=torch.zeros(4, 8))
+
+
+REFUSED = {
+    'dls.train must have at least one batch, it is empty': lambda: batches_in('dls.train', []),
+    'dls.train must have a length, the number of its batches, got list_iterator; fit(steps=…) trains':
+        lambda: batches_in('dls.train', iter([1, 2, 3])),
+    "it is a dict ['y', 'x']": lambda: ordered(dict(y=data().y, x=data().x)),
+    "no part 'mask' in the batch, a Data ['y', 'x']": lambda: pick(data(), ['mask']),
+    'targets must be a name, a position': lambda: meant('targets', True),
+    'targets must be a name, a position, a list': lambda: Layout(targets=True),
+    'targets must be given too, [] for none, got targets=None': lambda: Layout(inputs='pixels'),
+    'n_inp must be a whole number, at least 1': lambda: Layout(0),
+    'dim must be a dimension of classes': lambda: class_dim(torch.zeros(4, 10), data().y, 2),
+    'threshold=0 for labels': lambda: hit_rate(torch.zeros(4, 3), torch.zeros(4, 3)),
+}
+
+
+@pytest.mark.parametrize('message', REFUSED)
+def test_the_message_of_a_wrong_call(message):
+    with pytest.raises((KeyError, TypeError, ValueError), match=re.escape(message)): REFUSED[message]()
+
+
+@pytest.mark.parametrize('wrong', [None, 3, 'digits', ([1], [2], [3]), dict(x=[1])], ids=str)
+def test_what_holds_no_loaders(wrong):
+    with pytest.raises(ValueError, match='dls must be an object with train and valid, a pair'):
+        loaders('dls', wrong)
 
 
 def test_predict_needs_no_labels():

@@ -69,12 +69,19 @@ def test_what_lint_calls_serious_is_said_once():
 
 
 @pytest.mark.parametrize('scheds', [
-    dict(mom=cosine()), dict(momentum=lambda pos: math.nan), dict(lr=-.1*cosine()),
+    dict(momentum=lambda pos: math.nan), dict(lr=-.1*cosine()),
     dict(lr=[cosine(), cosine()]),
 ])
 def test_a_schedule_that_does_not_fit_is_refused(scheds):
     learn = learner(ScheduleCB(**scheds))
     with pytest.raises(ValueError, match=next(iter(scheds))): learn.fit(1)
+    assert learn.steps == 0
+
+
+def test_a_misspelt_field_is_told_which_there_are():
+    learn = learner(ScheduleCB(mom=cosine()))
+    said = "^SGD has no 'mom' to schedule; choose from .*'lr', 'maximize', 'momentum', 'nesterov'"
+    with pytest.raises(ValueError, match=said): learn.fit(1)
     assert learn.steps == 0
 
 

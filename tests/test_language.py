@@ -86,8 +86,10 @@ def test_parts_share_no_character(split):
 
 @pytest.mark.parametrize('wrong, told', [
     (dict(context=0), 'context must be a whole number'), (dict(context=900), 'context must be below 880'),
-    (dict(split=10), 'split must be'), (dict(size=9000), 'size must be'), (dict(bs=0), 'bs must be'),
-    (dict(size=300), 'context must be below 30'), (dict(source='no such text'), 'source must be'),
+    (dict(split=10), 'split must be a whole number from 0 to 9'), (dict(bs=0), 'bs must be'),
+    (dict(size=9000), 'size must be'), (dict(size=10**9), 'size must be a whole number from 1 to'),
+    (dict(size=300), 'context must be below 30'),
+    (dict(source='hamlet'), 'source must be .* a Path of a file or a text of several lines'),
     (dict(source=3), 'source must be')])
 def test_wrong_texts_are_refused(wrong, told):
     with pytest.raises(ValueError, match=told): text_dls(**dict(source=TEXT) | wrong)
@@ -115,6 +117,8 @@ def test_errors_of_the_model():
     for scores in (model(x).mT, model(x)[:, -1], model(x).flatten(0, 1)):
         with pytest.raises(ValueError, match=r'scores must be \[n, T, V\]'): next_char_loss(scores, y)
     with pytest.raises(ValueError, match="without 'Z'"): sample(model, dls.vocab, 'Zoo')
+    with pytest.raises(ValueError, match='prompt must be a text'): sample(model, dls.vocab, prompt='')
+    with pytest.raises(ValueError, match='temperature must be'): sample(model, dls.vocab, temperature=0)
 
 
 def test_a_sample_changes_nothing_and_longer_prompts_than_the_window_work():

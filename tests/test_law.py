@@ -169,7 +169,7 @@ def broken(losses): return np.where(np.arange(STEPS) == 5, np.nan, losses)
 
 
 REFUSED = {
-    'at least two runs, got 1': lambda r: r[:1],
+    'at least two runs, got 1: a constant rate, and one that decays, say': lambda r: r[:1],
     'one whose rate decays': lambda r: [r[0], r[0]],
     'finite numbers, got nan at step 5': lambda r: [r[0], (r[1][0], broken(r[1][1]))],
     'got 999 rates and 1000 losses': lambda r: [r[0], (r[1][0][1:], r[1][1])],
@@ -203,8 +203,9 @@ def test_forecasts_that_nobody_can_give_are_refused(law, args, message):
     with pytest.raises(ValueError, match=message): law.predict(*args)
 
 
-@pytest.mark.parametrize('args, message', [((5,), 'step must be'), ((2000,), 'step must be'),
-                                           ((100, 0), 'over must be'), ((100, 10, 2), 'run must be')])
+@pytest.mark.parametrize('args, message', [
+    ((5,), 'step must be'), ((2000,), 'step must be a whole number from 20 to 1,000, got step=2000'),
+    ((100, 0), 'over must be'), ((100, 10, 2), 'run must be')])
 def test_cooldowns_that_nobody_can_give_are_refused(law, args, message):
     with pytest.raises(ValueError, match=message): law.cooldown_now(*args)
 

@@ -204,7 +204,8 @@ def test_helpers_and_other_parents_are_fine():
     assert Shy().whisper() and Both.tag == 'slow'
 
 
-@pytest.mark.parametrize('wrong', ['befor_batch', 'AfterBatch', 'setp', 'before_train', 'zero_grads'])
+@pytest.mark.parametrize('wrong', ['befor_batch', 'AfterBatch', 'setp', 'before_train', 'cleanup_fits',
+                                   'zero_grads'])
 def test_a_misspelt_event_is_refused(wrong):
     with pytest.raises(TypeError, match=f'Typo.{wrong} is no event; did you mean'):
         type('Typo', (Callback,), {wrong: lambda self, learn: None})
@@ -239,7 +240,8 @@ class Sets(Callback): sets = ['lr']
 
 def test_what_only_one_can_do():
     shy = Shy()
-    with pytest.raises(TypeError, match='cbs must hold Callback instances'): bound(Loud)
+    for wrong in ((Loud,), ('act',), (shy, 3)):
+        with pytest.raises(TypeError, match='cbs must hold Callback instances'): bound(*wrong)
     with pytest.raises(ValueError, match="Loud and Loud cannot be combined: each does the step 'step'"):
         bound(Loud(), Loud())
     with pytest.raises(ValueError, match="Sets and Sets cannot be combined: each sets 'lr'"):

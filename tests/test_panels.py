@@ -11,7 +11,15 @@ from torch import nn
                                    dict(floor=2), dict(peak=0)])
 def test_settings_that_make_no_schedule(wrong):
     name, = wrong
-    with pytest.raises(ValueError, match=name): dial(**wrong)
+    with pytest.raises(ValueError, match=f'^{name} must be .*, got {name}='): dial(**wrong)
+
+
+def test_a_recipe_that_is_none_and_a_knob_that_is_none_are_told_which_there_are():
+    recipes = "recipe must be 'cosine', 'linear', 'wsd', 'flat_cos', 'one_cycle' or 'constant', got"
+    with pytest.raises(ValueError, match=recipes): dial(recipe='cos')
+    pytest.importorskip('ipywidgets')
+    knobs = "knob must be 'recipe', 'peak', 'warm', 'floor' or 'cycles', got knob='height'"
+    with pytest.raises(ValueError, match=knobs): explore(height=1)
 
 
 @pytest.mark.parametrize('wrong', [dict(height=1), dict(recipe='cos'), dict(cycles=0), dict(cycles=9),
@@ -27,8 +35,10 @@ def test_fleets_that_are_none():
     fleets = {.1: run_fleet(lambda: nn.Linear(64, 10), digits_dls(), constant(.1), seeds=2, quiet=True)}
     for wrong, name in (({}, 'fleets'), ([1], 'fleets')):
         with pytest.raises(ValueError, match=name): explore_peaks(wrong)
-    with pytest.raises(ValueError, match='metric'): explore_peaks(fleets, metric='beauty')
-    with pytest.raises(ValueError, match='peak'): explore_peaks(fleets, peak=.2)
+    metrics = "metric must be 'train_loss', 'valid_loss', 'accuracy' or 'lr', got metric='beauty'"
+    with pytest.raises(ValueError, match=metrics): explore_peaks(fleets, metric='beauty')
+    with pytest.raises(ValueError, match=r'peak must be one of \[0.1\], got peak=0.2'):
+        explore_peaks(fleets, peak=.2)
 
 
 @pytest.fixture

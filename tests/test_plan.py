@@ -1,5 +1,6 @@
 """What a `Plan` and `position` refuse, and that nothing is written then."""
 import math
+import re
 
 import numpy as np
 import pytest
@@ -26,6 +27,24 @@ def test_a_wrong_clock_is_refused(wrong):
     with pytest.raises(ValueError, match=[*wrong][-1]): position(0, **wrong)
 
 
+REFUSED = {
+    'step must be at most total=4, got step=np.float64(6.0)': lambda: position(6, 4, after='raise'),
+    'lr must be a finite number, at least 0, all the way; -1 * cosine(1, 0) gives -1.0 at pos=0.0':
+        lambda: Plan(optimizer(), 10, lr=-cosine()),
+    'betas must be a pair, finite, like (0.9, 0.999), all the way; cosine(0.95, 0.85) gives 0.95 at pos=0.0':
+        lambda: Plan(optimizer(kind=torch.optim.Adam), 10, betas=cosine(.95, .85)),
+    'betas: base stands for a number, and the optimizer has [0.9, 0.999]; give a function of progress':
+        lambda: Plan(optimizer(kind=torch.optim.AdamW), 10, betas=base*cosine()),
+    "step 4 is past the end of a plan for 4 steps; after='hold' or 'repeat' would go on":
+        lambda: Plan(optimizer(), 4, after='raise', lr=cosine()).write(4),
+}
+
+
+@pytest.mark.parametrize('message', REFUSED)
+def test_the_message_names_what_is_wrong_and_what_would_be_right(message):
+    with pytest.raises(ValueError, match='^' + re.escape(message)): REFUSED[message]()
+
+
 def nan_inside(pos): return math.nan if .3 < pos < .4 else .9
 def a_text(pos): return '.9'
 def a_pair(pos): return pos, pos
@@ -42,10 +61,8 @@ def test_a_schedule_that_does_not_fit_is_named_by_its_field_and_nothing_is_writt
     assert opt.param_groups[0]['lr'] == .1 and opt.param_groups[0]['momentum'] == .9
 
 
-def test_no_schedule_and_a_number_for_a_pair_are_refused():
+def test_a_plan_without_a_schedule_is_refused():
     with pytest.raises(ValueError, match='at least one field'): Plan(optimizer(), 10)
-    with pytest.raises(ValueError, match='betas must be a pair, finite, like'):
-        Plan(optimizer(kind=torch.optim.Adam), 10, betas=cosine(.95, .85))
 
 
 @pytest.mark.parametrize('wrong', [dict(opt=[]), dict(total=0), dict(end='last'), dict(after='stop')])

@@ -861,6 +861,19 @@ def test_an_entry_of_the_reference(tmp_path, monkeypatch):
     assert 'def times(\n    n: int, # a number\n) -> float' in thing
 
 
+def test_methods_of_private_parts_are_in_the_entry_of_the_class_that_is_built_from_them():
+    docs = load('docs')
+    class _Stored:
+        def save(self): "Save it"
+    class Shelf(_Stored):
+        def add(self): "Add one"
+    class Long(Shelf):
+        def measure(self): "Measure it"
+    assert [name for name, _ in docs.public_methods(Shelf)] == ['save', 'add']
+    assert [name for name, _ in docs.public_methods(Long)] == ['measure']
+    assert [*docs.public_methods(len)] == []
+
+
 def test_the_reference_explains_every_parameter():
     import cosine_lr
     docs = load('docs')

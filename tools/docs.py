@@ -277,10 +277,17 @@ def entry(thing, level):
 
 
 def public_methods(thing):
-    "A class's own documented methods."
-    for name, method in vars(thing).items() if inspect.isclass(thing) else ():
+    "The documented methods of a class, also those of the private classes that it is built from."
+    for name, method in [pair for part in parts(thing) for pair in vars(part).items()]:
         method = getattr(method, '__func__', method)
         if inspect.isfunction(method) and method.__doc__ and not name.startswith('_'): yield name, method
+
+
+def parts(thing):
+    "A class after its private bases, but for those of a public base, whose entry shows them."
+    line = getattr(thing, '__mro__', ())
+    shown = {part for base in line[1:] if not base.__name__.startswith('_') for part in base.__mro__}
+    return [part for part in reversed(line) if part not in shown]
 
 
 # --- the site ---

@@ -67,9 +67,16 @@ class _LiveLosses:
         for line, points in zip(self.lines, (self.train, self.valid)): line.set_data(*points)
         self.ax.relim()
         self.ax.autoscale_view()
+        self.ax.set_title(self._message(), loc='left', fontsize=10)
         self.handle.update(self.ax.figure)
         end = time.perf_counter()
         self.next = end + max(self.every, 9*(end - start))
+
+    def _message(self):
+        "The last loss in words; that of the validation, where there is one"
+        for kind, (batches, losses) in (('Validation', self.valid), ('Training', self.train)):
+            if losses: return f'{kind} loss {losses[-1]:.3g} after {batches[-1]} batches'
+        return ''
 
 # %% ../../nbs/run/handy.ipynb #progress
 class ProgressCB(Callback):

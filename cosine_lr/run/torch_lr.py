@@ -19,21 +19,9 @@ from .resume import POLICIES, plan_state, resume_plan
 from ..torch_inside import BareScheduler
 from ..view.plot import new_axes
 
-# %% ../../nbs/11_torch.ipynb #schedule-lr
-class ScheduleLR(BareScheduler):
-    """A torch scheduler that writes schedules into any field of the param groups
-
-    Args:
-        optimizer: the values of step 0 are written into its param groups at once
-        total_steps: calls of `step()` from the beginning to the end of the schedules
-        end: where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
-        after: past the end: "hold" the end value, "repeat" from the start, or "raise"
-        on_resume: what a state of another plan means, see `resume_plan`
-        last_epoch: the last step already done; -1 for a new run
-        **scheds: for a field, e.g. `lr=0.1*cosine()`, or a list, one for each group
-
-    Taught in https://cosine-lr.github.io/cosine_lr/11_torch.html
-    """
+# %% ../../nbs/11_torch.ipynb #planned
+class _Planned(BareScheduler):
+    "Schedules for an optimizer: the plan of a run"
     def __init__(
         self,
         optimizer: Optimizer, # the values of step 0 are written into its param groups at once
@@ -68,6 +56,9 @@ class ScheduleLR(BareScheduler):
     @property
     def total_steps(self) -> int: return self.plan.total
 
+# %% ../../nbs/11_torch.ipynb #stepped
+class _Stepped(_Planned):
+    "Counts the steps, and writes the values of each"
     def at(self, step: int) -> dict[str, list]: # `step`: any from 0, reached or not
         """Each field's values at `step`, one for each param group; writes nothing
 
@@ -96,6 +87,9 @@ class ScheduleLR(BareScheduler):
         if self.called_for_step: self.plan.write(self.last_epoch)
         return self.get_last_lr()
 
+# %% ../../nbs/11_torch.ipynb #saved
+class _Saved(_Stepped):
+    "Gives its state, and goes on from one"
     def state_dict(self) -> dict[str, Any]:
         "The step and the plan, as plain data; in a `SequentialLR`, also what stands in the optimizer"
         self._look_around()
@@ -123,6 +117,21 @@ class ScheduleLR(BareScheduler):
         for field, each in stood.items(): # it may be another scheduler's turn
             for group, value in zip(groups, each): write_field(group, field, value)
 
+# %% ../../nbs/11_torch.ipynb #schedule-lr
+class ScheduleLR(_Saved):
+    """A torch scheduler that writes schedules into any field of the param groups
+
+    Args:
+        optimizer: the values of step 0 are written into its param groups at once
+        total_steps: calls of `step()` from the beginning to the end of the schedules
+        end: where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
+        after: past the end: "hold" the end value, "repeat" from the start, or "raise"
+        on_resume: what a state of another plan means, see `resume_plan`
+        last_epoch: the last step already done; -1 for a new run
+        **scheds: for a field, e.g. `lr=0.1*cosine()`, or a list, one for each group
+
+    Taught in https://cosine-lr.github.io/cosine_lr/11_torch.html
+    """
     def __repr__(self) -> str:
         plan, state = self.plan, self.state_dict()
         how = 'cooling down' if plan.lines else 'resumed'

@@ -193,14 +193,23 @@ def explore_peaks(
         runs = fleets[peak]
         ax = new_axes('epoch', metric)
         ax.set_ylim(low - margin, high + margin) # before labels find their places
-        what = f'{metric.replace("_", " ")}, mean ± sd of {len(runs.seeds)} seeds'
-        runs.plot(metric, ax, f'Peak {peak:g}: {what}')
+        rows = runs.table()
+        runs.plot(metric, ax, f'Peak {peak:g}: {_leader(rows, metric)}')
+        ax.set_xlabel(f'epoch (mean ± sd of {len(runs.seeds)} seeds)')
         ax.xaxis.get_major_locator().set_params(integer=True) # whole epochs
-        return ax, {'at the end': '\n'.join(_last(row, metric) for row in runs.table())}
+        return ax, {'at the end': '\n'.join(_last(row, metric) for row in rows)}
 
     slider = _ipywidgets().SelectionSlider
     knob = slider(options=[(f'{p:g}', p) for p in peaks], value=peak, description='peak')
     return Panel(draw, dict(peak=knob))
+
+def _leader(rows, metric):
+    "The schedule that ends best, in words: with the lowest loss, or the highest value of another metric"
+    means = {row['schedule']: row[metric][0] for row in rows if np.isfinite(row[metric][0])}
+    if not means: return 'no run ends with a finite value'
+    word, best = ('lowest', min) if metric.endswith('loss') else ('highest', max)
+    first = best(means, key=means.get)
+    return f'{first} ends {word}, at {means[first]:.2f}'
 
 def _last(row, metric):
     "A row of a table of results in words"
