@@ -4,6 +4,7 @@ import pytest
 from cosine_lr import constant, digits_dls, run_fleet
 from cosine_lr.lab import read_log
 from cosine_lr.view import dial, explore, explore_peaks
+from cosine_lr.view.explorer import _leader
 from torch import nn
 
 
@@ -39,6 +40,16 @@ def test_fleets_that_are_none():
     with pytest.raises(ValueError, match=metrics): explore_peaks(fleets, metric='beauty')
     with pytest.raises(ValueError, match=r'peak must be one of \[0.1\], got peak=0.2'):
         explore_peaks(fleets, peak=.2)
+
+
+@pytest.mark.parametrize('metric, said', [
+    ('accuracy', 'cosine ends highest, at 0.90'), ('valid_loss', 'constant ends lowest, at 0.30'),
+    ('f1', 'constant ends highest, at 0.20'), ('auc', 'no run ends with a finite value')])
+def test_the_title_names_the_schedule_that_ends_best(metric, said):
+    nan = float('nan')
+    first = dict(schedule='constant', accuracy=(.8, .1), valid_loss=(.3, .1), f1=(.2, .1), auc=(nan, nan))
+    second = dict(schedule='cosine', accuracy=(.9, .1), valid_loss=(.4, .1), f1=(nan, nan), auc=(nan, nan))
+    assert _leader([first, second], metric) == said
 
 
 @pytest.fixture

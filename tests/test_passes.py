@@ -152,11 +152,27 @@ def test_fewer_batches_after_an_interruption(tmp_path, rows, budget):
 @pytest.mark.parametrize('how, said', [
     (dict(train=False, valid=False), 'valid must be True, where train=False'),
     (dict(steps=4, validate_every=2, valid=False), 'validate_every must be None, without dls.valid or'),
-    (dict(seconds=1e306), 'seconds must be a finite number from 0.001 to'),
+    (dict(train=False, steps=10), 'steps must be None, where train=False, got steps=10'),
+    (dict(steps=10, seconds=60), 'steps and seconds are budgets: give one of them'),
+    (dict(n_epochs=3, steps=10), 'n_epochs and steps are budgets: give one of them'),
+    (dict(validate_every=5), 'validate_every must be None, unless the budget is one of steps or seconds'),
+    *((dict(steps=n), 'steps must be a whole number, at least 1') for n in (0, .5, True, '10')),
+    *((dict(seconds=n), 'seconds must be a finite number from 0.001 to')
+      for n in (0, -1, 1e306, float('inf'), float('nan'), True)),
 ])
-def test_a_fit_in_which_nothing_would_happen_is_refused(how, said):
+def test_a_budget_that_is_none_and_a_fit_in_which_nothing_would_happen_are_refused(how, said):
     learn = Learner(nn.Linear(64, 10), loaders('rows'), F.cross_entropy)
     with pytest.raises(ValueError, match=said): learn.fit(**how)
+    assert not learn.steps
+
+
+def test_a_stream_needs_a_budget_and_batches_on_every_pass():
+    learn = Learner(nn.Linear(64, 10), loaders('stream'), F.cross_entropy)
+    said = 'dls.train must have a length, the number of its batches, got DataLoader'
+    with pytest.raises(TypeError, match=said + r'; fit\(steps=…\) trains without one'): learn.fit(1)
+    learn.dls = SimpleNamespace(train=iter(loaders('stream').train), valid=None)
+    said = 'dls.train has no batches, or gives them once only'
+    with pytest.raises(ValueError, match=said): learn.fit(steps=100)
 
 
 def test_budgets_and_loaders_of_validation():
