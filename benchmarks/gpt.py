@@ -1,12 +1,13 @@
-"""Training a small language model: seconds for a step, without validation; the first epoch is left out."""
+"""Training a small language model: seconds for a step, without validation; the first epoch is left out. And
+whether eight runs of it are cheaper in a fleet or one by one."""
 import logging
 import tempfile
 from functools import partial
 
 import torch
 import torch.nn.functional as F
-from cosine_lr import tensor_loader
-from cosine_lr.lab.language import GPT, text_dls
+from cosine_lr import Learner, ScheduleCB, cosine, run_fleet, tensor_loader
+from cosine_lr.lab.language import GPT, next_char_loss, text_dls
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader, TensorDataset
@@ -16,6 +17,7 @@ from .measure import PROCESSOR, check_equal_work, measure
 from .task import Rows, Task
 
 CONTEXT, WIDTH, BS, STEPS, EPOCHS = 32, 32, 16, 50, 4
+WIDTHS, MEMBERS = (8, 16, 32, 64, 128), 8 # of the models that a fleet trains, and how many at once
 HAND, COMPILED = 'by hand', 'by hand, compiled'
 
 
@@ -101,6 +103,35 @@ EAGER = {HAND: (loops.by_hand, False), 'Learner': (loops.ours, False),
 TRACED = {COMPILED: (compiled_by_hand, False), 'Learner, compiled': (loops.compiled, False)}
 
 
+def of_fleet(make_model, dls, opt_func, epochs):
+    run_fleet(make_model, dls, .004*cosine(), seeds=MEMBERS, epochs=epochs, loss_func=next_char_loss,
+              opt_func=opt_func, quiet=True)
+
+
+def of_learner(make_model, dls, opt_func, epochs):
+    schedule = ScheduleCB(lr=.004*cosine())
+    Learner(make_model(), dls, next_char_loss, opt_func=opt_func, cbs=schedule).fit(epochs)
+
+
+def one_of_many(train, width, runs):
+    "Seconds of the processor for a step of one run, with its validation; the first epoch is left out"
+    def seconds(k, epochs):
+        dls = text_dls(CONTEXT, BS, seed=k, source='python', size=STEPS*BS*CONTEXT*10//8)
+        make_model = partial(GPT, len(dls.vocab), CONTEXT, width)
+        start = PROCESSOR()
+        train(make_model, dls, partial(torch.optim.AdamW, weight_decay=.1), epochs)
+        return PROCESSOR() - start
+    return lambda k: ((seconds(k, 2) - seconds(k, 1))/STEPS/runs, {})
+
+
+def crossover(rounds):
+    "{width: a fleet's step of one run beside a `Learner`'s}"
+    turns = {width: {'one by one': one_of_many(of_learner, width, 1),
+                     'fleet': one_of_many(of_fleet, width, MEMBERS)} for width in WIDTHS}
+    return {str(width): measure(each, rounds, f'GPT, width {width}', 'one by one')
+            for width, each in turns.items()}
+
+
 def run(rounds):
     torch.set_num_threads(1)
     logging.getLogger('transformers').setLevel(logging.ERROR)
@@ -108,4 +139,4 @@ def run(rounds):
     for name, contestants, base in (('eager', EAGER, HAND), ('compiled', TRACED, COMPILED)):
         turns = {name: loops.contestant(*each, TextTask, ['steps']) for name, each in contestants.items()}
         done[name] = check_equal_work(measure(turns, rounds, f'GPT, {name}', base))
-    return done
+    return dict(done, widths=crossover(max(5, rounds//2)))

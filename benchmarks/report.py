@@ -46,6 +46,15 @@ def timings(rows, to):
     return table(['', 'median [quartiles]', f'ratio to {to}', 'n', *facts], lines)
 
 
+def by_width(widths):
+    "A line for each width of the model: a fleet beside runs one by one"
+    lines = []
+    for width, rows in widths.items():
+        alone = amount(quartiles(rows['one by one']['times'])[1])
+        lines.append([width, alone, spread(*ratio(rows, 'fleet')), len(rows['fleet']['times'])])
+    return table(['width', 'one by one, median', 'fleet / one by one', 'n'], lines)
+
+
 # --- what should hold ---
 
 def fleets(rows): return sorted({int(name.split(',')[0]) for name in rows if name != 'by hand'})
@@ -222,6 +231,10 @@ ON_GPT = (
     f'A GPT of width {gpt.WIDTH}, {gpt.BS} windows of {gpt.CONTEXT} characters a step, AdamW, a cosine; '
     "one thread, processor's time for a step, without validation. By hand, what is compiled is the model "
     "and the optimizer's step.")
+ON_WIDTHS = (
+    f'{gpt.MEMBERS} runs of that model at several widths, in a fleet and one by one: the time of one core '
+    'for a step of one run, with validation. A ratio below 1: the fleet is cheaper. Both ways, several '
+    'cores can share the runs: each takes a process of its own.')
 ON_SCHEDULES = 'One thread, processor\'s time. "One by one": 2000 measured, times 500.'
 ON_SWEEPS = (
     'Two threads, time on the wall. A step of one run, first without, then with its share of validation; and '
@@ -244,7 +257,8 @@ def blocks(report, folder): # `folder`: where the figures go, if anywhere
     for model, rows in report.get('loops', {}).items(): yield from (f'### {model}', timings(rows, HAND))
     if 'gpt' in report:
         yield from ('## A small language model', ON_GPT, timings(report['gpt']['eager'], gpt.HAND),
-                    timings(report['gpt']['compiled'], gpt.COMPILED))
+                    timings(report['gpt']['compiled'], gpt.COMPILED), ON_WIDTHS,
+                    by_width(report['gpt']['widths']))
     for rows in report.get('finders', {}).values():
         yield from ('## Learning-rate finder', ON_FINDERS, timings(rows, 'by hand'))
     if 'schedules' in report:

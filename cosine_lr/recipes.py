@@ -7,9 +7,8 @@ other"""
 __all__ = ['warmup_cosine', 'warmup', 'wsd', 'flat_cos', 'one_cycle', 'restarts', 'triangular']
 
 # %% ../nbs/01_recipes.ipynb #warmup-cosine
-from itertools import accumulate
-from math import log
 from .check import number, refuse, share, whole
+from .plumbing import cycle_peaks, cycle_starts
 from .schedule import Schedule, constant, cosine, join, linear
 
 def warmup_cosine(
@@ -126,26 +125,9 @@ def restarts(
     Taught in https://cosine-lr.github.io/cosine_lr/01_recipes.html
     """
     cycles = whole('cycles', cycles, least=1, most=10_000)
-    pieces = [_schedule('shape', shape) if peak == 1 else peak*shape for peak in _peaks(cycles, decay)]
-    return join(pieces, at=_starts(cycles, growth))
-
-def _peaks(cycles, decay):
-    decay = number('decay', decay, least=1e-3, most=1e3)
-    try: return [decay**i for i in range(cycles)]
-    except OverflowError: refuse('decay', decay, f'such that its power {cycles-1} is finite')
-
-# %% ../nbs/01_recipes.ipynb #starts
-def _starts(cycles, growth):
-    "Where each cycle but the first begins, from lengths as large whole numbers"
-    growth = number('growth', growth, least=1e-3, most=1e3)
-    above, below = growth.as_integer_ratio()
-    lengths = [2**400]
-    if (cycles - 1)*abs(log(growth)) < log(10**9):
-        for _ in range(cycles - 1): lengths.append(lengths[-1]*above//below)
-    *starts, total = accumulate(lengths)
-    if len(lengths) < cycles or 10**9*min(lengths) < total:
-        refuse('growth', growth, f'such that each of {cycles} cycles has a billionth of training or more')
-    return [start/total for start in starts]
+    peaks = cycle_peaks(cycles, decay)
+    pieces = [_schedule('shape', shape) if peak == 1 else peak*shape for peak in peaks]
+    return join(pieces, at=cycle_starts(cycles, growth))
 
 # %% ../nbs/01_recipes.ipynb #triangular
 def triangular(

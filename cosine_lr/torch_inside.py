@@ -15,7 +15,6 @@ from functools import cache
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
-from torch.utils.data import DataLoader
 
 # %% ../nbs/torch_inside.ipynb #record
 def record(
@@ -140,7 +139,7 @@ def bare_step(opt: torch.optim.Optimizer) -> Callable:
     while hasattr(step, '__wrapped__'): step = step.__wrapped__
     return step
 
-def unwrapped(model: torch.nn.Module) -> torch.nn.Module | None:
+def unwrapped(model: nn.Module) -> nn.Module | None:
     """The model inside what torch wraps around it, or None where there is no wrapper
 
     Args:
@@ -151,7 +150,7 @@ def unwrapped(model: torch.nn.Module) -> torch.nn.Module | None:
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)): return model.module
     return getattr(model, '_orig_mod', None) # what `torch.compile` wraps
 
-def drop_workers(loader: DataLoader) -> None:
+def drop_workers(loader: torch.utils.data.DataLoader) -> None:
     """Have the loader start new workers at its next epoch, and forget those that wait for it
 
     Taught in https://cosine-lr.github.io/cosine_lr/torch_inside.html
@@ -165,12 +164,12 @@ def draw_worker_seed(generator: torch.Generator) -> None:
     """
     torch.empty((), dtype=torch.int64).random_(generator=generator)
 
-def has_hooks(x: torch.Tensor | torch.nn.Module) -> bool:
+def has_hooks(x: torch.Tensor | nn.Module) -> bool:
     """Whether functions of the user's are called when a tensor gets its gradient, or when a module runs
 
     Taught in https://cosine-lr.github.io/cosine_lr/torch_inside.html
     """
-    if isinstance(x, torch.nn.Module):
+    if isinstance(x, nn.Module):
         return any(bool(held) for name, held in vars(x).items() if name.endswith('_hooks'))
     return bool(x._backward_hooks or getattr(x, '_post_accumulate_grad_hooks', None))
 

@@ -32,7 +32,6 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from ..check import choice, function, refuse, share, whole
 from .annealing import check_temperature, metropolis, nearby, temperature_for
-from ..plan import position
 from ..schedule import cosine
 
 # %% ../../nbs/lab/study.ipynb #neighbour
@@ -65,7 +64,7 @@ def _replay(trials, temperature, n_trials, accept, seed, sign):
     current, changes = _measured(trials[1:_MEASURING+1], trials[0], sign)
     unit = temperature_for(changes, accept) if changes else 0.
     for trial in trials[_MEASURING+1:]:
-        heat = unit*temperature(position(min(trial.number, n_trials), n_trials))
+        heat = unit*temperature(min(trial.number/n_trials, 1))
         rng = random.Random(f'{seed}/{trial.number}/accept')
         if metropolis(sign*(trial.value - current.value), heat, rng): current = trial
     return current
