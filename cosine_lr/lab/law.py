@@ -113,6 +113,8 @@ def _numbers(name, x):
         raise ValueError(f"{name} must be finite numbers, got {x[at]} at step {at}: cut the run before it")
     return x
 
+def _decays(rates): return rates[rates.argmax():].min() <= .9*rates.max()
+
 def _check_rates(name, rates):
     if not (rates >= 0).all() or not rates.any():
         low, high = rates.min(), rates.max()
@@ -180,7 +182,7 @@ def _named_runs(runs):
         raise ValueError(f"runs must hold at least two runs, got {len(named)}: "
                          "a constant rate, and one that decays, say")
     named = {name: _checked(name, run) for name, run in named.items()}
-    if all(rates[rates.argmax():].min() > .9*rates.max() for rates, _ in named.values()):
+    if not any(_decays(rates) for rates, _ in named.values()):
         raise ValueError("runs must hold one whose rate decays, by a tenth at least: nothing else tells what "
                          "annealing gains. Add a cosine or a step decay")
     return named
@@ -251,6 +253,7 @@ class _Fitted:
     forms: list[_Form] # whose median is the forecast
     members: list[_Form] # refits to resampled residuals, for the intervals
     errors: dict[str, float] # {name: mean relative error of the fit over a run's last quarter}
+    left_out: float # mean relative error, over its last quarter, of a run that the others forecast
 
     @property
     def error(self) -> float:
@@ -291,13 +294,15 @@ def _asked_rates(law, sched, steps):
     return rates
 
 def _widened(law, width, loss, rates):
-    "Half the interval: at least 1 %; more for a long run, one at low rates, and one with another peak"
+    """Half the interval: what noise leaves open, at least 1 %, and the error of a run that was left out;
+    more for a long run, one at low rates, and one with another peak"""
     longer = 1 + max(0, math.log2(len(rates)/law.longest))
     lowest = min(r[r > 0].min() for r, _ in law.runs.values())
     below = float((rates < .999*lowest).mean())
     peaks = [r.max() for r, _ in law.runs.values()]
     other = min(abs(math.log(rates.max()/peak)) for peak in peaks)
-    return longer*(1 + below)*np.maximum(width, loss*(.01 + .1*other))
+    noise = longer*np.maximum(width, loss*(.01 + .1*other))
+    return (1 + below)*(noise + law.left_out*loss)
 
 def _forecast(law, rates):
     "The loss before each step, with its interval"
@@ -375,16 +380,21 @@ def _annealed(law, start, steps, proposals, knots, seed):
         search.tell(law.final_losses([space.schedule(point) for point in search.ask()], steps))
     return space.schedule(search.result().state), rounds*chains
 
+def _half(forecast):
+    "Half the interval of the final loss"
+    loss, _, high = forecast.final
+    return high - loss
+
 def _beside(law, sched, steps, recipes, proposals):
-    "The schedule beside the recipes, each gain with an interval over the refits"
+    "The schedule beside the recipes; a gain is as uncertain as the two forecasts together"
     scheds = {name: recipe for name, (_, recipe) in recipes.items()}
     losses = {name: loss for name, (loss, _) in recipes.items()}
-    own, *others = law.final_losses([sched, *scheds.values()], steps, members=True)
-    gains = np.array(others) - own # [recipes, refits]
-    low, high = (dict(zip(recipes, np.quantile(gains, q, axis=1).tolist())) for q in (.05, .95))
-    least = float(law.final_losses([sched], steps)[0])
-    gain = {name: loss - least for name, loss in losses.items()}
-    return BestSchedule(sched, law.predict(sched, steps), scheds, losses, gain, low, high, proposals)
+    own, gain, low, high = law.predict(sched, steps), {}, {}, {}
+    for name, recipe in scheds.items():
+        gain[name] = losses[name] - float(law.final_losses([sched], steps)[0])
+        half = math.hypot(_half(own), _half(law.predict(recipe, steps)))
+        low[name], high[name] = gain[name] - half, gain[name] + half
+    return BestSchedule(sched, own, scheds, losses, gain, low, high, proposals)
 
 # %% ../../nbs/14_law.ipynb #law-doc
 class LossLaw(_Fitted):
@@ -397,6 +407,7 @@ class LossLaw(_Fitted):
         forms: whose median is the forecast
         members: refits to resampled residuals, for the intervals
         errors: {name: mean relative error of the fit over a run's last quarter}
+        left_out: mean relative error, over its last quarter, of a run that the others forecast
 
     Taught in https://cosine-lr.github.io/cosine_lr/14_law.html
     """
@@ -524,6 +535,11 @@ class _Data:
     weights: np.ndarray # root of the steps in a piece; the beginning of a run counts less
     ends: np.ndarray # where the points of each run end
 
+    def where(self, rows):
+        "Some of the points, as of one run"
+        columns = {key: terms[rows] for key, terms in self.columns.items()}
+        return _Data(columns, self.losses[rows], self.weights[rows], np.array([rows.sum()]))
+
 def _data(runs, peak, total):
     columns, losses, weights = [], [], []
     for rates, values in runs:
@@ -561,6 +577,16 @@ def _refits(data, doubted, seed):
     return members
 
 # %% ../../nbs/14_law.ipynb #fit
+def _fits(data):
+    "All forms, each with its errors, the best first"
+    return sorted((_fitted(data, key, data.losses) for key in data.columns), key=lambda fit: fit[0].error)
+
+def _kept(fits): return [form for form, _ in fits if form.error <= _KEPT*fits[0][0].error]
+
+def _errors(forms, data):
+    "Relative errors of the median of the forms"
+    return np.median([form.losses(data.columns) for form in forms], 0)/data.losses - 1
+
 def _last_errors(named, errors, data):
     "{name of the run: mean relative error over its last quarter}"
     found = {}
@@ -568,6 +594,15 @@ def _last_errors(named, errors, data):
         late = slice(3*len(part)//4, None)
         found[name] = float(np.average(part[late], weights=weights[late]**2))
     return found
+
+def _left_out(named, data):
+    "The mean error of a run that the others forecast; at least one of those must decay"
+    found, owners = [], np.repeat(list(named), np.diff(data.ends, prepend=0))
+    for name in named:
+        if any(_decays(rates) for other, (rates, _) in named.items() if other != name):
+            forms = _kept(_fits(data.where(owners != name)))
+            found.append(_last_errors(named, np.abs(_errors(forms, data)), data)[name])
+    return float(np.mean(found))
 
 def _check_errors(errors):
     name = max(errors, key=lambda name: abs(errors[name]))
@@ -591,11 +626,9 @@ def fit_law(
     peak = max(rates.max() for rates, _ in named.values())
     total = max(rates.sum() for rates, _ in named.values())
     data = _data(named.values(), peak, total)
-    fits = sorted((_fitted(data, key, data.losses) for key in data.columns), key=lambda fit: fit[0].error)
-    least = fits[0][0].error
-    forms = [form for form, _ in fits if form.error <= _KEPT*least]
+    fits = _fits(data)
+    forms, least = _kept(fits), fits[0][0].error
     members = _refits(data, [fit for fit in fits if fit[0].error <= _DOUBTED*least], seed)
-    median = np.median([form.losses(data.columns) for form in forms], 0)
-    errors = _last_errors(named, median/data.losses - 1, data)
+    errors = _last_errors(named, _errors(forms, data), data)
     _check_errors(errors)
-    return LossLaw(named, float(peak), float(total), forms, members, errors)
+    return LossLaw(named, float(peak), float(total), forms, members, errors, _left_out(named, data))
