@@ -279,9 +279,9 @@ def bound_of(runs):
     return lambda rates: float(found @ [1, *bound_terms(rates, [len(rates) - len(rates)//40])[0]])
 
 
-def forecasts(name, done):
+def forecasts(name, done, law=None):
     "A row for each schedule: (horizon, schedule, measured, its standard error, forecast, low, high, bound)"
-    law, peak, rows = law_of(name, done), done['peak'], []
+    law, peak, rows = law or law_of(name, done), done['peak'], []
     bound = bound_of(runs_of(name, done))
     for times, finals in zip((1, 2), done['test']):
         steps = times*len(done['fit'][0])
@@ -319,15 +319,31 @@ def summary(name, done):
 
 
 def coverage(name, done):
-    "Per cent of the intervals that hold, of forecasts and of differences, at both horizons"
-    rows, found = forecasts(name, done), {}
+    "Per cent of the intervals that hold; and of those without the error of a run left out"
+    law, found = law_of(name, done), {}
+    found |= held_by(forecasts(name, done, law), '')
+    law.left_out = 0.
+    return found | held_by(forecasts(name, done, law), ', noise alone')
+
+
+def held_by(rows, how):
+    found = {}
     for times, horizon in ((1, 'same'), (2, 'double')):
         _, _, true, _, loss, low, high, _ = map(np.array, zip(*(row for row in rows if row[0] == times)))
         pairs = np.array(list(itertools.combinations(range(len(true)), 2))).T
-        errors, halves = (np.diff((loss - true)[pairs], axis=0)[0], np.hypot(*(high - loss)[pairs]))
-        found[horizon] = float(100*((low <= true) & (true <= high)).mean())
-        found[f'{horizon}, differences'] = float(100*(np.abs(errors) <= halves).mean())
+        errors, halves = np.diff((loss - true)[pairs], axis=0)[0], np.hypot(*(high - loss)[pairs])
+        found[horizon + how] = float(100*((low <= true) & (true <= high)).mean())
+        found[f'{horizon}, differences{how}'] = float(100*(np.abs(errors) <= halves).mean())
     return found
+
+
+def costs(name, done):
+    "Training steps of the runs that the law needs, with the choice of their peak; and of tuning the recipes"
+    steps = len(done['fit'][0])
+    def runs(seeds): return len(seeds[:FEWER.get(seeds, 8)] if TASKS[name][0] == 'text' else seeds)
+    fits = 1 + len(done.get('refused', []))
+    law = len(FACTORS_OF_FIT)*runs(PEAK) + fits*len(FITTED)*runs(FIT)
+    return dict(law=steps*law, recipes=2*steps*len(RECIPES)*len(FACTORS)*runs(TUNE))
 
 
 def gain_over(loss, own):
@@ -366,9 +382,18 @@ def forecast_table(found):
 
 
 def coverage_table(found):
-    heads = ['task', 'same horizon', 'its differences', 'twice as long', 'its differences']
-    return markdown_table(heads, [[name, *(f'{share:.0f} %' for share in shares.values())]
+    heads = ['task', 'same horizon', 'twice as long', 'differences, same', 'differences, twice',
+             'noise alone, same', 'noise alone, twice']
+    kinds = '', ', differences', ', noise alone'
+    keys = [f'{horizon}{kind}' for kind in kinds for horizon in ('same', 'double')]
+    return markdown_table(heads, [[name, *(f'{shares[key]:.0f} %' for key in keys)]
                                   for name, shares in found.items()])
+
+
+def cost_table(found):
+    rows = [[name, f"{cost['law']:,}", f"{cost['recipes']:,}", f"{100*cost['law']/cost['recipes']:.0f} %"]
+            for name, cost in found.items()]
+    return markdown_table(['task', "the law's runs", 'tuning three recipes', 'share'], rows)
 
 
 def duel_table(played):
@@ -395,6 +420,7 @@ def write_table(store):
     store['contest'] = {name: contests(done) for name, done in tasks.items() if done.get('contest 0')}
     checked = {name: done for name, done in store.get('check', {}).items() if 'test' in done}
     store['coverage'] = {name: coverage(name, done) for name, done in (tasks | checked).items()}
+    store['costs'] = {name: costs(name, done) for name, done in tasks.items() if 'best' in done}
     played = {f'{name}, {k}': gains for name, repeats in store['contest'].items()
               for k, gains in enumerate(repeats, 1)}
     STORE.write_text(json.dumps(store), encoding='utf-8')
@@ -403,8 +429,9 @@ def write_table(store):
     parts = [__doc__.split('\n\n`python')[0], about, '## Forecasts', forecast_table(store['found']),
              '## How many intervals hold', coverage_table(store['coverage']),
              '## The annealed schedule beside tuned recipes',
-             "Gain in % of the recipe's final loss, with its 95 % interval over 32 fresh seeds (the text: 8).",
-             duel_table(store['duels']), '## The contest at equal training steps',
+             "Gain in % of the recipe's final loss, with its 95 % interval over 32 fresh seeds (text: 8).",
+             duel_table(store['duels']), '## Training steps', cost_table(store['costs']),
+             '## The contest at equal training steps',
              "Gain of what the law found in % of the final loss of what each rival found, with its 95 % "
              "interval over 16 fresh seeds; the cosine is not tuned further.",
              duel_table(played), '## Each forecast', each_table(tasks | checked)]

@@ -94,12 +94,36 @@ def width(law, sched, steps):
 
 def test_intervals_widen_where_less_is_known(law):
     usual = width(law, PEAK*join([constant(1.), constant(.5)], at=[.7]), STEPS)
-    assert np.isclose(width(law, PEAK*constant(1.), STEPS), .02) # the least there is
-    assert np.isclose(width(law, PEAK*constant(1.), 2*STEPS), .04) # twice as long
+    assert np.isclose(width(law, PEAK*constant(1.), STEPS), .02 + 2*law.left_out) # the least there is
+    assert np.isclose(width(law, PEAK*constant(1.), 2*STEPS), .04 + 2*law.left_out) # twice as long
     falls = [PEAK*join([constant(1.), constant(low)], at=[.3]) for low in (.09, .1)]
     lower, lowest = (width(law, sched, STEPS) for sched in falls)
     assert lower > 1.5*lowest # rates below those that were fitted
     assert width(law, .3*PEAK*constant(1.), STEPS) > 2*usual # another peak
+
+
+def test_intervals_hold_the_error_of_a_run_left_out(runs, law):
+    (rates, losses), decays = runs
+    higher = rates, losses*np.linspace(1, 1.1, STEPS) # as no law of the run that decays forecasts it
+    alone = fit_law([decays, decays]).predict(rates).loss
+    late = slice(3*STEPS//4, None)
+    error = np.mean(np.abs(alone[late]/higher[1][late] - 1))
+    other = fit_law([higher, decays])
+    assert law.left_out < .002 < .05 < error
+    assert np.isclose(other.left_out, error, rtol=.05)
+    assert width(other, PEAK*cosine(), STEPS) > width(law, PEAK*cosine(), STEPS) + 1.9*error
+    two = fit_law([decays, (PEAK*rates_of(cosine()), bowl(PEAK*rates_of(cosine())))])
+    assert 0 < two.left_out < .05 # both decay: each is left out in turn
+
+
+def test_a_gain_is_as_uncertain_as_its_two_forecasts(law):
+    best = law.best(STEPS, proposals=400)
+    halves = {name: law.predict(sched, STEPS).final for name, sched in best.recipes.items()}
+    loss, _, high = best.forecast.final
+    for name, (its_loss, _, its_high) in halves.items():
+        half = np.hypot(high - loss, its_high - its_loss)
+        assert np.isclose(best.high[name] - best.gain[name], half)
+        assert np.isclose(best.gain[name] - best.low[name], half)
 
 
 def test_a_cosine_tells_as_much_as_a_step_decay():
@@ -147,6 +171,11 @@ def test_on_a_law_annealing_is_ahead_of_random_search(law):
                             space=KnotSpace(peak=(.003, 1.)))
     annealed, drawn, tuned = (found.test[name].mean() for name in ('annealing', 'random', 'cosine'))
     assert annealed < drawn < tuned
+
+
+def test_a_search_on_a_law_asks_for_the_steps(law):
+    with pytest.raises(ValueError, match='steps must be a whole number, at least 20, got steps=None'):
+        search_schedule(law, budget=60, rivals=[])
 
 
 def test_a_search_on_a_law_takes_no_loaders(law):
@@ -280,6 +309,16 @@ def test_steps_between_are_filled_in_and_nan_is_no_blank(tmp_path):
 def test_columns_that_are_not_there_are_named(tmp_path, heads, columns, message):
     path = write(tmp_path, 'a.csv', heads, [(1, .1, 3)])
     with pytest.raises(ValueError, match=message): read_log(path, **columns)
+
+
+def test_columns_with_other_names_are_named(runs, law, tmp_path):
+    paths = [write(tmp_path, f'{k}.csv', 'step,eta,goal', zip(range(STEPS), *run))
+             for k, run in enumerate(runs)]
+    named = fit_law(paths, rate='eta', loss='goal')
+    assert np.allclose(named.predict(PEAK*cosine(), STEPS).loss, law.predict(PEAK*cosine(), STEPS).loss)
+    with pytest.raises(ValueError, match='no column for rate .*name it, rate='): fit_law(paths)
+    with pytest.raises(ValueError, match="loss must be None where no run is a CSV file, got loss='goal'"):
+        fit_law(runs, loss='goal')
 
 
 # --- the command ---
