@@ -425,9 +425,9 @@ REFUSED = {
     'cycles of triangles': (lambda: triangular(0), 'a whole number'),
     'growth': (lambda: restarts(growth=0), 'from 0.001 to 1,000'),
     'growth of many': (lambda: restarts(cycles=100, growth=2), 'a billionth of training'),
-    'decay of many': (lambda: restarts(cycles=1000, decay=10), 'decay must be such that its power 999'),
+    'whole decay of many': (lambda: restarts(cycles=1000, decay=10), 'decay must be such that its power 999'),
     'decay': (lambda: restarts(decay=math.nan), 'from 0.001 to 1,000'),
-    'whole decay of many': (lambda: restarts(cycles=200, decay=1e3), 'such that its power 199 is finite'),
+    'decay of many': (lambda: restarts(cycles=200, decay=1e3), 'such that its power 199 is finite'),
     'shape': (lambda: restarts(shape=cosine), 'a schedule'),
     'low': (lambda: triangular(low='a'), 'a finite number'),
 }
