@@ -10,6 +10,7 @@ import pytest
 
 from cosine_lr.lab import paired
 from cosine_lr.lab.paired import _blow_ups, compare, holm, least_pairs, mean_test, plan_trial
+from cosine_lr.lab.runs import Runs
 
 RECORDED = dict(np.load(Path(__file__).parent/'data'/'differences.npz'))
 RARE = {name for name in RECORDED if 'cosine@1.0 minus constant' in name}
@@ -145,3 +146,42 @@ def test_seeds_and_splits_are_matched_by_name():
     with pytest.raises(ValueError, match='equally many seeds in every split'): compare(uneven, 'a', 'b')
     mixed = {name: scores | {7: 1.} for name, scores in runs.items()}
     with pytest.raises(ValueError, match='for all seeds or for none'): compare(mixed, 'a', 'b')
+
+
+NAMES = dict(a='a', b='b')
+SCORES = {name: {seed: (seed % 7)*.1 + (name == 'b') for seed in range(12)} for name in NAMES}
+UNEVEN = {name: {(seed//5, seed): score for seed, score in SCORES[name].items()} for name in NAMES}
+OTHER = {'a': SCORES['a'], 'b': {seed + 1: score for seed, score in SCORES['b'].items()}}
+FOUR = {name: {seed: SCORES[name][seed] for seed in range(4)} for name in NAMES}
+LOST = {'a': SCORES['a'], 'b': SCORES['b'] | {3: float('nan')}}
+VALUES = {'train_loss': np.ones((2, 6, 2)), 'accuracy': np.ones((2, 6, 2)), 'lr': np.ones((2, 6, 2))}
+RUNS = Runs(NAMES, range(6), VALUES, VALUES['train_loss'])
+
+
+@pytest.mark.parametrize('runs, how, said', [
+    (OTHER, {}, "'a' and 'b' must have the same seeds, to be paired; only one of them has seed 0"),
+    (FOUR, {}, "'a' and 'b' must have at least 5 seeds in common, got n=4"),
+    (LOST, {}, "valid_loss must be finite in every run of 'a' and 'b'; 1 of 12 diverged, such as seed 3"),
+    (SCORES, dict(level=95), 'level must be a fraction between 0 and 1, got level=95'),
+    (SCORES, dict(level='95'), "level must be a fraction between 0 and 1, got level='95'"),
+    ({'a': [1.], 'b': [2.]}, {}, r"runs\['a'\] must be a dictionary {seed: score}, got runs\['a'\]=\[1.0\]"),
+    (UNEVEN, {}, 'runs must have equally many seeds in every split, got {0: 5, 1: 5, 2: 2}'),
+    (RUNS, dict(metric='loss'),
+     r"metric must be one of \['train_loss', 'accuracy', 'lr'\], got metric='loss'"),
+    (RUNS, dict(a='linear'), r"there is no schedule called 'linear'; choose from \['a', 'b'\]"),
+    (RUNS, dict(metric='accuracy', epoch=7), 'epoch must be a whole number from -2 to 1, got epoch=7'),
+    (RUNS, dict(metric='accuracy', epoch='last'), 'epoch must be a whole number from -2 to 1, got epoch='),
+], ids=lambda x: x if isinstance(x, str) else '')
+def test_what_is_not_paired_too_few_or_partly_lost_is_refused(runs, how, said):
+    with pytest.raises(ValueError, match='^' + said): compare(runs, **NAMES | how)
+
+
+def test_plans_and_corrections_of_nothing_are_refused():
+    pilot = compare({name: {(s, k): (s*k % 5)*.1 + (name == 'b')*s for s in range(8) for k in range(2)}
+                     for name in NAMES}, 'a', 'b', 'score')
+    for wrong, said in ((dict(trial=.1), 'trial must be a Comparison, as compare gives, got trial=0.1'),
+                        (dict(effect=0), 'effect must be a finite number, above 0, got effect=0'),
+                        (dict(power=2), 'power must be a fraction between 0 and 1, got power=2')):
+        with pytest.raises(ValueError, match='^' + said): plan_trial(**dict(trial=pilot, effect=.1) | wrong)
+    for wrong in ([.01, 1.2], ['low'], .05):
+        with pytest.raises(ValueError, match='^ps must be a list of numbers from 0 to 1, got'): holm(wrong)

@@ -49,3 +49,13 @@ def test_what_is_written_is_read(tmp_path, runs):
     assert back.schedules == runs.schedules and back.seeds == runs.seeds
     assert all(np.array_equal(back.values[name], runs.values[name], equal_nan=True) for name in runs.values)
     assert np.array_equal(back.losses, runs.losses)
+
+
+@pytest.mark.parametrize('call, told', [
+    (lambda runs: runs['sine'], r"no schedule is called 'sine'; choose from \['a'\]"),
+    (lambda runs: runs.best('lr'), "metric must be 'train_loss' or 'accuracy', got metric='lr'"),
+    (lambda runs: runs.plot('f1'), "metric must be 'train_loss', 'lr' or 'accuracy', got metric='f1'"),
+    (lambda runs: runs.table(epoch=6), 'epoch must be a whole number from -3 to 2, got epoch=6'),
+])
+def test_what_the_runs_do_not_have_is_named_with_what_they_have(call, told):
+    with pytest.raises((KeyError, ValueError), match=told): call(made(accuracy=ONES))

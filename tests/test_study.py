@@ -170,6 +170,11 @@ def test_a_trial_without_a_number_is_told(tmp_path):
     (lambda: make_sampler('grid', 10, 0), "method must be 'annealing', 'random' or 'tpe', got method='grid'"),
     (lambda: SimulatedAnnealingSampler(10, accept=None), 'accept must be a fraction between 0 and 1'),
     (lambda: SimulatedAnnealingSampler(True), 'n_trials must be a whole number'),
+    (lambda: SimulatedAnnealingSampler(0), 'n_trials must be a whole number, at least 1, got n_trials=0'),
+    (lambda: SimulatedAnnealingSampler(10, temperature=cosine(1, -1)),
+     'temperature must be finite and at least 0'),
+    *((lambda place=place: finished_trials(place, 'bowl'), f'got .*{place}.*, which is in memory')
+      for place in ('sqlite://', ':memory:')),
     (lambda: new_study('', 'shared', make_sampler('random', 5, 0)), 'storage must be a path'),
     (lambda: new_study(None, None, make_sampler('random', 5, 0)), 'name must be'),
     (lambda: new_study(None, 'shared', 'tpe'), "sampler must be one of Optuna's"),
