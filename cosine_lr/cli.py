@@ -336,7 +336,7 @@ def _law_parser():
     parser = argparse.ArgumentParser('cosine_lr law', description=_ABOUT_LAW)
     parser.add_argument('logs', type=_log_files, nargs='+', metavar='LOG',
                         help='a CSV file that a logger wrote; or RATES,LOSSES: a file for each')
-    _number_option(parser, 'steps', None, whole, 'steps of the run to come', least=20)
+    _number_option(parser, 'steps', None, whole, 'steps of the run to come, as the logs count them', least=20)
     parser.add_argument('--rate', metavar='COLUMN', help='of the learning rate, unless its name is usual')
     parser.add_argument('--loss', metavar='COLUMN', help='of the loss, unless its name is usual')
     _number_option(parser, 'proposals', 2000, whole, 'schedules to try', least=400)

@@ -3,10 +3,11 @@ import re
 
 import numpy as np
 import pytest
-from cosine_lr import (constant, cosine, digits_dls, exponential, join, linear, run_fleet, search_schedule,
-                       warmup_cosine, wsd)
+from cosine_lr import (Learner, MetricsCB, ScheduleCB, constant, cosine, digits_dls, exponential, join,
+                       linear, run_fleet, search_schedule, warmup_cosine, wsd)
 from cosine_lr.cli import main
 from cosine_lr.lab import KnotSpace, NoisyQuadratic, Runs, fit_law, read_log
+from cosine_lr.run import CSVLoggerCB
 from torch import nn
 
 STEPS, PEAK = 1000, .3
@@ -224,6 +225,8 @@ def test_runs_that_tell_no_law_are_refused(runs, message):
     ((1.2*PEAK*cosine(), STEPS), r'up to 0.3, got 0.36'),
     ((PEAK*cosine(), 3), 'steps must be a whole number, at least 20'),
     ((PEAK*cosine(),), 'steps must be a whole number'),
+    ((PEAK*cosine(), 10*STEPS + 1), 'steps must be at most 10000, 10 times the longest run .* got 10001'),
+    ((np.full(10*STEPS + 1, PEAK),), 'steps must be at most 10000'),
     ((FLAT, 5), 'steps must be 1000, as many as rates'),
     ((-FLAT,), 'rates of at least 0'),
     ((0*FLAT,), 'some above it'),
@@ -342,6 +345,9 @@ def test_the_command_says_what_is_wrong(logs, tmp_path, capsys):
     path = str(logs['CSVLoggerCB'][0])
     assert main(['law', path, '--steps', '500', '--out', str(tmp_path)]) == 1
     assert 'cosine_lr law: runs must hold at least two runs, got 1' in capsys.readouterr().err
+    both = [str(path) for path in logs['CSVLoggerCB']]
+    assert main(['law', *both, '--steps', '400000', '--out', str(tmp_path)]) == 1
+    assert 'got 400000: fit longer runs; or count as the logs do' in capsys.readouterr().err
     assert main(['law', path, str(tmp_path/'no.csv'), '--steps', '500', '--out', str(tmp_path)]) == 1
     assert 'no.csv' in capsys.readouterr().err
     with pytest.raises(SystemExit): main(['law', path, path, '--out', str(tmp_path)])
@@ -349,6 +355,16 @@ def test_the_command_says_what_is_wrong(logs, tmp_path, capsys):
 
 
 # --- real runs ---
+
+def test_the_logs_of_csv_logger_count_epochs(tmp_path):
+    for name, sched in dict(constant=constant(1.), step=STEP).items():
+        cbs = [ScheduleCB(lr=.3*sched), MetricsCB(log=None), CSVLoggerCB(tmp_path/f'{name}.csv')]
+        Learner(nn.Linear(64, 10), digits_dls(), nn.functional.cross_entropy, cbs=cbs).fit(25)
+    law = fit_law([tmp_path/'constant.csv', tmp_path/'step.csv'])
+    assert law.longest == 25
+    with pytest.raises(ValueError, match='at most 250, .* may count epochs'): law.best(4000)
+
+
 
 @pytest.mark.slow
 def test_digits_are_forecast():

@@ -284,13 +284,23 @@ class _Fitted:
         return _Path(rates/self.peak, np.diff(edges)*self.peak/self.total)
 
 # %% ../../nbs/14_law.ipynb #forecasting
+_FARTHEST = 10 # times the longest run that was fitted
+
+def _horizon(law, steps):
+    "How many steps a run is to have, checked"
+    most = _FARTHEST*law.longest
+    if whole('steps', steps, least=_FEWEST) > most:
+        raise ValueError(f"steps must be at most {most}, {_FARTHEST} times the longest run that was fitted, "
+                         f"got {steps}: fit longer runs; or count as the logs do, which may count epochs")
+    return steps
+
 def _asked_rates(law, sched, steps):
     "The rate at each step, checked"
-    if callable(sched): rates = _rates_of(function('sched', sched), whole('steps', steps, least=_FEWEST))
+    if callable(sched): rates = _rates_of(function('sched', sched), _horizon(law, steps))
     else:
         rates = _numbers('sched', sched)
         if steps not in (None, len(rates)): refuse('steps', steps, f'{len(rates)}, as many as rates')
-        whole('steps', len(rates), least=_FEWEST)
+        _horizon(law, len(rates))
     _check_rates('sched', rates)
     if rates.max() > 1.001*law.peak:
         raise ValueError(f"sched must stay within the rates that were fitted, up to {law.peak:g}, "
@@ -323,7 +333,7 @@ def _forecast(law, rates):
 
 def _final_losses(law, scheds, steps, forms):
     "The losses at the end of many schedules at once [schedules, forms]; infinite above the fitted rates"
-    edges = _edges(whole('steps', steps, least=_FEWEST))
+    edges = _edges(_horizon(law, steps))
     middles = position((edges[:-1] + edges[1:] - 1)/2, steps)
     rates = np.array([np.asarray(sched(middles), float)*np.ones(len(middles)) for sched in scheds])
     path = law.path(rates, edges)
@@ -519,7 +529,7 @@ class LossLaw(_Fitted):
         Returns:
             what `search_schedule` asks for losses
         """
-        return _Forecaster(self, whole('steps', steps, least=_FEWEST))
+        return _Forecaster(self, _horizon(self, steps))
 
 @dataclass(frozen=True)
 class _Forecaster:
