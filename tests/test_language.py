@@ -119,6 +119,9 @@ def test_errors_of_the_model():
     with pytest.raises(ValueError, match="without 'Z'"): sample(model, dls.vocab, 'Zoo')
     with pytest.raises(ValueError, match='prompt must be a text'): sample(model, dls.vocab, prompt='')
     with pytest.raises(ValueError, match='temperature must be'): sample(model, dls.vocab, temperature=0)
+    with pytest.raises(ValueError, match='heads must be a divisor of width=16, got heads=3'): GPT(9, 8, 16, 3)
+    with pytest.raises(ValueError, match='heads must be a whole number, at least 1'): GPT(9, 8, 16, 0)
+    with pytest.raises(ValueError, match='width must be a whole number, at least 1'): GPT(9, 8, 0)
 
 
 def test_a_sample_changes_nothing_and_longer_prompts_than_the_window_work():

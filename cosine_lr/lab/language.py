@@ -151,6 +151,8 @@ class Attention(nn.Module):
     """
     def __init__(self, width: int, heads: int): # `width`: of a place; `heads`: share it, and must divide it
         super().__init__()
+        if whole('width', width, least=1) % whole('heads', heads, least=1):
+            refuse('heads', heads, f'a divisor of {width=}')
         self.heads = heads
         self.ask, self.out = nn.Linear(width, 3*width), nn.Linear(width, width)
 
