@@ -425,7 +425,7 @@ REFUSED = {
     'cycles of triangles': (lambda: triangular(0), 'a whole number'),
     'growth': (lambda: restarts(growth=0), 'from 0.001 to 1,000'),
     'growth of many': (lambda: restarts(cycles=100, growth=2), 'a billionth of training'),
-    'whole decay of many': (lambda: restarts(cycles=1000, decay=10), 'decay must be such that its power 999'),
+    'decay of many, whole': (lambda: restarts(cycles=1000, decay=10), 'such that its power 999 is finite'),
     'decay': (lambda: restarts(decay=math.nan), 'from 0.001 to 1,000'),
     'decay of many': (lambda: restarts(cycles=200, decay=1e3), 'such that its power 199 is finite'),
     'shape': (lambda: restarts(shape=cosine), 'a schedule'),

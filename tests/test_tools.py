@@ -3,6 +3,7 @@ import ast
 import importlib.util
 import inspect
 import json
+import math
 import re
 import runpy
 import shutil
@@ -517,7 +518,7 @@ def test_a_core_that_is_too_long(repo):
     assert checks.sizes(repo) == []
     path.write_text('x = 1\n'*(lines + 1), encoding='utf-8')
     assert f'{lines + 1} lines of code, over {lines}' in checks.sizes(repo)[0]
-    path.write_text(f'x = "{"x"*1024}"\n'*kib, encoding='utf-8')
+    path.write_text(f'x = "{"x"*1024}"\n'*math.ceil(kib), encoding='utf-8')
     assert f' KiB of code, over {kib}' in checks.sizes(repo)[0]
 
 
