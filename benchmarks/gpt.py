@@ -48,6 +48,7 @@ class TextTask(Task):
 
 def compiled_by_hand(task):
     "The loop one writes, with the model and the optimizer's step compiled; the rate is a tensor"
+    torch.compiler.reset() # or the limit of recompilations turns the later rounds into eager ones
     opt, step, losses = task.optimizer(), 0, []
     for group in opt.param_groups: group['lr'] = torch.tensor(task.peak)
     model, take_step = torch.compile(task.model), torch.compile(opt.step)
