@@ -15,6 +15,7 @@ import sys
 import tempfile
 import textwrap
 from pathlib import Path
+from types import GenericAlias
 
 import numpy as np
 import yaml
@@ -263,7 +264,9 @@ def without_got(text): return re.split(r'[,;]? got ', text)[0]
 def entry(thing, level):
     "Signature and docstring, attributes, what comes back and what is raised; a class's public methods too."
     if isinstance(thing, dict): return f"A dictionary with {', '.join(f'`{key!r}`' for key in thing)}.\n\n"
-    if not inspect.isclass(thing) and not inspect.isfunction(thing): return f'`{thing!r}`\n\n'
+    # An alias as dict[str, float] is no class, though Python 3.10 says so.
+    if isinstance(thing, GenericAlias) or not inspect.isclass(thing) and not inspect.isfunction(thing):
+        return f'`{thing!r}`\n\n'
     if not thing.__doc__: raise ValueError(f'{thing.__name__} has no docstring')
     parts = [f'```python\n{signature(thing)}\n```', f"*{SECTIONS.sub('', inspect.getdoc(thing))}*"]
     own = told(thing, 'Attributes')
