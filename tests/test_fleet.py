@@ -465,7 +465,7 @@ def refuse_to_train(monkeypatch):
 
 
 @pytest.mark.parametrize('make_model, targets, loss_func, accuracy, words', [
-    (lambda: Columns(4, [2, 2]), [WORDS], flat_entropy, None, r'say which, e.g. Accuracy\(dim=2'),
+    (lambda: Columns(4, [2, 2]), [WORDS], flat_entropy, None, r'say which, e.g. dim=2'),
     (lambda: Columns(3, [3]), [THREE], F.cross_entropy, dict(dim=2), 'dim must be a dimension of classes'),
     (lambda: Columns(1, act=nn.Sigmoid()), [SIGN], of_shares, None, r'threshold=.5\) for probabilities'),
     (lambda: Columns(8, [2, 4]), [PIXELS.float()], LOGITS, Accuracy(), 'threshold=0 for labels'),
