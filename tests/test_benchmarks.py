@@ -140,6 +140,14 @@ def test_report_and_readme_say_what_was_measured():
     assert {path.stem for path in report.HERE.glob('*.png')} == set(data.get('growth', ()))
 
 
+def test_the_notebook_of_language_quotes_what_fleets_cost():
+    widths, path = report.read()['gpt']['widths'], report.INDEX.with_name('13_language.ipynb')
+    cells = json.loads(path.read_text(encoding='utf-8'))['cells']
+    text = next(''.join(cell['source']) for cell in cells if cell['id'] == 'fleet-why')
+    alone, some, most = (f"{measure.ratio(widths[width], 'fleet')[1]:.2f}" for width in ('8', '32', '128'))
+    assert f'takes {alone} of its time alone at width 8, {some} at width 32 and {most} at width 128' in text
+
+
 def test_packages_are_counted():
     assert {'torch', 'numpy', 'tqdm', 'scipy'} <= footprint.closure('cosine_lr')
     assert footprint.closure('numpy') == {'numpy'}
