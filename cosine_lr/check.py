@@ -118,8 +118,8 @@ def choice(name: str, x: Any, options: Sequence[str]) -> str:
     Taught in https://cosine-lr.github.io/cosine_lr/check.html
     """
     if isinstance(x, str) and x in options: return x
-    words = ', '.join(map(repr, options)).rsplit(', ', 1) # what follows the last comma stands alone
-    refuse(name, x, ' or '.join(words))
+    *others, last = map(repr, options)
+    refuse(name, x, f"{', '.join(others)} or {last}" if others else last)
 
 def flag(name: str, x: Any) -> bool:
     """`x` itself, True or False

@@ -159,7 +159,7 @@ def count_batches(dls: Any, valid: bool) -> int: # `valid`: are validation losse
     Args:
         valid: are validation losses to be watched?
     """
-    dls, cure = loaders('learn.dls', dls), "lr_find takes a list of some, [*islice(…, 100)], too"
+    dls, cure = loaders('learn.dls', dls), "lr_find takes a list, [*islice(…, 100)]"
     if valid and dls.valid is None: refuse('valid', valid, 'False, where there is no learn.dls.valid')
     if valid: batches_in('learn.dls.valid', dls.valid, cure)
     return batches_in('learn.dls.train', dls.train, cure)

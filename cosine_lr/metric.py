@@ -88,7 +88,7 @@ def _check_rows(inp, targ, n):
     tensors = all(isinstance(t, torch.Tensor) and t.ndim for t in (inp, targ))
     if tensors and len(inp) != len(targ):
         raise ValueError(f"inp and targ must have the same length, got {len(inp)} and {len(targ)}")
-    if not 0 < n < 1e99: refuse('n', n, 'the number of rows, above 0, below 1e99')
+    if not 0 < n < 1e99: refuse('n', n, 'the number of rows, above 0 and below 1e99')
 
 def _one(x):
     "A number, or a tensor of one, without dimensions; refused where it is several"

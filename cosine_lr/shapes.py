@@ -17,7 +17,7 @@ from .schedule import Ramp, Schedule, constant, cosine, join, linear
 
 # %% ../nbs/shapes.ipynb #shapes
 class one_minus_sqrt(Ramp):
-    """`1 - sqrt(t)` from `start` to `end`: fast, with a long tail (Hägele et al. 2024, 2405.18392, §3)
+    """`1 - sqrt(t)` from `start` to `end`: fast, with a long tail (Hägele et al., arXiv 2405.18392, §3)
 
     Taught in https://cosine-lr.github.io/cosine_lr/shapes.html
     """

@@ -697,7 +697,7 @@ def test_loaders_that_will_not_do_are_refused_with_a_cure():
     for dls, valid, said in (
         (None, False, 'learn.dls must be an object with train and valid'),
         (train, True, 'valid must be False, where there is no learn.dls.valid'),
-        (stream, False, r'learn.dls.train must have a length.*lr_find takes a list of some'),
+        (stream, False, r'learn.dls.train must have a length.*lr_find takes a list, '),
         ((train, stream), True, r'learn.dls.valid must have a length.*lr_find takes a list'),
     ):
         with pytest.raises((TypeError, ValueError), match=said):

@@ -63,8 +63,8 @@ LABELS = torch.zeros(3).long()
     (Accuracy, ([1, 2], [1, 2]), 'targs must be a tensor'),
     (Accuracy, (torch.zeros(3),), 'targs must be a tensor'),
     (Metric, (torch.zeros(3),), r'calc must give one number a batch, got a tensor of shape \(3,\)'),
-    (Metric, (1., None, 0), 'n must be the number of rows, above 0, below 1e99, got n=0'),
-    (Metric, (1., None, 10**400), 'n must be the number of rows, above 0, below 1e99, got n=1000'),
+    (Metric, (1., None, 0), 'n must be the number of rows, above 0 and below 1e99, got n=0'),
+    (Metric, (1., None, 10**400), 'n must be the number of rows, above 0 and below 1e99, got n=1000'),
 ])
 def test_what_does_not_fit(metric, batch, message):
     with pytest.raises(ValueError, match=message): metric().add(*batch)

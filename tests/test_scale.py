@@ -726,6 +726,19 @@ def test_an_epoch_whose_batches_were_all_cancelled_has_no_row():
     assert [row['epoch'] for row in scores.rows] == [1, 3] == logged
 
 
+@pytest.mark.parametrize('cancelled, steps', [((), [5, 10, 15]), ((4,), [9, 14]), ((14,), [5, 10]),
+                                              ((4, 9, 14), [14]), (range(17), [])])
+def test_a_pass_that_sent_no_point_sends_one_at_its_end(cancelled, steps):
+    class Skip(Callback):
+        def before_batch(self, learn):
+            if learn.iter in cancelled: raise CancelBatchException
+    sent = []
+    class Writer:
+        def add_scalar(self, name, value, step): sent.append((name, step))
+    learner(Skip(), MetricsCB(log=silent), TensorBoardCB(Writer(), every=5)).fit(1, valid=False)
+    assert [step for name, step in sent if name == 'loss'] == steps
+
+
 def test_a_prefix_has_one_group():
     model = learner().model
     for twice in (('0.', '0.'), ('0.', '2.', '0.')):

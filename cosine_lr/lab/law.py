@@ -405,8 +405,9 @@ def _beside(law, sched, steps, recipes, proposals):
     scheds = {name: recipe for name, (_, recipe) in recipes.items()}
     losses = {name: loss for name, (loss, _) in recipes.items()}
     own, gain, low, high = law.predict(sched, steps), {}, {}, {}
+    least = float(law.final_losses([sched], steps)[0])
     for name, recipe in scheds.items():
-        gain[name] = losses[name] - float(law.final_losses([sched], steps)[0])
+        gain[name] = losses[name] - least
         half = math.hypot(_half(own), _half(law.predict(recipe, steps)))
         low[name], high[name] = gain[name] - half, gain[name] + half
     return BestSchedule(sched, own, scheds, losses, gain, low, high, proposals)

@@ -454,19 +454,20 @@ class LoggerCB(Callback):
 
     def before_fit(self, learn: Learner) -> None: self.metrics = _metrics_of(self, learn)
 
-    def before_epoch(self, learn: Learner) -> None: self.batches = 0 # to the last one that was not cancelled
+    def before_epoch(self, learn: Learner) -> None: self.owed = False # is there a batch, and no point yet?
 
     def after_batch(self, learn: Learner) -> None:
-        self.batches = learn.iter + 1
-        if learn.training and self.batches % self.every == 0: self._send_point(learn)
+        self.owed |= learn.iter < self.every
+        if learn.training and (learn.iter + 1) % self.every == 0: self._send_point(learn)
 
     def _send_point(self, learn):
+        self.owed = False
         if rank(): return
         rates = dict(lr=float(learn.opt.param_groups[0]['lr'])) | _more_rates(learn.opt)
         self.send(dict(loss=learn.loss.item()) | rates, step=learn.steps)
 
     def after_epoch(self, learn: Learner) -> None:
-        if learn.training and 0 < self.batches < self.every: self._send_point(learn)
+        if learn.training and self.owed: self._send_point(learn)
         if learn.training or rank(): return
         row = {f'epoch/{name}': value for name, value in _new_row(self.metrics, learn).items()}
         if row: self.send(row, step=learn.steps)
