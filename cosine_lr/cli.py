@@ -12,9 +12,7 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 import numpy as np
 import torch
@@ -25,6 +23,7 @@ from .callback import MetricsCB, RecorderCB, ScheduleCB
 from .run.handy import ProgressCB, Seconds
 from .check import number, shown, whole
 from .data import digits_dls
+from .interrupt import on_interrupt, stop_once
 from .run.files import csv_lines
 from .learner import Callback, Learner
 from .metric import Accuracy
@@ -160,20 +159,6 @@ def _parser():
     return parser
 
 # %% ../nbs/cli.ipynb #finish
-@contextmanager
-def _on_interrupt(action):
-    "What Ctrl-C does in a block; only the main thread is interrupted at all, and only if it listens"
-    main_thread = threading.current_thread() is threading.main_thread()
-    if not main_thread or signal.getsignal(signal.SIGINT) is signal.SIG_IGN: return (yield)
-    before = signal.signal(signal.SIGINT, action)
-    try: yield
-    finally: signal.signal(signal.SIGINT, before)
-
-def _stop_once(*_):
-    "Stop at the first Ctrl-C, and ignore those after it: what is done then is done whole"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
 _FIGURES = [*(f'figure{i}.png' for i in range(1, 5)), 'losses.png']
 
 def _draw_losses(runs, ax):
@@ -465,9 +450,9 @@ def _compare(argv):
     if opts.command: parser.error(f'a command comes first: cosine_lr {opts.command} …')
     _make_writable(parser, opts.out, 'results.csv', *_FIGURES)
     try:
-        with _on_interrupt(_stop_once):
+        with on_interrupt(stop_once):
             stopped = _train_each(opts, runs)
-            with _on_interrupt(signal.SIG_IGN): _write_figures(runs, opts)
+            with on_interrupt(signal.SIG_IGN): _write_figures(runs, opts)
     except BrokenPipeError: raise
     except OSError as e:
         print(f'cosine_lr: cannot write to {opts.out}: {e.strerror}', file=sys.stderr)

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 from ..state import ARRAYS, COLLECTIONS, PLAIN
-from ..state import Cell, State, drawn, redraw, refill, streams, undisturbed
+from ..interrupt import undisturbed
+from ..state import Cell, State, drawn, redraw, refill, streams
 
 # %% ../../nbs/run/saving.ipynb #pack
 _SIMPLE = {type(None), bool, int, float, str}
