@@ -361,7 +361,7 @@ _ABOUT_LINT = 'Probable mistakes in a schedule, such as "0.1*wsd()"; the exit st
 
 def _schedule_of(code):
     "The schedule that a line of code stands for"
-    try: return from_code(code)
+    try: return from_code(code.strip())
     except ValueError as e: raise argparse.ArgumentTypeError(str(e)) from e
 
 def _schedule_parser(command, about):
@@ -373,9 +373,14 @@ def _schedule_parser(command, about):
     _number_option(parser, 'processes', 1, whole, 'processes that each move it', least=1)
     return parser
 
+def _spaced(word):
+    "`word`, behind a space if it is a schedule with a minus: argparse would take it for an option"
+    minus = word.startswith('-') and not word.startswith('--')
+    return f' {word}' if minus and '(' in word else word
+
 def _with_steps(parser, argv):
     "The options, of which --steps is one"
-    opts = parser.parse_args(argv)
+    opts = parser.parse_args([_spaced(word) for word in argv])
     if opts.steps is None: parser.error('--steps must be given: the steps that the schedule is sized for')
     return opts
 

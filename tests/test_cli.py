@@ -10,6 +10,7 @@ import pytest
 
 import cosine_lr
 from cosine_lr import cli
+from cosine_lr.view.stored import from_code
 
 pytestmark = pytest.mark.slow
 
@@ -159,6 +160,19 @@ def test_show_says_what_would_be_right(args):
     done = run('show', *args, '--steps', '9')
     assert done.returncode == 2 and not done.stdout and WRONG[args] in done.stderr
     assert 'Traceback' not in done.stderr
+
+
+@pytest.mark.parametrize('code', ['-cosine()', '-0.1*wsd()', '-base*cosine()'])
+def test_a_schedule_may_begin_with_a_minus(code, capsys):
+    args = [code, '--steps', '1000']
+    assert cli.main(['show', *args]) == 0 and cli.main(['lint', *args]) in (0, 1)
+    told = capsys.readouterr()
+    assert not told.err and told.out.count(f'{from_code(code)}\n') == 2
+
+
+def test_a_wrong_one_with_a_minus_is_quoted_as_it_was_given(capsys):
+    with pytest.raises(SystemExit): cli.main(['show', '-sine()', '--steps', '9'])
+    assert "got '-sine()'" in capsys.readouterr().err
 
 
 def test_show_says_what_a_library_has_no_words_for():
