@@ -91,6 +91,7 @@ def test_results_are_read_at_a_glance():
     seen, losses = dict(cosine=.5, annealing=.4), dict(cosine=np.full(64, .5), annealing=np.full(64, .4))
     search = ScheduleSearch(scheds, trained, seen, losses, losses)
     assert repr(search) == search._repr_markdown_() and len(repr(search).splitlines()) == 4
+    assert repr(search).startswith('| method | trained | loss in the search |')
 
 
 @pytest.mark.parametrize('wrong, name', [
@@ -123,6 +124,7 @@ def test_wrong_searches_train_nothing(wrong, name):
 
 class Fixed:
     "A task whose losses are known: {schedule: (valid, test)}."
+    how = 'looked up'
     def __init__(self, losses): self.known = losses
     def losses(self, scheds, seeds, split='valid'): # a thousandth more with each seed
         known = [self.known[sched][split == 'test'] for sched in scheds]

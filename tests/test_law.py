@@ -163,6 +163,7 @@ def test_search_schedule_asks_the_law(law):
                             space=KnotSpace(peak=(.003, 1.)))
     methods = ('cosine', 'linear', 'wsd', 'hold', 'annealing', 'random')
     assert found.evaluations == dict.fromkeys(methods, 60)
+    assert repr(found).startswith('| method | forecast | loss in the search |')
     assert found.test['annealing'].mean() < found.test['cosine'].mean()
     assert all(sched(np.linspace(0, 1, 50)).max() <= 1.001*law.peak for sched in found.schedules.values())
 

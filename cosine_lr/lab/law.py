@@ -536,7 +536,7 @@ class LossLaw(_Fitted):
 class _Forecaster:
     law: LossLaw
     steps: int
-    epochs = 1
+    epochs, how = 1, 'forecast'
 
     def losses(self, scheds, seeds, split='valid'): # [schedules, seeds]
         losses = self.law.final_losses(scheds, self.steps, members=True)

@@ -293,6 +293,7 @@ class _Training:
     dls: Any
     epochs: int
     fleet: dict # further arguments of `run_fleet`
+    how = 'trained'
 
     def losses(self, scheds, seeds, split='valid'):
         "The final loss of every schedule with every seed [schedules, seeds], infinite where a run diverged"
@@ -331,18 +332,20 @@ class ScheduleSearch:
 
     Args:
         schedules: {method: schedule}; methods: the recipes, 'annealing' and its rivals
-        evaluations: {method: how many schedules it trained}
+        evaluations: {method: how many schedules it tried}
         seen: {method: mean validation loss on the seeds of the search}
         fresh: {method: validation loss on fresh seeds [n]}
         test: {method: test loss on other fresh seeds [n]}
+        how: how a schedule got its loss: 'trained', or 'forecast' by a law
 
     Taught in https://cosine-lr.github.io/cosine_lr/10_search.html
     """
     schedules: dict[str, Schedule] # {method: schedule}; methods: the recipes, 'annealing' and its rivals
-    evaluations: dict[str, int] # {method: how many schedules it trained}
+    evaluations: dict[str, int] # {method: how many schedules it tried}
     seen: dict[str, float] # {method: mean validation loss on the seeds of the search}
     fresh: dict[str, np.ndarray] # {method: validation loss on fresh seeds [n]}
     test: dict[str, np.ndarray] # {method: test loss on other fresh seeds [n]}
+    how: str = 'trained' # how a schedule got its loss: 'trained', or 'forecast' by a law
 
     @property
     def schedule(self) -> Schedule:
@@ -420,7 +423,7 @@ class ScheduleSearch:
 
     @np.errstate(invalid='ignore') # where a run diverged
     def __repr__(self):
-        heads = ['method', 'trained', 'loss in the search', 'on fresh seeds',
+        heads = ['method', self.how, 'loss in the search', 'on fresh seeds',
                  'gain over cosine in the search / on fresh seeds', 'test loss (mean ± sd)',
                  'test gain over cosine (95 %)', f'over {self.best_recipe}, the best recipe']
         return markdown_table(heads, map(self._row, self.test))
@@ -459,7 +462,7 @@ class _Search:
     def start(self): return point_of(self.space, self.tuned[1])
 
     def in_process(self, method, chains, bar):
-        "Pairs (mean loss, schedule) of all that a method trained, by asking and telling"
+        "Pairs (mean loss, schedule) of all that a method tried, by asking and telling"
         rounds, pairs = self.budget//chains, []
         search = searcher(method, self.space, self.start, rounds, chains, self.seed)
         for _ in range(rounds):
@@ -498,8 +501,8 @@ def _finalists(pairs, n):
 
 def _judge(task, pairs, fresh, test, finalists):
     "The best finalist of each method on fresh seeds, and its test losses: a `ScheduleSearch`"
-    trained = {method: len(tried) for method, tried in pairs.items()}
-    found = ScheduleSearch({}, trained, {}, {}, {})
+    counts = {method: len(tried) for method, tried in pairs.items()}
+    found = ScheduleSearch({}, counts, {}, {}, {}, task.how)
     for method, tried in pairs.items():
         best = _finalists(tried, finalists)
         losses = task.losses([sched for _, sched in best], fresh)
