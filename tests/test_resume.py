@@ -3,7 +3,7 @@ import re
 
 import pytest
 import torch
-from cosine_lr import cosine
+from cosine_lr import base, cosine
 from cosine_lr.plan import Plan
 from cosine_lr.run.resume import plan_state, resume_plan
 from torch import nn
@@ -40,6 +40,20 @@ def test_no_policy_goes_on_where_no_steps_are_left(policy):
 def test_a_cooldown_needs_a_value_of_each_field():
     refused(plan_of(160, momentum=cosine()), STATE, 'cooldown',
             "a cooldown needs a value of each field: the state has ['lr'], the plan ['lr', 'momentum']")
+
+
+ONLY_ONE = 'only one of the two plans has a value for each param group'
+
+
+@pytest.mark.parametrize('before, after, message', [
+    (SCHED, base*cosine(), f'0.05 to [0.0]: {ONLY_ONE}. Give one schedule without base, as the stopped run'),
+    (base*cosine(), SCHED, f'[0.05] to 0.0: {ONLY_ONE}. Give base*… or a list of schedules, as the stopped'),
+], ids=str)
+def test_a_cooldown_to_or_from_base_is_told_what_to_give(before, after, message):
+    state, plan = plan_state(plan_of(100, lr=before), 50), plan_of(160, lr=after)
+    refused(plan, state, 'cooldown', f'lr cannot cool down from {message}')
+    resume_plan(plan, state, 'extend')
+    assert plan.values(50) == plan_of(160, lr=after).values(50)
 
 
 def test_a_plan_that_repeats_has_no_end_to_go_to():

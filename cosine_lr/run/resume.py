@@ -98,6 +98,15 @@ def _check_state(state):
     for name in ('step', 'since'): whole(name, state[name], least=0)
     for name in ('pos', 'done'): number(name, state[name], least=0, most=1)
 
+def _refuse_line(field, start, end):
+    "Refuse to cool down from `start` to `end`, which do not fit"
+    many = isinstance(start, list)
+    if many == isinstance(end, list): refuse(field, start, f'like {end!r}, to cool down to it')
+    same = 'base*… or a list of schedules' if many else 'one schedule without base'
+    raise ValueError(f"{field} cannot cool down from {shown(start)} to {end!r}: only one of the two plans "
+                     f"has a value for each param group. Give {same}, as the stopped run did, or resume "
+                     "with 'extend' or 'restart'")
+
 def _lines(plan, cooling):
     "Straight lines from the values in `cooling` to those at the end of the schedules"
     if set(cooling) != set(plan.scheds):
@@ -106,7 +115,7 @@ def _lines(plan, cooling):
     lines = {}
     for field, given in plan.functions.items():
         start, end = cooling[field], _each(lambda f: f(1.), given)
-        if not fits(end, start): refuse(field, start, f'like {end!r}, to cool down to it')
+        if not fits(end, start): _refuse_line(field, start, end)
         lines[field] = list(map(Line, start, end)) if isinstance(given, list) else Line(start, end)
     return lines
 
