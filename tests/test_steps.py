@@ -29,12 +29,15 @@ def fit(*cbs, opt_func=SGD):
 
 
 lbfgs = partial(LBFGS, max_iter=2)
+def half_lbfgs(params, lr): return JoinedOptimizer(SGD([next(params)], lr=lr), LBFGS(params, lr=lr))
 REFUSED = {
     'rho must be a finite number, above 0, got rho=0': lambda: SAMCB(0),
     "opt_func must be an optimizer with train(), as schedulefree has, got opt_func='SGD'":
         lambda: fit(ScheduleFreeCB()),
     'opts must be two optimizers or more, got opts=()': lambda: JoinedOptimizer(),
     'opts must be optimizers, got opts=1': lambda: JoinedOptimizer(1, 2),
+    'opts must be optimizers whose step needs no closure (one that does trains a model alone, with ClosureCB'
+    "), got opts=<class 'torch.optim.lbfgs.LBFGS'>": lambda: fit(opt_func=half_lbfgs),
     'SAMCB and GradAccumCB cannot be combined: SAMCB needs the gradient of one batch alone':
         lambda: fit(SAMCB(), GradAccumCB(2)),
     'ClosureCB and GradAccumCB cannot be combined: ClosureCB needs the gradient of one batch alone':
