@@ -4,6 +4,7 @@ import shutil
 from functools import partial
 
 import pytest
+import torch
 import torch.nn.functional as F
 from cosine_lr import Learner, ScheduleCB, cosine, digits_dls
 from cosine_lr.run import (
@@ -84,3 +85,14 @@ def test_the_message_of_a_wrong_call(said):
 def test_a_missing_compiler_is_named(monkeypatch):
     monkeypatch.setattr(shutil, 'which', lambda name: None)
     with pytest.raises(RuntimeError, match='CompileCB needs a C.* compiler, and finds none'): fit(CompileCB())
+
+
+def test_both_passes_of_sam_are_in_16_bits_with_mixed_precision():
+    seen, model = [], mlp()
+    def loss_func(preds, y):
+        seen.append((preds.dtype, torch.is_autocast_enabled('cpu')))
+        return F.cross_entropy(preds, y)
+    learn = Learner(model, digits_dls(bs=600), loss_func, cbs=[SAMCB(), MixedPrecisionCB()])
+    learn.fit(1, valid=False)
+    assert seen == 2*len(learn.dls.train)*[(torch.bfloat16, True)]
+    assert not torch.is_autocast_enabled('cpu')

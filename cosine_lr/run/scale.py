@@ -9,7 +9,6 @@ __all__ = ['GradAccumCB', 'GradClipCB', 'MixedPrecisionCB', 'EMACB', 'TimerCB', 
 # %% ../../nbs/12_scale.ipynb #imports
 import sys
 import time
-from contextlib import ExitStack
 from functools import wraps
 from itertools import islice
 from typing import Any
@@ -130,17 +129,14 @@ class MixedPrecisionCB(Callback):
     saved = ('scaler',)
     def __init__(self, dtype: str = 'bf16'): # 'bf16' or 'fp16'
         choice('dtype', dtype, ('bf16', 'fp16'))
-        self.dtype, self.stack = dict(bf16=torch.bfloat16, fp16=torch.float16)[dtype], ExitStack()
+        self.dtype = dict(bf16=torch.bfloat16, fp16=torch.float16)[dtype]
 
     def before_fit(self, learn: Learner) -> None:
-        self.device = next(learn.model.parameters()).device.type
-        self.scaler = torch.amp.GradScaler(self.device, enabled=self.dtype is torch.float16)
+        device = next(learn.model.parameters()).device.type
+        self.scaler = torch.amp.GradScaler(device, enabled=self.dtype is torch.float16)
+        autocast = torch.autocast(device, self.dtype)
+        for step in ('predict', 'get_loss'): learn.hooks[step][:] = map(autocast, learn.hooks[step])
 
-    def before_batch(self, learn: Learner) -> None:
-        self.stack.enter_context(torch.autocast(self.device, self.dtype))
-
-    def after_loss(self, learn: Learner) -> None: self.stack.close()
-    def cleanup_batch(self, learn: Learner) -> None: self.stack.close()
     def backward(self, learn: Learner) -> None: self.scaler.scale(learn.loss).backward()
     def after_backward(self, learn: Learner) -> None: self.scaler.unscale_(learn.opt)
 
