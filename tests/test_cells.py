@@ -47,6 +47,7 @@ def start(log, out):
 def count(folder): return len(list(folder.glob('*.npz')))
 
 
+@pytest.mark.slow
 def test_after_sigkill_nothing_is_lost_and_nothing_done_twice(tmp_path):
     log, out = tmp_path/'log', tmp_path/'out'
     first = start(log, out)
@@ -65,6 +66,7 @@ def test_after_sigkill_nothing_is_lost_and_nothing_done_twice(tmp_path):
     assert not (out/'trial_cells').exists()
 
 
+@pytest.mark.slow
 def test_processes_give_what_one_gives(tmp_path):
     plan = {'splits': [Regime(hidden=4, epochs=1)]}
     alone = run_trial(16, tmp_path/'alone', quiet=True, plan=plan)
@@ -254,6 +256,7 @@ def test_an_executor_of_length_0_is_used():
     assert pool.used == 2
 
 
+@pytest.mark.slow
 def test_processes_end_their_own_and_no_other():
     bystander = multiprocessing.get_context('spawn').Process(target=time.sleep, args=(60,), daemon=True)
     bystander.start()

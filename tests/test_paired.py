@@ -65,6 +65,7 @@ def test_it_covers_skewed_simulated_ones(draw):
     assert .93 <= np.mean([covers(t.mean(1), 0) for t in split + 2*seeds]) <= .97
 
 
+@pytest.mark.slow
 def test_pairs_of_all_splits_taken_as_alike_would_not_cover():  # a planted error: the splits left out
     short = [name for name, population in RECORDED.items()
              if np.mean([covers(t.ravel(), population.mean(dtype=float))
@@ -99,6 +100,7 @@ def test_a_large_family_finds_a_large_effect():
     assert least_pairs(family=500) == 15 and holm([2**-13., *ps])[0] > .05 > holm([2**-14., *ps])[0]
 
 
+@pytest.mark.slow
 def test_equal_schedules_win_at_most_once_in_twenty_families():
     rng, alarms = np.random.default_rng(5), []
     recorded = [population for name, population in RECORDED.items() if name.startswith('loss')]

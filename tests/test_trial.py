@@ -257,6 +257,7 @@ def test_each_question_asks_for_as_many_cells_as_the_bar_counts(monkeypatch, tmp
         assert len(calls) == cells, answer
 
 
+@pytest.mark.slow
 def test_a_trial_that_broke_off_goes_on_and_its_rows_are_those_of_one_that_did_not(monkeypatch, tmp_path):
     def loss(name, peak, split, regime): return far(peak, .5) + regime.split/8
     calls = made_up(monkeypatch, loss)
