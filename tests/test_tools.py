@@ -125,6 +125,14 @@ def test_settings_agree_with_the_version_in_the_package():
     assert f'version: {version}' in read(ROOT/'CITATION.cff')
 
 
+def test_links_of_the_wheel_agree_with_the_settings():
+    table = read(ROOT/'pyproject.toml').split('[project.urls]\n')[1].split('\n\n')[0]
+    home = tutorial.settings(ROOT)['git_url']
+    site = re.search(r'^  site-url: (.*)$', read(ROOT/'nbs/_quarto.yml'), re.MULTILINE)[1]
+    assert dict(re.findall(r'^(\w+) = "(.+)"$', table, re.MULTILINE)) == {
+        'Docs': site, 'Repository': home, 'Changelog': f'{home}/blob/main/CHANGELOG.md'}
+
+
 # --- notebooks ---
 
 def test_the_oldest_torch_is_named_alike():

@@ -1,6 +1,7 @@
 """What the installed package must be: from a wheel, typed, lazy and light. Run where nothing else is."""
 import sys
 from importlib import import_module
+from importlib.metadata import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,9 @@ for name in ('py.typed', '__init__.pyi', 'view/__init__.pyi', 'run/__init__.pyi'
     assert (package/name).exists(), f'{name} is not in the wheel'
 for name in ('nbdev', 'fastcore', 'jupyterlab', 'ipywidgets', 'datasets'):
     assert find_spec(name) is None, f'the wheel pulls in {name}'
+
+links = {link.split(',')[0] for link in metadata('cosine_lr').get_all('Project-URL')}
+assert links == {'Docs', 'Repository', 'Changelog'}, f'the links of the wheel are {links}'
 
 for room in ('cosine_lr', 'cosine_lr.view', 'cosine_lr.run', 'cosine_lr.lab'):
     module = import_module(room)
