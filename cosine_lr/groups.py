@@ -162,11 +162,15 @@ def lr_of(opt: Any) -> Any:
     groups = getattr(opt, 'param_groups', None)
     return groups[0]['lr'] if groups else getattr(opt, 'lr', math.nan)
 
+def needs_closure(opt: Any) -> bool:
+    "Can its step not do without a closure, as that of LBFGS?"
+    closure = inspect.signature(opt.step).parameters.get('closure')
+    return closure is not None and closure.default is closure.empty
+
 def check_step(opt: Any) -> None:
     "Refuse an optimizer whose step needs a closure"
-    closure = inspect.signature(opt.step).parameters.get('closure')
-    if closure is None or closure.default is not closure.empty: return
-    refuse('opt_func', type(opt), 'an optimizer whose step needs no closure, or have run.ClosureCB step it')
+    what = 'an optimizer whose step needs no closure, or have run.ClosureCB step it'
+    if needs_closure(opt): refuse('opt_func', type(opt), what)
 
 def add_gradients(params: Iterable) -> None:
     "Zeros for each trained parameter that has no gradient yet"

@@ -14,18 +14,16 @@ from typing import Any
 
 # %% ../nbs/interrupt.ipynb #on-interrupt
 @contextmanager
-def on_interrupt(
-    action: Callable | signal.Handlers, # the handler, called with the signal's number and the frame
-) -> Iterator[None]:
+def on_interrupt(action: Callable | signal.Handlers) -> Iterator[None]: # `action`: the signal's handler
     """What Ctrl-C does in a block; only the main thread is interrupted at all, and only if it listens
 
     Args:
-        action: the handler, called with the signal's number and the frame
+        action: the signal's handler
 
     Taught in https://cosine-lr.github.io/cosine_lr/interrupt.html
     """
-    main_thread = threading.current_thread() is threading.main_thread()
-    if not main_thread or signal.getsignal(signal.SIGINT) is signal.SIG_IGN: return (yield)
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN: return (yield)
     before = signal.signal(signal.SIGINT, action)
     try: yield
     finally: signal.signal(signal.SIGINT, before or signal.SIG_DFL)

@@ -68,7 +68,7 @@ ARROWS = {
     'run.finetune': {'batch', 'check', 'learner', 'run.handy'},
     'run.fast': {'batch', 'callback', 'learner', 'torch_inside'},
     'run.batches': {'check'},
-    'run.steps': {'check', 'learner'},
+    'run.steps': {'check', 'groups', 'learner'},
     'lab.probe': {'check', 'lab.fleet', 'rules', 'schedule', 'view.plot'},
     'lab.runs': {'check', 'lab.tables', 'run.files', 'view.plot'},
     'lab.stacked': {'torch_inside'},

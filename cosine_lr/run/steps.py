@@ -7,10 +7,10 @@ small class"""
 __all__ = ['ClosureCB', 'SAMCB', 'ScheduleFreeCB', 'JoinedOptimizer']
 
 # %% ../../nbs/run/steps.ipynb #imports
-from inspect import signature
 from typing import Any
 import torch
 from ..check import number, refuse
+from ..groups import needs_closure
 from ..learner import Callback, Learner, TrainCB
 
 # %% ../../nbs/run/steps.ipynb #closure
@@ -100,10 +100,6 @@ class ScheduleFreeCB(Callback):
 # %% ../../nbs/run/steps.ipynb #joined
 _NO_CLOSURE = 'whose step needs no closure (one that does trains a model alone, with ClosureCB)'
 
-def _needs_closure(opt):
-    closure = signature(opt.step).parameters.get('closure')
-    return closure is not None and closure.default is closure.empty
-
 class JoinedOptimizer(torch.optim.Optimizer):
     """Several optimizers, each with parameters of its own, as one: their param groups, one after the other
 
@@ -115,7 +111,7 @@ class JoinedOptimizer(torch.optim.Optimizer):
     def __init__(self, *opts: torch.optim.Optimizer): # two or more
         for opt in opts:
             if not isinstance(opt, torch.optim.Optimizer): refuse('opts', opt, 'optimizers')
-            if _needs_closure(opt): refuse('opts', type(opt), f'optimizers {_NO_CLOSURE}')
+            if needs_closure(opt): refuse('opts', type(opt), f'optimizers {_NO_CLOSURE}')
         if len(opts) < 2: refuse('opts', opts, 'two optimizers or more')
         self.opts, self.sizes = opts, [len(opt.param_groups) for opt in opts]
         super().__init__([group for opt in opts for group in opt.param_groups], {})
