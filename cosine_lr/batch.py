@@ -111,8 +111,9 @@ def _tensors(x: Any) -> Iterator[torch.Tensor]:
 def count_rows(parts: Sequence[Any]) -> int:
     "The length of the first tensor in a list of parts, or of the first part if there is none"
     if not parts: raise ValueError("inputs and targets must name a part of the batch: they tell its rows")
-    found = next(_tensors(parts), None)
-    return len(parts[0]) if found is None else found.size(0)
+    first = parts[0] # in the usual case it is a tensor
+    if not (isinstance(first, torch.Tensor) and first.ndim): first = next(_tensors(parts), first)
+    return first.size(0) if isinstance(first, torch.Tensor) else len(first)
 
 # %% ../nbs/batch.ipynb #layout
 class Layout:
