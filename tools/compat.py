@@ -71,12 +71,12 @@ def export(root, tmp):
 
 
 def numbered(root, tmp, everything=False):
-    "The numbered notebooks, with nbdev 3 and fastcore 2, importing the wheel"
+    "The numbered notebooks, with nbdev 3, fastcore 2 and two threads, as a reader has, importing the wheel"
     for name in ('settings.ini', 'pyproject.toml'): shutil.copy(root/name, tmp)
     shutil.copytree(root/'nbs', tmp/'nbs', ignore=shutil.ignore_patterns('.*'))
     for path in notebooks(tmp):
         if not everything and not path.name[0].isdigit(): path.unlink()
-    passed, reasons = run_notebooks(tmp, workers=2, command='nbdev-test')
+    passed, reasons = run_notebooks(tmp, workers=2, command='nbdev-test', OMP_NUM_THREADS='2')
     print(f'{len(passed)} passed, {len(reasons)} failed')
     if not passed and not reasons: return ['there are no notebooks']
     return [f'{name}: {reason}' for name, reason in reasons.items()]

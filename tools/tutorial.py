@@ -109,11 +109,11 @@ def tool(name, *args, root, **more):
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def run_notebooks(root, workers, command='nbdev_test'):
+def run_notebooks(root, workers, command='nbdev_test', **env):
     "Run each by nbdev_test, in nbdev 3 nbdev-test: the names of those that passed, and why others did not."
     paths, skip = notebooks(root), set(settings(root)['tst_flags'].split())
     dash = '-' if '-' in command else '_'
-    process = tool(command, f'--do{dash}print', f'--n{dash}workers', workers, root=root)
+    process = tool(command, f'--do{dash}print', f'--n{dash}workers', workers, root=root, **env)
     with Progress(len(paths), 'notebooks', each=True) as progress:
         started, failed = followed(process, progress)
     status, reasons = process.returncode, {}
