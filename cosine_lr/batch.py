@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from types import SimpleNamespace
 from typing import Any
 import torch
-from .check import refuse, whole
+from .check import number, refuse, whole
 
 # %% ../nbs/batch.ipynb #loaders
 def loaders(name: str, x: Any) -> Any:
@@ -186,7 +186,7 @@ def class_dim(
     fits = [d for d in range(1, preds.ndim) if preds.shape[:d] + preds.shape[d+1:] == targs.shape]
     shapes = f"preds {[*preds.shape]} and targs {[*targs.shape]}"
     if dim is not None:
-        if dim % preds.ndim in fits: return dim % preds.ndim
+        if whole('dim', dim) % preds.ndim in fits: return dim % preds.ndim
         raise ValueError(f"dim must be a dimension of classes, for {shapes} one of {fits}, got {dim=}")
     if len(fits) < 2: return fits[0] if fits else None
     raise ValueError(f"{shapes} may have the classes in dimension {' or '.join(map(str, fits))}: "
@@ -217,7 +217,7 @@ def classes(
         raise TypeError(f"preds must be a tensor [n, …], got {type(preds).__name__}; "
                         "a metric with wants_scores = True gets it as it is")
     if dim is None and preds.squeeze().shape == targs.squeeze().shape: # one each
-        guesses = (preds > threshold).long() if preds.is_floating_point() else preds
+        guesses = (preds > number('threshold', threshold)).long() if preds.is_floating_point() else preds
         return guesses.reshape(targs.shape)
     found = class_dim(preds, targs, dim)
     return preds if found is None else preds.argmax(found)

@@ -119,7 +119,7 @@ class RecorderCB(_Notes, _Shows, Callback):
         for name, f in functions.items(): function(name, f, 'a function of the learner')
         self.fields, self.functions = fields if fields or functions else ('lr',), functions
         self.records: dict[str, list] = {} # losses; for each field values, or lists with one a group
-        for name in {'loss', *self.fields} & {*functions}: raise ValueError(f"{name!r} is there twice")
+        for name in {'loss', *map(str, fields)} & {*functions}: raise ValueError(f"{name!r} is there twice")
 
     def before_fit(self, learn: Learner) -> None:
         for field in self.fields: choice('field', field, fields_of(learn.opt))

@@ -255,7 +255,7 @@ class Learner:
     @property
     def pos(self) -> float:
         "Progress: 0 at the first batch, 1 after the last, and 0 where nothing is trained"
-        return self.used / (self.total or 1)
+        return min(self.used / (self.total or 1), 1.)
 
     @property
     def used(self) -> int:

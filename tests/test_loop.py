@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
 
-from cosine_lr import Accuracy, DataLoaders, Learner, MetricsCB, RecorderCB, ScheduleCB, digits_dls
+from cosine_lr import Accuracy, Callback, DataLoaders, Learner, MetricsCB, RecorderCB, ScheduleCB, digits_dls
 from cosine_lr.run import NaNGuardCB, predict
 
 
@@ -39,6 +39,19 @@ def test_a_schedule_need_not_be_hashable():
     rec = RecorderCB()
     learner(ScheduleCB(lr=Falling(.1)), rec).fit(1)
     assert rec['lr'][0] == .1
+
+
+class Long(list):
+    "A loader that gives more batches than its len."
+    def __len__(self): return 3
+
+
+def test_progress_stays_at_1_where_a_loader_gives_more_batches_than_its_len():
+    class See(Callback):
+        def before_batch(self, learn): seen.append(learn.pos)
+    seen, batch = [], next(iter(digits_dls().train))
+    Learner(nn.Linear(64, 10), DataLoaders(Long([batch]*5), None), F.cross_entropy, cbs=[See()]).fit(1)
+    assert seen == [0., 1/3, 2/3, 1., 1.]
 
 
 def test_rows_without_targets_can_be_predicted_and_trained_on_by_a_loss_that_needs_none():

@@ -247,7 +247,7 @@ class Annealer:
         self.neighbour = function('neighbour', neighbour, 'a function (state, rng) -> state')
         self.wants_heat = _wants_heat(neighbour)
         self.steps = whole('steps', steps, least=1)
-        self.chains = _Chains(starts, seed, float(number('ladder', ladder, least=1)))
+        self.chains = _Chains(starts, whole('seed', seed), float(number('ladder', ladder, least=1)))
         self.thermostat = _Thermostat(temperature, self.steps, accept, len(starts))
         self.proposals: list[Any] | None = list(starts) # what was asked for and is not told yet
         self.best: tuple[float, Any] = (math.inf, None) # (energy, state)

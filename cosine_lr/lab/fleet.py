@@ -635,6 +635,7 @@ def run_fleet(
     """
     scheds, seeds, device = _named(lr), _seeds(seeds), _device(device)
     epochs, compile = whole('epochs', epochs, least=1), flag('compile', compile)
+    quiet = flag('quiet', quiet)
     accuracy = _check_accuracy(accuracy)
     if max_bytes is not None: max_bytes = number('max_bytes', max_bytes, above=0)
     function('loss_func', loss_func, 'a function of (preds, *targets)')

@@ -179,7 +179,7 @@ class Block(nn.Module):
         self.norm, self.attention = nn.LayerNorm(width), Attention(width, heads)
         self.norm2 = nn.LayerNorm(width)
         self.think = nn.Sequential(nn.Linear(width, 4*width), nn.GELU(), nn.Linear(4*width, width))
-        self.drop = nn.Dropout(dropout)
+        self.drop = nn.Dropout(number('dropout', dropout, least=0, below=1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor: # [n, T, width], as the result
         x = x + self.drop(self.attention(self.norm(x)))
@@ -197,8 +197,9 @@ class GPT(nn.Module):
     def __init__(self, chars: int, context: int, width: int = 32, heads: int = 4, blocks: int = 2,
                  dropout: float = 0.):
         super().__init__()
-        self.chars, self.places = nn.Embedding(chars, width), nn.Embedding(context, width)
-        self.blocks = nn.Sequential(*[Block(width, heads, dropout) for _ in range(blocks)])
+        self.chars = nn.Embedding(whole('chars', chars, least=1), width)
+        self.places = nn.Embedding(whole('context', context, least=1), width)
+        self.blocks = nn.Sequential(*[Block(width, heads, dropout) for _ in range(whole('blocks', blocks))])
         self.norm, self.scores = nn.LayerNorm(width), nn.Linear(width, chars, bias=False)
         self.scores.weight = self.chars.weight # tied
         for embedding in (self.chars, self.places): nn.init.normal_(embedding.weight, std=width**-.5)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 import numpy as np
-from ..check import function, refuse, whole
+from ..check import flag, function, refuse, whole
 from .logs import read_log
 from .runs import Runs
 from .search import KnotSpace, point_of, searcher
@@ -461,7 +461,7 @@ class LossLaw(_Fitted):
         Returns:
             [schedules], or [schedules, refits]; infinite above the rates that were fitted
         """
-        if members: return _final_losses(self, scheds, steps, self.members)
+        if flag('members', members): return _final_losses(self, scheds, steps, self.members)
         return np.median(_final_losses(self, scheds, steps, self.forms), -1)
 
     def tuned(

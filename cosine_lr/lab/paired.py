@@ -9,7 +9,7 @@ __all__ = ['Comparison', 'compare', 'plan_trial', 'holm']
 # %% ../../nbs/lab/paired.ipynb #imports
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 import numpy as np
@@ -208,7 +208,8 @@ def scores_of(
     if not isinstance(runs, (Runs, dict)):
         raise TypeError(f"runs must be Runs, or a dictionary {{name: {{seed: score}}}}, got {runs!r:.60}")
     names = list(runs.schedules if isinstance(runs, Runs) else runs)
-    if name not in names: raise ValueError(f"there is no schedule called {name!r}; choose from {names}")
+    if not isinstance(name, Hashable) or name not in names:
+        raise ValueError(f"there is no schedule called {name!r}; choose from {names}")
     if isinstance(runs, dict):
         scores = runs[name]
         if not isinstance(scores, dict): refuse(f'runs[{name!r}]', scores, 'a dictionary {seed: score}')

@@ -536,6 +536,19 @@ def _check_validated(cb):
     raise ValueError(f"CheckpointCB(best={cb.best[0]!r}) {why}")
 
 # %% ../../nbs/run/checkpoint.ipynb #checkpoint-cb
+def _column(best):
+    "`best` itself: a column and min or max"
+    pair = isinstance(best, tuple) and len(best) == 2
+    if pair and (best[1] is min or best[1] is max): return best
+    refuse('best', best, "a column and min or max, e.g. ('accuracy', max)")
+
+def _names(accept):
+    "The names in a list, as a tuple"
+    names = tuple(accept) if isinstance(accept, Iterable) else (accept,)
+    if isinstance(accept, str) or not all(isinstance(name, str) for name in names):
+        refuse('accept', accept, "a list of names, e.g. ['weight_decay']")
+    return names
+
 class CheckpointCB(Callback):
     """Save the state of a fit as it goes; the same fit, started again, goes on and ends with the same bits
 
@@ -565,13 +578,10 @@ class CheckpointCB(Callback):
         accept: Sequence[str] = (), # what else may differ: 'data', or the optimizer's 'weight_decay', …
         log: Callable[[str], Any] = print, # told where the fit goes on, and what is damaged, new or left out
     ):
-        self.folder, self.accept = Path(folder), tuple(accept)
         self.every, self.keep = whole('every', every, least=1), whole('keep', keep, least=1)
-        if best is not None and (not isinstance(best, tuple) or len(best) != 2 or best[1] not in (min, max)):
-            refuse('best', best, "a column and min or max, e.g. ('accuracy', max)")
-        if isinstance(accept, str) or not all(isinstance(name, str) for name in accept):
-            refuse('accept', accept, "a list of names, e.g. ['weight_decay']")
-        self.best, self.resume = best, flag('resume', resume)
+        if not isinstance(folder, (str, os.PathLike)): refuse('folder', folder, 'a path')
+        self.folder, self.accept = Path(folder), _names(accept)
+        self.best, self.resume = None if best is None else _column(best), flag('resume', resume)
         self.on_resume = choice('on_resume', on_resume, ('raise', *POLICIES))
         self.log = function('log', log, 'a function of a line, e.g. print')
         self.lock: FileLock | None = None

@@ -39,8 +39,12 @@ def _new_row(metrics, learn):
 def _logger(log): return function('log', log, 'a function of a line, e.g. print')
 
 def _better(better):
-    if better not in (min, max): refuse('better', better, 'min or max')
+    if better is not min and better is not max: refuse('better', better, 'min or max')
     return better
+
+def _named(column):
+    if not isinstance(column, str): refuse('column', column, 'the name of a column')
+    return column
 
 # %% ../../nbs/run/guards.ipynb #scaler
 class ScalerCB(Callback):
@@ -211,7 +215,7 @@ class EarlyStopCB(_ColumnCB):
         min_delta: float = 0., # an improvement is more than this
         restore: bool = False, # put the model of the best epoch back when the fit ends, however it ends
     ):
-        self.column, self.better, self.log = column, _better(better), _logger(log)
+        self.column, self.better, self.log = _named(column), _better(better), _logger(log)
         self.patience = whole('patience', patience, least=1)
         self.min_delta, self.restore = number('min_delta', min_delta, least=0), flag('restore', restore)
 
@@ -348,7 +352,7 @@ class PlateauCB(ScalerCB, _ColumnCB):
         threshold_mode: str = 'rel', # as a share of the best value; 'abs': in its units
         log: Callable[[str], Any] = print, # told when the rate is lowered
     ):
-        self.column, self.patience, self.log = column, patience, _logger(log)
+        self.column, self.patience, self.log = _named(column), patience, _logger(log)
         self.new_rule = partial(Plateau, factor, patience, threshold, threshold_mode, cooldown, floor, better)
         self.rule = self.new_rule()
 
@@ -390,6 +394,7 @@ class CSVLoggerCB(Callback):
     for_real = True
     not_state = ('metrics', 'columns', 'written', 'before') # the file is what it remembers
     def __init__(self, path: str | os.PathLike): # the file, made where there is none
+        if not isinstance(path, (str, os.PathLike)): refuse('path', path, 'that of a file')
         self.path, self.metrics = Path(path), None
 
     def before_fit(self, learn: Learner) -> None:

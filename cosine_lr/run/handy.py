@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils.rnn import PackedSequence
 from ..batch import class_dim
-from ..check import flag, number, refuse
+from ..check import flag, number, refuse, whole
 from ..learner import Callback, Learner
 from ..metric import Metric, fetched, kept
 from ..view.plot import new_axes
@@ -155,7 +155,8 @@ class Perplexity(Metric):
         dim: int | None = None, # of the classes, needed where the shapes do not tell
         ignore_index: int = -100, # targets that do not count
     ):
-        self.dim, self.ignore_index = dim, ignore_index
+        self.dim = None if dim is None else whole('dim', dim)
+        self.ignore_index = whole('ignore_index', ignore_index)
         super().__init__()
 
     def add(self, inp: Any, targ: Any = None, n: float = 1) -> None:
