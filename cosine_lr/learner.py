@@ -116,7 +116,7 @@ def _not_finite(learn, where):
 def _check_loss(learn): # before each step
     if not isinstance(learn.loss, torch.Tensor) or learn.loss.ndim:
         raise ValueError(f"loss_func must return a 0-d tensor, got {learn.loss!r:.60}")
-    if not learn.loss.is_cpu: learn._unseen = learn._unseen + 0*learn.loss.detach() # nan stays nan
+    if not learn.loss.is_cpu: learn.unseen = learn.unseen + 0*learn.loss.detach() # nan stays nan
     elif not math.isfinite(learn.loss.item()): raise _not_finite(learn, place(learn))
 
 # %% ../nbs/04_learner.ipynb #learner
@@ -214,12 +214,12 @@ class Learner:
         finally: script(self.hooks).cleanup_fit(self)
 
     def _one_epoch(self, on, training, dl):
-        self.training, self.dl, self.iter, self._unseen = training, dl, None, 0.
+        self.training, self.dl, self.iter, self.unseen = training, dl, None, 0.
         self.model.train(training)
         try:
             on.before_epoch(self)
             for self.iter, self.batch in enumerate(self.dl): self._one_batch(on)
-            if not math.isfinite(self._unseen): raise _not_finite(self, f"epoch {self.epoch}")
+            if not math.isfinite(self.unseen): raise _not_finite(self, f"epoch {self.epoch}")
             on.after_epoch(self)
         except CancelEpochException: pass
         finally: on.cleanup_epoch(self)

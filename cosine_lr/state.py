@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 from .interrupt import undisturbed
-from .torch_inside import drop_workers, unwrapped
+from .torch_inside import TABLES, drop_workers, unwrapped
 
 # %% ../nbs/state.ipynb #kind
 PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
@@ -78,8 +78,6 @@ class Cell:
     def __post_init__(self) -> None:
         if not self.kind: self.kind = _kind(type(self.x))
 
-_TABLES = ('_parameters', '_buffers', '_modules') # of a module
-
 def _not_state(x): # True, or names of attributes
     names = getattr(type(x), 'not_state', ())
     return (names,) if isinstance(names, str) else names
@@ -109,7 +107,7 @@ def _parts(cell, seen, plain):
             if plain and module and key in _EVERY and not part: continue
             if apart and box is not x and key in apart: continue
             name = key if isinstance(key, (str, int)) else seen.get(id(key), [type(key).__name__])[0]
-            path = cell.path if module and key in _TABLES else f'{cell.path}.{name}'
+            path = cell.path if module and key in TABLES else f'{cell.path}.{name}'
             yield Cell(path, part, box, key, data, kind)
 
 # %% ../nbs/state.ipynb #walk

@@ -462,6 +462,19 @@ def test_a_private_name_of_another_module(repo):
     assert checks.arrows(repo) == ['cosine_lr/view/explorer.py:2: imports the private name view.plot._one']
 
 
+@pytest.mark.parametrize('use', ['line._seen', 'line._look()', "getattr(line, '_seen')", 'plot._draw'])
+def test_a_private_attribute_of_another_modules_object(repo, use):
+    (repo/'cosine_lr/view/plot.py').write_text(
+        'class Line:\n    def __init__(self): self._seen = 0\n    def _look(self): pass\n'
+        'def _draw(): pass\n', encoding='utf-8')
+    explorer = repo/'cosine_lr/view/explorer.py'
+    explorer.write_text(f'def f(line): {use}\n', encoding='utf-8')
+    name = re.search(r'_\w+', use)[0]
+    assert checks.arrows(repo) == [f'cosine_lr/view/explorer.py:1: uses the private name {name} of view.plot']
+    explorer.write_text(f'class Own:\n    def {name}(self): pass\ndef f(line): {use}\n', encoding='utf-8')
+    assert checks.arrows(repo) == []
+
+
 def arrows_of(*pairs, lazy=True): return [(module, target, '', 1, lazy) for module, target in pairs]
 
 

@@ -59,7 +59,7 @@ ARROWS = {
     'run.handy': {'batch', 'check', 'learner', 'metric', 'view.plot'},
     'run.files': set(),
     'run.passes': {'batch', 'check'},
-    'run.saving': {'interrupt', 'state'},
+    'run.saving': {'interrupt', 'state', 'torch_inside'},
     'run.checkpoint': {'callback', 'check', 'groups', 'learner', 'run.files', 'run.resume', 'run.saving',
                        'state'},
     'run.scale': {'batch', 'check', 'learner', 'state'},
@@ -200,7 +200,36 @@ def arrows(root):
             faults.append(f'{where}: {module} may not import {target}')
         if name.startswith('_') and target != '__init__':
             faults.append(f'{where}: imports the private name {target}.{name}')
-    return faults + list(shape(found))
+    return faults + list(borrowed_names(root, paths)) + list(shape(found))
+
+
+def borrowed_names(root, paths):
+    "Private names of another module that are used: `learn._hooks`, or as a text, `'_hooks'`."
+    trees = {module: ast.parse(path.read_text(encoding='utf-8')) for module, path in paths.items()}
+    set_there = {module: {*filter(is_private, attributes_set(tree))} for module, tree in trees.items()}
+    made_there = {module: {*filter(is_private, names_made(tree))} for module, tree in trees.items()}
+    for module, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute): name, elsewhere = node.attr, [set_there, made_there]
+            elif isinstance(node, ast.Constant): name, elsewhere = node.value, [set_there]
+            else: continue
+            if not is_private(name) or name in set_there[module] | made_there[module]: continue
+            where = f'{paths[module].relative_to(root)}:{node.lineno}'
+            for maker in sorted({other for table in elsewhere for other in table if name in table[other]}):
+                yield f'{where}: uses the private name {name} of {maker}'
+
+
+def attributes_set(tree):
+    return (node.attr for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
+
+
+def names_made(tree):
+    return (node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef)))
+
+
+def is_private(name):
+    return isinstance(name, str) and name.isidentifier() and name[0] == '_' and name.strip('_') == name[1:] != ''
 
 
 def shape(found):

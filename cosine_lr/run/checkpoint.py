@@ -330,7 +330,7 @@ def describe_data(dls: Any) -> dict[str, Any]: # `dls`: loaders, `train` and may
 # %% ../../nbs/run/checkpoint.ipynb #parts
 _LOOP = { # what a `Learner` itself keeps
     'model', 'dls', 'loss_func', 'opt_func', 'opt', 'lr', 'cbs', 'active', 'hooks', 'batch', 'preds', 'loss',
-    'n_epochs', 'epochs', 'epoch', 'dl', 'iter', 'training', 'steps', 'total', 'limit', '_unseen'}
+    'n_epochs', 'epochs', 'epoch', 'dl', 'iter', 'training', 'steps', 'total', 'limit', 'unseen'}
 
 def named_cbs(learn: Any) -> dict[str, Callback]: # `learn`: a `Learner` in a fit
     """The callbacks of a fit by name; of several of one class, the second has the number 1

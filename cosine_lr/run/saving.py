@@ -17,6 +17,7 @@ from torch import nn
 from ..state import ARRAYS, COLLECTIONS, PLAIN
 from ..interrupt import undisturbed
 from ..state import Cell, State, drawn, redraw, refill, streams
+from ..torch_inside import TABLES
 
 # %% ../../nbs/run/saving.ipynb #pack
 _SIMPLE = {type(None), bool, int, float, str}
@@ -116,12 +117,10 @@ def _saves_itself(type_): # an optimizer, a gradient scaler, a scheduler
     methods = all(hasattr(type_, name) for name in ('state_dict', 'load_state_dict'))
     return methods and not issubclass(type_, nn.Module)
 
-_TABLES = ('_parameters', '_buffers', '_modules') # of a module: its tensors are entries of their own
-
 def _one_entry(cell, seen):
     "Is this cell one entry of a file?"
     if cell.kind in ('plain', 'array') or _saves_itself(type(cell.x)): return True
-    values = cell.kind == 'collection' and cell.key not in _TABLES
+    values = cell.kind == 'collection' and cell.key not in TABLES # whose tensors are entries of their own
     return values and _is_value(cell.x, seen, arrays=not cell.data)
 
 # %% ../../nbs/run/saving.ipynb #load
