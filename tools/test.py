@@ -229,7 +229,7 @@ def names_made(tree):
 
 
 def is_private(name):
-    return isinstance(name, str) and name.isidentifier() and name[0] == '_' and name.strip('_') == name[1:] != ''
+    return isinstance(name, str) and re.fullmatch(r'_[A-Za-z]\w*', name) is not None
 
 
 def shape(found):
