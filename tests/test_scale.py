@@ -105,6 +105,13 @@ def test_the_guard_keeps_no_copy_of_lost_weights():
     assert all(p.isfinite().all() for p in learn.model.parameters()) and learn.steps == 16
 
 
+def test_the_guard_says_what_it_cannot_put_back():
+    said, learn = [], learner(NaNGuardCB(log=lambda line: said.append(line)))
+    learn.model.lines = iter([1])
+    learn.fit(2)
+    assert said == ['NaNGuardCB: model.lines cannot be put back (list_iterator)']
+
+
 def test_the_guard_leaves_validation_to_the_learner():
     learn = learner(NaNGuardCB(log=silent), Spoil(0, training=False))
     with pytest.raises(FloatingPointError, match='validation'): learn.fit(1)

@@ -550,6 +550,7 @@ def test_a_core_that_is_too_long(repo):
     ('def f(a: int, *rest: int): return a', 'f lacks the type of return'),
     ('class f:\n    def __init__(self, a): self.a = a', 'f.__init__ lacks the type of a'),
     ('class f:\n    def g(self) -> int: return 1\n    def h(self): return 1', 'f.h lacks the type of return'),
+    ('class _Part:\n    def h(self): return 1\nclass f(_Part): pass', 'f.h lacks the type of return'),
 ])
 def test_public_functions_without_types(tmp_path, code, missing):
     (tmp_path/'cosine_lr').mkdir()

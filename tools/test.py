@@ -358,13 +358,24 @@ def public_functions(tree):
     lists = [node.value for node in tree.body
              if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '__all__']
     public = {name for each in lists if isinstance(each, ast.List) for name in ast.literal_eval(each)}
-    for node in tree.body:
-        if getattr(node, 'name', '') not in public: continue
-        if isinstance(node, ast.FunctionDef): yield node.name, node
-        for method in node.body if isinstance(node, ast.ClassDef) else ():
-            if not isinstance(method, ast.FunctionDef): continue
-            if method.name in ('__init__', '__call__') or not method.name.startswith('_'):
-                yield f'{node.name}.{method.name}', method
+    made = {node.name: node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    for name in [name for name in made if name in public]:
+        if isinstance(made[name], ast.FunctionDef): yield name, made[name]
+        for part in consists_of(name, made):
+            yield from ((f'{name}.{method.name}', method) for method in part.body if is_public_method(method))
+
+
+def consists_of(name, made):
+    "A class, and those of its bases that are private to its module."
+    if not isinstance(made.get(name), ast.ClassDef): return
+    yield made[name]
+    for base in made[name].bases:
+        if is_private(found := getattr(base, 'id', '')): yield from consists_of(found, made)
+
+
+def is_public_method(node):
+    if not isinstance(node, ast.FunctionDef): return False
+    return node.name in ('__init__', '__call__') or not node.name.startswith('_')
 
 
 def not_annotated(function):

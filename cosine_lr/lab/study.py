@@ -72,7 +72,8 @@ def _replay(trials, temperature, n_trials, accept, seed, sign):
 # %% ../../nbs/lab/study.ipynb #by-number
 class _ByNumber(BaseSampler):
     "A sampler of Optuna with random numbers that follow from the seed, the trial's number and the parameter"
-    def __init__(self, make, seed): self.make, self.seed = make, seed # make: (seed=…) -> a sampler
+    def __init__(self, make: Callable, seed: int): # `make`: (seed=…) -> a sampler
+        self.make, self.seed = make, whole('seed', seed)
 
     def _for(self, trial, draw):
         seed = random.Random(f'{self.seed}/{trial.number}/{draw}').getrandbits(32)
@@ -80,13 +81,13 @@ class _ByNumber(BaseSampler):
 
     def reseed_rng(self) -> None: "Nothing to do: copies of this sampler do not repeat each other"
 
-    def infer_relative_search_space(self, study, trial):
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
         return self._for(trial, 'relative').infer_relative_search_space(study, trial)
 
-    def sample_relative(self, study, trial, search_space):
+    def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
         return self._for(trial, 'relative').sample_relative(study, trial, search_space)
 
-    def sample_independent(self, study, trial, param_name, param_distribution):
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
         own = self._for(trial, f'parameter {param_name}')
         return own.sample_independent(study, trial, param_name, param_distribution)
 

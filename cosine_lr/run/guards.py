@@ -107,6 +107,8 @@ class NaNGuardCB(ScalerCB):
         averages = [cb for cb in learn.active if 'weights in validation' in cb.sets]
         self.memory = SavableState(model=learn.model, opt=learn.opt, averages=averages).watch()
         self._copy()
+        for path, why in self.memory.left_out.items():
+            if not rank(): self.log(f"NaNGuardCB: {path} cannot be put back ({why})")
 
     def before_batch(self, learn: Learner) -> None:
         super().before_batch(learn)
@@ -162,16 +164,16 @@ class _ColumnCB(Callback):
     for_real = True
     column: str
     patience: int
-    def before_fit(self, learn):
+    def before_fit(self, learn: Learner) -> None:
         self.metrics, self.judged, self.came, self.without = _metrics_of(self, learn), None, False, 0
 
-    def before_epoch(self, learn): # without a validation, a row is written when the next epoch begins
+    def before_epoch(self, learn: Learner) -> None: # without a validation, a row is written here
         if learn.training: self._look(learn)
 
-    def after_epoch(self, learn):
+    def after_epoch(self, learn: Learner) -> None:
         if not learn.training: self._look(learn)
 
-    def after_fit(self, learn):
+    def after_fit(self, learn: Learner) -> None:
         self.metrics.flush() # without a validation, the last row is still open
         self._look(learn)
         if learn.total and not self.came and not rank():
