@@ -15,7 +15,7 @@ PIP := -m pip $(if $(CI),--quiet) --disable-pip-version-check install --no-compi
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(READY)  ## Train with and without annealing, and compare; figures and results.csv go to results/ (options: ARGS="…")
+run: $(READY)  ## Train with and without annealing, and compare; writes figures and results.csv to results/
 	@$(BIN)/cosine_lr --out results $(ARGS)
 
 test: $(READY)  ## Check the repository and run every notebook as a test
@@ -26,16 +26,16 @@ torch:  ## Run all tests with another torch, in an environment of its own (TORCH
 	@$(MAKE) --no-print-directory $(TORCH_ENV)/ready
 	@$(TORCH_ENV)/bin/python tools/test.py $(or $(ARGS),pytest slow notebooks)
 
-compat: $(COMPAT)/ready  ## Try the built wheel in fastai, Lightning, ignite, Accelerate, transformers and nbdev 3
+compat: $(COMPAT)/ready  ## Try the wheel in fastai, Lightning, ignite, Accelerate, transformers and nbdev 3
 	@$(COMPAT)/bin/python tools/compat.py $(ARGS)
 
-bench: $(BENCH)/ready  ## Measure cosine_lr beside its peers; the report goes to benchmarks/ (parts: ARGS="loops finders")
+bench: $(BENCH)/ready  ## Measure cosine_lr beside its peers, for benchmarks/ (parts: ARGS="loops finders")
 	@OMP_NUM_THREADS=2 $(BENCH)/bin/python -m benchmarks $(ARGS)
 
 docs: $(DOCS)  ## Build the site, notebooks and reference, in _docs/; it needs no network
 	@$(BIN)/python tools/docs.py
 
-browser: $(BROWSER) docs  ## Run every notebook in JupyterLab in headless Chromium, and read the site there; screenshots go to results/
+browser: $(BROWSER) docs  ## Run every notebook in JupyterLab in headless Chromium, and read the site there
 	@$(BIN)/python tools/test.py in_browser
 	@$(BIN)/python tools/browser.py $(ARGS)
 	@$(BIN)/python tools/read_site.py
@@ -43,7 +43,7 @@ browser: $(BROWSER) docs  ## Run every notebook in JupyterLab in headless Chromi
 lab: $(READY)  ## Open the notebooks in JupyterLab
 	@cd nbs && JUPYTER_CONFIG_PATH="$(CURDIR)/.venv/.jupyter" ../$(BIN)/jupyter lab $(ARGS)
 
-prepare: $(READY)  ## For maintainers: export, run all notebooks in place, clean them, rebuild façade and README; say how they read
+prepare: $(READY)  ## For maintainers: export, run all notebooks in place, clean them, rebuild the rest
 	$(BIN)/nbdev_export
 	$(BIN)/python tools/facade.py
 	$(BIN)/python tools/execute.py
@@ -51,7 +51,7 @@ prepare: $(READY)  ## For maintainers: export, run all notebooks in place, clean
 	$(BIN)/python tools/readme.py
 	@$(BIN)/python tools/reading.py
 
-release: $(RELEASE)  ## For maintainers: set the version everywhere, date the changelog, build dist/ (VERSION=x.y.z)
+release: $(RELEASE)  ## For maintainers: set the version, date the changelog, build dist/ (VERSION=x.y.z)
 	@$(BIN)/python tools/release.py "$(VERSION)"
 	@rm -rf dist build
 	@$(BIN)/python -m build --outdir dist . > /dev/null
@@ -66,17 +66,20 @@ clean:  ## Delete environments, results, caches and build products, and what the
 	rm -rf .pytest_cache .hypothesis .mypy_cache .ruff_cache .last_checked
 	find . -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
-# HOME is set so that the notebook-cleaning hook of JupyterLab lands in .venv/, not in the user's own settings.
+# HOME is set so that JupyterLab's hook that cleans notebooks lands in .venv/, not in the user's own settings.
 $(READY): constraints.txt settings.ini setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	  echo "cosine_lr needs Python 3.10 or newer, and $(PYTHON) is not: try make PYTHON=python3.12" >&2; exit 1; }
+	  echo "cosine_lr needs Python 3.10 or newer, and $(PYTHON) is not:" \
+	    "try make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Setting up .venv (once; a few minutes)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python $(PIP) -c constraints.txt -e '.[dev]'
 	@if [ -d .git ]; then \
 	  HOME="$(CURDIR)/.venv" GIT_CONFIG_GLOBAL="$$HOME/.gitconfig" $(BIN)/nbdev_install_hooks && \
 	  git config --local merge.nbdev-merge.driver '$(BIN)/nbdev_merge %O %A %B %P' && \
-	  printf '#!/bin/sh\n# cosine_lr: notebooks that come with a merge are trusted; make clean removes this\n[ ! -x $(BIN)/nbdev_trust ] || $(BIN)/nbdev_trust\n' > .git/hooks/post-merge; fi
+	  printf '%s\n' '#!/bin/sh' \
+	    '# cosine_lr: notebooks that come with a merge are trusted; make clean removes this' \
+	    '[ ! -x $(BIN)/nbdev_trust ] || $(BIN)/nbdev_trust' > .git/hooks/post-merge; fi
 	@touch $@
 
 # `.venv/docs`, `.venv/browser` and `.venv/release` say that the extra of that name is installed.
@@ -102,6 +105,7 @@ $(COMPAT)/ready $(BENCH)/ready:
 	@echo "Setting up $(@D) (once; a few minutes)"
 	@rm -rf $(@D)
 	@$(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python $(PIP) -c constraints-compat.txt -r $(if $(filter $(BENCH),$(@D)),benchmarks,compat)/requirements.txt
+	@$(@D)/bin/python $(PIP) -c constraints-compat.txt \
+	  -r $(if $(filter $(BENCH),$(@D)),benchmarks,compat)/requirements.txt
 	@$(@D)/bin/python -m pip uninstall --quiet --yes torchvision
 	@touch $@

@@ -430,6 +430,11 @@ def test_undefined_names_and_long_lines(repo, source, rule):
     assert all(f' {rule} ' in line for line in found)
 
 
+def test_long_lines_of_a_makefile(repo):
+    (repo/'Makefile').write_text(f"a:\n\t@echo {'x'*110}\n", encoding='utf-8')
+    assert checks.ruff(repo) == ['Makefile:2: has 117 columns, over 110']
+
+
 def test_the_line_limit_is_the_house_rule():
     assert 'line-length = 110' in read(ROOT/'pyproject.toml')
     ignored = re.search(r'per-file-ignores\]\n(.+?)(\n\n|\Z)', read(ROOT/'pyproject.toml'), re.DOTALL)[1]
