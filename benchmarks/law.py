@@ -88,7 +88,7 @@ PEAK, FIT, TEST, TUNE = range(400, 404), range(410, 418), range(500, 508), range
 FRESH = range(700, 732)
 MOMENTUM = partial(torch.optim.SGD, momentum=.9)
 ADAMW = partial(torch.optim.AdamW, weight_decay=.1)
-WIDTHS = {'text': 32, 'text 64': 64} # of the language model
+WIDTHS = {'text 32': 32, 'text 64': 64} # of the language model
 TASKS = { # data, optimizer, lowest peak to try for the fit, epochs of the fit
     'digits, SGD': ('digits', torch.optim.SGD, .3, 30),
     'digits, momentum': ('digits', MOMENTUM, .05, 30),
@@ -96,7 +96,7 @@ TASKS = { # data, optimizer, lowest peak to try for the fit, epochs of the fit
     'MNIST, SGD': ('mnist', torch.optim.SGD, .1, 8),
     'MNIST, momentum': ('mnist', MOMENTUM, .02, 8),
     'MNIST, AdamW': ('mnist', ADAMW, 1e-3, 8),
-    'text, AdamW': ('text', ADAMW, 2e-3, 1), # an epoch is 1,000 steps
+    'text 32, AdamW': ('text 32', ADAMW, 2e-3, 1), # an epoch is 1,000 steps
     'text 64, AdamW': ('text 64', ADAMW, 1e-3, 1),
 }
 DEEP = {f'{name}, deep': task for name, task in TASKS.items() if task[0] not in WIDTHS} # two hidden layers
