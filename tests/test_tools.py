@@ -690,9 +690,10 @@ def test_make_clean_leaves_nothing(tmp_path):
 
 @pytest.fixture
 def unreleased(tmp_path):
-    for name, (before, _) in release.PLACES.items():  # an old version, whatever this one is
+    for name in ('settings.ini', 'CITATION.cff', 'cosine_lr/__init__.py'):
         (tmp_path/name).parent.mkdir(exist_ok=True)
-        old = re.sub(rf'^({before})\d+\.\d+\.\d+', r'\g<1>0.1.0', read(ROOT/name), flags=re.MULTILINE)
+        version = r'^((?:__)?version(?:__)?(?::| =) "?)\d+\.\d+\.\d+'  # whichever this one is
+        old = re.sub(version, r'\g<1>0.1.0', read(ROOT/name), flags=re.MULTILINE)
         (tmp_path/name).write_text(old, encoding='utf-8')
     changelog = '# Changelog\n\n## Unreleased\n\n- More.\n\n## 0.1.0\n'
     (tmp_path/'CHANGELOG.md').write_text(changelog, encoding='utf-8')
@@ -700,7 +701,8 @@ def unreleased(tmp_path):
 
 
 def test_a_release_sets_the_version_everywhere(unreleased):
-    before = {name: read(unreleased/name) for name in release.PLACES}
+    places = 'settings.ini', 'CITATION.cff', 'cosine_lr/__init__.py'
+    before = {name: read(unreleased/name) for name in places}
     release.to(unreleased, '1.2.3', today='2030-01-02')
     for name, text in before.items():
         old, new = text.splitlines(), read(unreleased/name).splitlines()
@@ -714,6 +716,14 @@ def test_versions_that_cannot_be_released(unreleased, version):
     before = read(unreleased/'settings.ini')
     with pytest.raises(ValueError, match='VERSION must be'): release.to(unreleased, version)
     assert read(unreleased/'settings.ini') == before
+
+
+@pytest.mark.parametrize('line', ['', 'version: 0.1.0\nversion: 0.1.0\n'])
+def test_a_file_with_no_version_or_two_is_refused(unreleased, line):
+    (unreleased/'CITATION.cff').write_text(line, encoding='utf-8')
+    with pytest.raises(ValueError, match='CITATION.cff must have one line version: .*, and has'):
+        release.to(unreleased, '1.2.3')
+    assert 'version = 0.1.0' in read(unreleased/'settings.ini')
 
 
 def test_a_release_that_is_made_again_changes_nothing(unreleased):
