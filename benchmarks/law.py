@@ -31,9 +31,9 @@ The protocol, laid down before anything was measured:
   measured again with the 8 seeds of the first plan; the fit and its forecasts stayed as they were.
 - An eighth task, laid down before its first run, with the rules fixed: the same language model, width 64.
   Five constant rates from 0.001; all else, seeds too, as for width 32, with 8 seeds for the test.
-- There the law's schedule won against all three recipes, which was a surprise. So the last comparison was made
-  again for both widths, in another way: by `Learner`, not by fleets, on other text, with 8 other seeds. A rival
-  was added, because the law's schedule has no warm-up: the tuned warmup-stable-decay without its own.
+- There the law's schedule won against all three recipes, which was a surprise. So the last comparison was
+  made again for both widths, in another way: by `Learner`, not by fleets, on other text, with 8 other seeds.
+  A rival was added, because the law's schedule has no warm-up: the tuned warmup-stable-decay without its own.
 - So was the contest, for the three tasks on the digits. The law has two runs of 30 epochs with 16 seeds each
   at the peak of the exam; 16 more seeds train the best of its schedule and three tuned recipes (each at its
   best peak by the law) a last time: 48 runs in all. Where the law refuses the two runs, the peak is halved
@@ -90,7 +90,7 @@ FACTORS = (.25, .5, 1., 2., 4.)
 FACTORS_OF_FIT = (1., 2., 4., 8., 16.)
 NO_WARMUP = join([constant(1.), linear()], at=[.8]) # what `wsd` is after its warm-up
 PEAK, FIT, TEST, TUNE = range(400, 404), range(410, 418), range(500, 508), range(600, 608)
-FRESH, AGAIN = range(700, 732), range(900, 908)
+FRESH, AGAIN = range(700, 732), range(920, 928)
 MOMENTUM = partial(torch.optim.SGD, momentum=.9)
 ADAMW = partial(torch.optim.AdamW, weight_decay=.1)
 WIDTHS = {'text 32': 32, 'text 64': 64} # of the language model
