@@ -94,10 +94,12 @@ def _part(batch, key):
 # %% ../nbs/batch.ipynb #arguments
 def call(f: Callable[..., Any], parts: Any, *first: Any) -> Any:
     "Call `f` with `first` and the parts of a batch, in order or by name"
+    if type(parts) is list: return f(*first, *parts) # the usual case
     return f(*first, **parts) if isinstance(parts, Mapping) else f(*first, *parts)
 
 def flat(parts: Any) -> list[Any]:
     "The same parts, with or without names, as a list"
+    if type(parts) is list: return parts # the usual case
     return [*parts.values()] if isinstance(parts, Mapping) else [*parts]
 
 # %% ../nbs/batch.ipynb #rows
@@ -111,9 +113,8 @@ def _tensors(x: Any) -> Iterator[torch.Tensor]:
 def count_rows(parts: Sequence[Any]) -> int:
     "The length of the first tensor in a list of parts, or of the first part if there is none"
     if not parts: raise ValueError("inputs and targets must name a part of the batch: they tell its rows")
-    first = parts[0] # in the usual case it is a tensor
-    if not (isinstance(first, torch.Tensor) and first.ndim): first = next(_tensors(parts), first)
-    return first.size(0) if isinstance(first, torch.Tensor) else len(first)
+    found = next(_tensors(parts), None)
+    return len(parts[0]) if found is None else found.size(0)
 
 # %% ../nbs/batch.ipynb #layout
 class Layout:
@@ -165,7 +166,9 @@ class Layout:
             batch: what a loader gives
         """
         if self.goal is None and isinstance(batch, Mapping): return count_rows([batch])
-        return count_rows(flat(self.targets(batch)) + flat(self.inputs(batch)))
+        targets = flat(self.targets(batch))
+        if targets and isinstance(targets[0], torch.Tensor) and targets[0].ndim: return targets[0].size(0)
+        return count_rows(targets + flat(self.inputs(batch)))
 
 # %% ../nbs/batch.ipynb #class-dim
 def class_dim(
@@ -216,7 +219,8 @@ def classes(
     if not isinstance(preds, torch.Tensor):
         raise TypeError(f"preds must be a tensor [n, …], got {type(preds).__name__}; "
                         "a metric with wants_scores = True gets it as it is")
-    if dim is None and preds.squeeze().shape == targs.squeeze().shape: # one each
+    alike = preds.numel() == targs.numel() and preds.squeeze().shape == targs.squeeze().shape
+    if dim is None and alike: # one each
         guesses = (preds > number('threshold', threshold)).long() if preds.is_floating_point() else preds
         return guesses.reshape(targs.shape)
     found = class_dim(preds, targs, dim)

@@ -52,7 +52,7 @@ class ScheduleCB(Callback):
 # %% ../nbs/05_callback.ipynb #each
 def _each(f, x): # tuples are values, lists are of groups or of steps
     "`x` with `f` of each tensor in it"
-    if isinstance(x, (tuple, list)): return type(x)([_each(f, part) for part in x])
+    if isinstance(x, (tuple, list)): return type(x)([p if type(p) is float else _each(f, p) for p in x])
     return f(x) if isinstance(x, torch.Tensor) else x
 
 def _single(name, x):
@@ -71,11 +71,10 @@ def _table(rows): # a row for each step: a value, or a list with one for each gr
 class _Notes:
     "One half: at each step, the loss, fields of the param groups, and functions of the learner"
     def after_backward(self, learn: Learner) -> None:
-        new = dict(loss=learn.loss, **{name: _single(name, f(learn)) for name, f in self.functions.items()})
-        for field in self.fields:
-            values = [group[field] for group in learn.opt.param_groups]
-            new[field] = values if len(values) > 1 else values[0]
-        for name, x in new.items(): self.records[name].append(_each(kept, x))
+        new, groups = {'loss': kept(learn.loss)}, learn.opt.param_groups
+        for name, f in self.functions.items(): new[name] = _single(name, f(learn))
+        for name in self.fields: new[name] = [g[name] for g in groups] if len(groups) > 1 else groups[0][name]
+        for name, x in new.items(): self.records[name].append(x if type(x) is float else _each(kept, x))
 
     def cleanup_epoch(self, learn: Learner) -> None: # what this pass left as tensors becomes numbers
         new = slice(-1 - (learn.iter or 0), None)

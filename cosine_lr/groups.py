@@ -29,7 +29,8 @@ def write_field(
 
     Taught in https://cosine-lr.github.io/cosine_lr/groups.html
     """
-    group[field] = _written(group[field], value)
+    old = group[field]
+    group[field] = value if type(old) is float else _written(old, value) # the usual case is quick
 
 def _written(old, value):
     if isinstance(old, (tuple, list)): return type(old)(map(_written, old, value))

@@ -265,8 +265,9 @@ class Learner:
     @property
     def train_cb(self) -> TrainCB:
         "The `TrainCB` among the callbacks: it knows what the parts of a batch are"
-        found = [cb for cb in (*self.cbs, *self.active) if isinstance(cb, TrainCB)]
-        return found[0] if found else TrainCB()
+        for cb in (*self.cbs, *self.active):
+            if isinstance(cb, TrainCB): return cb
+        return TrainCB()
 
     def new_optimizer(self, lr: Rate = None) -> Any: # `lr`: the rate; None: the learner's own
         """What `opt_func` makes for the model

@@ -85,15 +85,15 @@ def fetched(xs: list) -> list[float]: # `xs`: what `kept` gave
 # %% ../nbs/03_metric.ipynb #checks
 def _check_rows(inp, targ, n):
     "Refuse what cannot be one batch"
-    tensors = all(isinstance(t, torch.Tensor) and t.ndim for t in (inp, targ))
-    if tensors and len(inp) != len(targ):
+    pair = targ is not None and all(isinstance(t, torch.Tensor) and t.ndim for t in (inp, targ))
+    if pair and len(inp) != len(targ):
         raise ValueError(f"inp and targ must have the same length, got {len(inp)} and {len(targ)}")
     if not 0 < n < 1e99: refuse('n', n, 'the number of rows, above 0 and below 1e99')
 
 def _one(x):
     "A number, or a tensor of one, without dimensions; refused where it is several"
     if not isinstance(x, torch.Tensor): return x
-    if x.numel() == 1: return x.reshape(())
+    if x.numel() == 1: return x.reshape(()) if x.ndim else x
     raise ValueError(f"calc must give one number a batch, got a tensor of shape {tuple(x.shape)}")
 
 # %% ../nbs/03_metric.ipynb #accuracy

@@ -76,7 +76,8 @@ CHECKPOINTS = {
     "CheckpointCB with accept=['lr']": dict(rate=.2),
     'the checkpoint is of another run, weight_decay of param group 0: 0.01 there, 0.1 here. To go on with '
     "0.1, make the CheckpointCB with accept=['weight_decay']": dict(opt=adam(.1)),
-    'the checkpoint is of another run, batches an epoch: 17 there, 34 here':
+    'the checkpoint is of another run, batches an epoch: 17 there, 34 here. A fit that counts steps, '
+    'fit(steps=…), may go on with another number':
         dict(dls=partial(digits_dls, bs=32)),
     'the checkpoint is of another run, data of dls.valid: 359 rows from ': dict(dls=other_rows),
     'the checkpoint is in epoch 2 (from 0), got n_epochs=2': dict(n=2),

@@ -499,7 +499,8 @@ def _check_budget(learn, state):
     if theirs != ours: _differ('budget', _text(theirs), _text(ours))
     if ours is None:
         batches = len(learn.dls.train)
-        if state['batches'] != batches: _differ('batches an epoch', state['batches'], batches)
+        cure = ". A fit that counts steps, fit(steps=…), may go on with another number"
+        if state['batches'] != batches: _differ('batches an epoch', state['batches'], batches, cure)
         where, left = f"in epoch {state['epoch']} (from 0)", learn.n_epochs > state['epoch']
         if not left: raise ValueError(f"the checkpoint is {where}, got n_epochs={learn.n_epochs}")
     elif state['budget']['used'] > learn.total:

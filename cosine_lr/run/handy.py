@@ -107,20 +107,20 @@ class ProgressCB(Callback):
         self.bar, self.looked = tqdm(total=learn.total, unit=unit, **self.kw), -self.every
         show = _display() if self.plot and not self.kw.get('disable') else None
         self.graph = _LiveLosses(show, self.every) if show else None
+        if self.graph: learn.hooks['after_batch'].append(self.graph.add)
 
     def before_epoch(self, learn: Learner) -> None:
         self.bar.set_description(f"epoch {learn.epoch}", refresh=False)
 
     def after_step(self, learn: Learner) -> None:
+        now = time.perf_counter()
+        if now - self.looked < self.every: return
+        self.looked = now
         self.bar.update(learn.used - self.bar.n)
-        if time.perf_counter() - self.looked < self.every: return
-        self.looked = time.perf_counter()
         self.bar.set_postfix(loss=f"{learn.loss.item():.3f}", refresh=False)
 
-    def after_batch(self, learn: Learner) -> None:
-        if self.graph: self.graph.add(learn)
-
     def after_epoch(self, learn: Learner) -> None:
+        self.bar.update(learn.used - self.bar.n)
         if self.graph: self.graph.end_pass(learn)
 
     def cleanup_fit(self, learn: Learner) -> None:
