@@ -34,16 +34,17 @@ The protocol, laid down before anything was measured:
 - There the law's schedule won against all three recipes, which was a surprise. So the last comparison was
   made again for both widths, in another way: by `Learner`, not by fleets, on other text, with 8 other seeds.
   A rival was added, because the law's schedule has no warm-up: the tuned warmup-stable-decay without its own.
-- So was the contest, for the three tasks on the digits. The law has two runs of 30 epochs with 16 seeds each
-  at the peak of the exam; 16 more seeds train the best of its schedule and three tuned recipes (each at its
-  best peak by the law) a last time: 48 runs in all. Where the law refuses the two runs, the peak is halved
-  and they are made again, which costs 32 more (this rule was added when the first repeat stopped there).
-  Random search, Optuna's TPE and the annealer of 10_search get as many training steps: 48 schedules or more
-  with one seed each, in rounds of 4. They begin at the cosine with the peak of the exam, and look at peaks
-  from a sixteenth of it to four times as much; the law never goes above. All look at the same training
-  loss. What each found is trained with 16 fresh seeds on another split, beside that cosine. Everything is
-  repeated with other seeds, up to 8 times, as the time allows. An interval is over the fresh seeds of one
-  repeat: it says which find is better, not which search is.
+- The contest, for the three tasks on the digits, was added later too, laid down before its first run. The
+  law has two runs of 30 epochs with 16 seeds each at the peak of the exam; 16 more seeds train the best of
+  its schedule and three tuned recipes (each at its best peak by the law) a last time: 48 runs in all. Where
+  the law refuses the two runs, the peak is halved and they are made again, which costs 32 more (this rule
+  was added when the first repeat stopped there). Random search, Optuna's TPE and the annealer of 10_search
+  get as many training steps: 48 schedules or more with one seed each, in rounds of 4. They begin at the
+  cosine with the peak of the exam, and look at peaks from a sixteenth of it to four times as much; the law
+  never goes above. All look at the same training loss. What each found is trained with 16 fresh seeds on
+  another split, beside that cosine. Everything is repeated with other seeds, up to 8 times, as the time
+  allows. An interval is over the fresh seeds of one repeat: it says which find is better, not which search
+  is.
 - The intervals of the exam were too narrow. The rule was changed afterwards: the mean error of a run that is
   left out, forecast from the rest, is added to half of an interval; and half the interval of a gain is the
   root of the sum of squares of those of its two forecasts. Both rules were chosen on the runs of the exam, so

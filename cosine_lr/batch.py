@@ -166,7 +166,7 @@ class Layout:
             batch: what a loader gives
         """
         if self.goal is None and isinstance(batch, Mapping): return count_rows([batch])
-        targets = flat(self.targets(batch))
+        targets = flat(self.targets(batch)) # in the usual case the first is a tensor, and tells
         if targets and isinstance(targets[0], torch.Tensor) and targets[0].ndim: return targets[0].size(0)
         return count_rows(targets + flat(self.inputs(batch)))
 

@@ -1,4 +1,5 @@
 """What a loop does with callbacks, data and schedules of somebody else's making."""
+import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
 
-from cosine_lr import Accuracy, Callback, DataLoaders, Learner, MetricsCB, RecorderCB, ScheduleCB, digits_dls
+from cosine_lr import (Accuracy, Callback, DataLoaders, Learner, MetricsCB, ProgressCB, RecorderCB,
+                       ScheduleCB, digits_dls)
+from cosine_lr.learner import CancelEpochException
 from cosine_lr.run import NaNGuardCB, predict
 
 
@@ -101,3 +104,12 @@ def test_a_record_may_hold_tensors_and_numbers():
     rec.records['betas'] += [[(.1, .2), (.3, .4)]]                     # a second group has come
     assert rec['betas'].shape == (20, 2, 2) and rec['betas'][-1].tolist() == [[.1, .2], [.3, .4]]
     assert rec['betas'][-2, 0].tolist() == [.25, .5] and np.isnan(rec['betas'][-2, 1]).all()
+
+
+def test_the_progress_bar_counts_the_batches_of_a_pass_that_was_cancelled():
+    class Stop(Callback):
+        def after_step(self, learn):
+            if learn.steps == 5: raise CancelEpochException
+    bar = ProgressCB(every=1e9, file=io.StringIO())
+    learner(bar, Stop()).fit(1, valid=False)
+    assert bar.bar.n == 5

@@ -47,7 +47,7 @@ ONLY_ONE = 'only one of the two plans has a value for each param group'
 
 @pytest.mark.parametrize('before, after, message', [
     (SCHED, base*cosine(), f'0.05 to [0.0]: {ONLY_ONE}. Give one schedule without base, as the stopped run'),
-    (base*cosine(), SCHED, f'[0.05] to 0.0: {ONLY_ONE}. Give base*… or a list of schedules, as the stopped'),
+    (base*cosine(), SCHED, f'[0.05] to 0.0: {ONLY_ONE}. Give base*… or a list of schedules, as the'),
 ], ids=str)
 def test_a_cooldown_to_or_from_base_is_told_what_to_give(before, after, message):
     state, plan = plan_state(plan_of(100, lr=before), 50), plan_of(160, lr=after)

@@ -120,8 +120,9 @@ class ProgressCB(Callback):
         self.bar.set_postfix(loss=f"{learn.loss.item():.3f}", refresh=False)
 
     def after_epoch(self, learn: Learner) -> None:
-        self.bar.update(learn.used - self.bar.n)
         if self.graph: self.graph.end_pass(learn)
+
+    def cleanup_epoch(self, learn: Learner) -> None: self.bar.update(learn.used - self.bar.n)
 
     def cleanup_fit(self, learn: Learner) -> None:
         if self.bar is not None: self.bar.close()
