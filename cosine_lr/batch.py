@@ -258,7 +258,6 @@ def _as_classes(preds, targs, dim, threshold):
     raise ValueError("targs are numbers: say Accuracy(dim=1) for shares, threshold=0 for labels")
 
 # %% ../nbs/batch.ipynb #score
-@torch.no_grad()
 def score(metrics: Iterable[Any], learn: Any, rows: int) -> None: # `rows`: a process may have none
     """Add the learner's batch to the metrics
 

@@ -128,10 +128,10 @@ class RecorderCB(_Notes, _Shows, Callback):
 class _Sums:
     "Adds up losses and metrics, batch by batch"
     def after_batch(self, learn: Learner) -> None:
-        rows = learn.train_cb.rows(learn.batch)
-        self.loss.add(learn.loss, n=rows)
+        self.loss.vals.append(kept(learn.loss)) # the loop has checked it: no need of `add`
+        self.loss.ns.append(self.count(learn.batch))
         if learn.training: self.rate = kept(lr_of(learn.opt)) # a guard may put another back
-        elif self.metrics: score(self.metrics.values(), learn, rows)
+        elif self.metrics: score(self.metrics.values(), learn, rows=self.loss.ns[-1])
 
     def after_epoch(self, learn: Learner) -> None:
         if not self.loss.ns: return # every batch was cancelled
@@ -177,7 +177,7 @@ class _Begin:
         if self.tried or not learn.training: return
         self.tried, trial = True, [copy.copy(metric) for metric in self.metrics.values()] # a clock goes on
         for metric in trial: metric.reset()
-        score(trial, learn, learn.train_cb.rows(learn.batch))
+        with torch.no_grad(): score(trial, learn, self.count(learn.batch))
         for metric in trial: metric.reset()
 
 # %% ../nbs/05_callback.ipynb #adds
@@ -220,7 +220,8 @@ class MetricsCB(_Sums, _Table, _Begin, _Adds, Callback):
         self.rows: list[dict[str, float]] = []
         self.loss, self.rate, self.row = Metric(), np.nan, {}
 
-    def before_fit(self, learn: Learner) -> None: self.rows, self.row, self.tried = [], {}, not self.metrics
+    def before_fit(self, learn: Learner) -> None:
+        self.rows, self.row, self.tried, self.count = [], {}, not self.metrics, learn.train_cb.rows
 
 # %% ../nbs/05_callback.ipynb #single-batch
 class SingleBatchCB(Callback):

@@ -5,13 +5,15 @@ refused"""
 
 # %% auto #0
 __all__ = ['STEPS', 'Cancel', 'events_of', 'check_names', 'listed', 'claims_of', 'owners', 'bind', 'place',
-           'script', 'timeline']
+           'located', 'script', 'timeline']
 
 # %% ../nbs/claims.ipynb #imports
 import difflib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from traceback import walk_tb
 from types import SimpleNamespace
 from typing import Any
 
@@ -125,14 +127,26 @@ def place(loop: Any) -> str:
     batch = '' if loop.iter is None else f", batch {loop.iter}"
     return f"epoch {loop.epoch}{batch} ({'training' if loop.training else 'validation'})"
 
-def _owner(hook, loop):
-    "The name of the class whose method a hook is"
-    return type(getattr(inspect.unwrap(hook), '__self__', loop)).__name__
+@contextmanager
+def located(loop: Any) -> Iterator[None]: # `loop`: with its callbacks in `active`
+    """Add to an error the callback, event, epoch and batch it came from, as the traceback tells
 
-def _locate(error, hook, loop):
-    "Add to `error` the callback, event, epoch and batch it came from"
-    if isinstance(error, Cancel): return
-    note = f"raised by {_owner(hook, loop)}.{hook.__name__}, {place(loop)}"
+    Args:
+        loop: with its callbacks in `active`
+
+    Taught in https://cosine-lr.github.io/cosine_lr/claims.html
+    """
+    try: yield
+    except Cancel: raise
+    except Exception as e:
+        for code, local in ((frame.f_code, frame.f_locals) for frame, _ in walk_tb(e.__traceback__)):
+            party = local.get(code.co_varnames[0]) if code.co_argcount else None # `self`, in a method
+            if any(party is cb for cb in loop.active) or party is loop and code.co_name in STEPS:
+                _add_note(e, f"raised by {type(party).__name__}.{code.co_name}, {place(loop)}")
+                break
+        raise
+
+def _add_note(error, note):
     if sys.version_info >= (3, 11): error.add_note(note)
     elif len(error.args) == 1: error.args = (f"{error.args[0]}\n{note}",)
 
@@ -140,18 +154,14 @@ def _locate(error, hook, loop):
 def _event(hooks):
     "One function that calls all of `hooks`"
     def call(loop):
-        for hook in hooks:
-            try: hook(loop)
-            except Exception as e:
-                _locate(e, hook, loop)
-                raise
-    return call
+        for hook in hooks: hook(loop)
+    return hooks[0] if len(hooks) == 1 else call
 
 def _cleanup(hooks):
     "One function that calls all of `hooks`, the first one last, even when some of them fail"
     def call(loop, left=hooks):
         *others, last = left
-        try: _event([last])(loop)
+        try: last(loop)
         finally:
             if others: call(loop, others)
     return call
@@ -176,7 +186,8 @@ def timeline(hooks: dict[str, list[Callable]], loop: Any) -> str:
     """
     lines = []
     for event, methods in hooks.items():
-        names = [_owner(hook, loop) + getattr(hook, 'took', str)() for hook in methods]
+        owners = [type(getattr(inspect.unwrap(hook), '__self__', loop)).__name__ for hook in methods]
+        names = [owner + getattr(hook, 'took', str)() for owner, hook in zip(owners, methods)]
         if event.startswith('cleanup_'): names.reverse()
         if names: lines.append(f"{event:<14}  {', '.join(names)}")
     return '\n'.join(lines)

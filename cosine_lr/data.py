@@ -54,8 +54,7 @@ def tensor_loader(
     lengths = [len(t) for t in tensors]
     if len({*lengths}) != 1 or not lengths[0]: refuse('tensors', lengths, 'of one length, above 0')
     generator = torch.Generator().manual_seed(seed or 0)
-    batches = _Shuffled(lengths[0], bs, generator)
-    if seed is None: batches = torch.arange(lengths[0]).split(bs) # in order
+    batches = torch.arange(lengths[0]).split(bs) if seed is None else _Shuffled(lengths[0], bs, generator)
     return _TensorLoader(TensorDataset(*tensors), sampler=batches, batch_size=None, generator=generator)
 
 # %% ../nbs/02_data.ipynb #dataloaders

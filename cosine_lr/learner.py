@@ -9,12 +9,13 @@ __all__ = ['CancelStepException', 'CancelBatchException', 'CancelEpochException'
 # %% ../nbs/04_learner.ipynb #cancel
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 import torch
 import torch.nn.functional as F
 from .batch import Layout, call, loaders
 from .check import flag, function, rate, refuse
-from .claims import Cancel, bind, check_names, events_of, listed, place, script, timeline
+from .claims import Cancel, bind, check_names, events_of, listed, located, place, script, timeline
 from .groups import add_gradients, check_step, lr_of, make_optimizer
 from .torch_inside import warm_up
 
@@ -202,16 +203,16 @@ class Learner:
         self._gather(cbs)
         if train: self._prepare()
         warm_up()
-        try:
-            script(self.hooks).before_fit(self)
-            on = script(self.hooks) # callbacks may have added to it
-            for self.epoch in self.epochs:
-                if train: self._one_epoch(on, True, self.limit or self.dls.train)
-                if valid:
-                    with torch.no_grad(): self._one_epoch(on, False, self.dls.valid)
-            on.after_fit(self)
-        except CancelFitException: pass
-        finally: script(self.hooks).cleanup_fit(self)
+        with located(self), suppress(CancelFitException):
+            try:
+                script(self.hooks).before_fit(self)
+                on = script(self.hooks) # callbacks may have added to it
+                for self.epoch in self.epochs:
+                    if train: self._one_epoch(on, True, self.limit or self.dls.train)
+                    if valid:
+                        with torch.no_grad(): self._one_epoch(on, False, self.dls.valid)
+                on.after_fit(self)
+            finally: script(self.hooks).cleanup_fit(self)
 
     def _one_epoch(self, on, training, dl):
         self.training, self.dl, self.iter, self.unseen = training, dl, None, 0.
@@ -265,9 +266,8 @@ class Learner:
     @property
     def train_cb(self) -> TrainCB:
         "The `TrainCB` among the callbacks: it knows what the parts of a batch are"
-        for cb in (*self.cbs, *self.active):
-            if isinstance(cb, TrainCB): return cb
-        return TrainCB()
+        found = (cb for cb in (*self.cbs, *self.active) if isinstance(cb, TrainCB))
+        return next(found, None) or TrainCB()
 
     def new_optimizer(self, lr: Rate = None) -> Any: # `lr`: the rate; None: the learner's own
         """What `opt_func` makes for the model

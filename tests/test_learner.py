@@ -1,4 +1,5 @@
 """What a `Learner` takes and what it refuses, with a cure."""
+import traceback
 from functools import partial
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from cosine_lr import (Callback, CancelBatchException, CancelEpochException, Can
                        digits_dls, lr_find, tensor_loader)
 from cosine_lr.claims import STEPS
 from cosine_lr.learner import _EVENTS
+from cosine_lr.run import TimerCB
 
 
 def layer():
@@ -437,3 +439,81 @@ def test_a_callback_that_makes_lists_of_dictionaries():
     pairs = [*digits_dls().train]
     named = [dict(pixels=x, label=y) for x, y in pairs]
     assert torch.equal(trained(named, cbs=Undict()), trained(pairs))
+
+
+# --- an error says whose event it came from ---
+
+class Breaks(Callback):
+    "Fails in the validation pass of the first epoch, at its second batch"
+    def after_batch(this, loop):  # any names will do
+        if not loop.training and loop.iter: raise OSError('no room')
+
+
+class BreaksToo(Breaks): pass
+
+
+class WithoutGradients(Callback):
+    @torch.no_grad()
+    def after_loss(self, learn): [].pop()
+
+
+class Helped(Callback):
+    def after_step(self, learn): self._write(learn)
+    def _write(self, learn): raise OSError('no room')
+
+
+class Added(Callback):
+    def before_fit(self, learn): learn.hooks['after_batch'].append(self._leave)
+    def _leave(self, learn): raise OSError('no room')
+
+
+class FailsLast(Callback):
+    def cleanup_epoch(self, learn): raise OSError('no room')
+
+
+class Inner(Callback):
+    "A fit within a fit"
+    def after_epoch(self, learn):
+        if learn.training: learner(loss_func=None).fit(1)
+
+
+class OwnStep(Learner):
+    def backward(self): raise OSError('no room')
+
+
+class Wrong(nn.Linear):
+    def forward(self, x): raise OSError('no room')
+
+
+@pytest.mark.parametrize('make, by', [
+    (lambda: learner(cbs=Breaks()), 'Breaks.after_batch, epoch 0, batch 1 (validation)'),
+    (lambda: learner(cbs=[Callback(), BreaksToo()]), 'BreaksToo.after_batch, epoch 0, batch 1 (validation)'),
+    (lambda: learner(cbs=WithoutGradients()), 'WithoutGradients.after_loss, epoch 0, batch 0 (training)'),
+    (lambda: learner(cbs=[TimerCB(), Breaks()]), 'Breaks.after_batch, epoch 0, batch 1 (validation)'),
+    (lambda: learner(cbs=Helped()), 'Helped.after_step, epoch 0, batch 0 (training)'),
+    (lambda: learner(cbs=Added()), 'Added._leave, epoch 0, batch 0 (training)'),
+    (lambda: learner(cbs=FailsLast()), 'FailsLast.cleanup_epoch, epoch 0, batch 16 (training)'),
+    (lambda: learner(cbs=Inner()), 'Inner.after_epoch, epoch 0, batch 16 (training)'),
+    (lambda: OwnStep(layer(), digits_dls(), F.cross_entropy),
+     'OwnStep.backward, epoch 0, batch 0 (training)'),
+    (lambda: Learner(Wrong(64, 10), digits_dls(), F.cross_entropy),
+     'TrainCB.predict, epoch 0, batch 0 (training)')])
+def test_an_error_says_whose_event_it_came_from(make, by):
+    with pytest.raises(Exception) as error: make().fit(1)
+    text = ''.join(traceback.format_exception_only(error.value))
+    assert text.splitlines()[-1] == f'raised by {by}' and text.count('raised by') == 1
+
+
+def test_an_error_of_a_loader_is_nobodys():
+    class Loader:
+        def __len__(self): return 2
+        def __iter__(self): raise OSError('no room')
+    with pytest.raises(OSError) as error: learner(Loader()).fit(1)
+    assert 'raised by' not in ''.join(traceback.format_exception_only(error.value))
+
+
+def test_a_cancel_that_nobody_catches_arrives_as_it_is():
+    class TooSoon(Callback):
+        def before_fit(self, learn): raise CancelBatchException('what batch?')
+    with pytest.raises(CancelBatchException) as error: learner(cbs=TooSoon()).fit(1)
+    assert 'raised by' not in ''.join(traceback.format_exception_only(error.value))
