@@ -128,10 +128,10 @@ class RecorderCB(_Notes, _Shows, Callback):
 class _Sums:
     "Adds up losses and metrics, batch by batch"
     def after_batch(self, learn: Learner) -> None:
-        self.loss.vals.append(kept(learn.loss)) # the loop has checked it: no need of `add`
-        self.loss.ns.append(self.count(learn.batch))
+        rows = self.count(learn.batch)
+        self.loss.add(learn.loss, n=rows)
         if learn.training: self.rate = kept(lr_of(learn.opt)) # a guard may put another back
-        elif self.metrics: score(self.metrics.values(), learn, rows=self.loss.ns[-1])
+        elif self.metrics: score(self.metrics.values(), learn, rows)
 
     def after_epoch(self, learn: Learner) -> None:
         if not self.loss.ns: return # every batch was cancelled

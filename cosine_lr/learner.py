@@ -9,7 +9,6 @@ __all__ = ['CancelStepException', 'CancelBatchException', 'CancelEpochException'
 # %% ../nbs/04_learner.ipynb #cancel
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 import torch
 import torch.nn.functional as F
@@ -203,7 +202,7 @@ class Learner:
         self._gather(cbs)
         if train: self._prepare()
         warm_up()
-        with located(self), suppress(CancelFitException):
+        with located(self):
             try:
                 script(self.hooks).before_fit(self)
                 on = script(self.hooks) # callbacks may have added to it
@@ -212,6 +211,7 @@ class Learner:
                     if valid:
                         with torch.no_grad(): self._one_epoch(on, False, self.dls.valid)
                 on.after_fit(self)
+            except CancelFitException: pass
             finally: script(self.hooks).cleanup_fit(self)
 
     def _one_epoch(self, on, training, dl):

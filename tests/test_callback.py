@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cosine_lr import Accuracy, Callback, DataLoaders, Learner, MetricsCB, RecorderCB, ScheduleCB
-from cosine_lr import SingleBatchCB, constant, cosine, digits_dls, join, linear, one_cycle, position
-from cosine_lr import warmup_cosine
+from cosine_lr import Accuracy, Callback, CancelFitException, DataLoaders, Learner, MetricsCB, RecorderCB
+from cosine_lr import ScheduleCB, SingleBatchCB, constant, cosine, digits_dls, join, linear, one_cycle
+from cosine_lr import position, warmup_cosine
 
 
 def mlp():
@@ -250,3 +250,16 @@ def test_no_warning_is_given_where_all_is_well():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         learner(ScheduleCB(lr=.1*cosine()), MetricsCB(Accuracy(), log=silent)).fit(1)
+
+
+def test_a_batch_without_rows_is_refused_by_name():
+    empty = [(torch.zeros(0, 64), torch.zeros(0, dtype=torch.long))]
+    learn = Learner(nn.Linear(64, 10), empty, lambda preds, targs: preds.sum(), cbs=MetricsCB())
+    with pytest.raises(ValueError, match='n must be the number of rows, above 0'): learn.fit(1)
+
+
+def test_a_clean_up_is_too_late_to_cancel():
+    class Late(Callback):
+        def cleanup_fit(self, learn): raise CancelFitException
+    learn = Learner(mlp(), digits_dls(), F.cross_entropy, cbs=Late())
+    with pytest.raises(CancelFitException): learn.fit(1)
