@@ -17,7 +17,8 @@ def attach(package: str, rooms: dict) -> tuple: # `rooms`: {module: its names}
 
 __getattr__, __dir__, __all__ = attach(__name__, {
     'schedule': 'Schedule Ramp linear cosine polynomial exponential constant join',
-    'plan': 'Plan position',
+    'clock': 'position',
+    'plan': 'Plan',
     'recipes': 'warmup_cosine warmup wsd flat_cos one_cycle restarts triangular',
     'shapes': 'base multistep',
     'data': 'tensor_loader DataLoaders digits_dls',

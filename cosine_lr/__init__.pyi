@@ -7,8 +7,8 @@ from .schedule import polynomial as polynomial
 from .schedule import exponential as exponential
 from .schedule import constant as constant
 from .schedule import join as join
+from .clock import position as position
 from .plan import Plan as Plan
-from .plan import position as position
 from .recipes import warmup_cosine as warmup_cosine
 from .recipes import warmup as warmup
 from .recipes import wsd as wsd

@@ -17,6 +17,7 @@ from typing import Any
 from .batch import batches_in, loaders
 from .callback import ScheduleCB
 from .check import refuse
+from .clock import Clock
 from .learner import Callback, CancelEpochException, CancelFitException, Learner
 from .state import State
 
@@ -170,7 +171,7 @@ class _Ladder(ScheduleCB):
     advises = False # it is to reach rates that are too high
     def before_fit(self, learn):
         super().before_fit(learn)
-        self.plan.start(self.watch.steps, self.end)
+        self.plan.start(Clock(self.watch.steps, self.end))
         learn.total //= learn.n_epochs # passes end early: together they are one
 
     def before_batch(self, learn):

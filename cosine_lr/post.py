@@ -122,10 +122,3 @@ def coded_factor(
     Taught in https://cosine-lr.github.io/cosine_lr/07_post.html
     """
     return np.maximum(np.cos(1 - 4.*np.pi*t), 1.)
-
-# %% ../nbs/07_post.ipynb #verdicts
-VERDICTS = { # {claim: verdict}, for the post's single layer; 09_trial computes them from its runs
-    'the coded factor improves training': 'refuted: the same runs',
-    'the printed formula improves training': 'refuted: worse',
-    'cosine annealing improves training': 'holds',
-    'cosine annealing needs less than half the epochs': 'refuted: worse'}

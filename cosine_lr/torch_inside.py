@@ -5,7 +5,7 @@ there is one"""
 
 # %% auto #0
 __all__ = ['TABLES', 'record', 'pin_layouts', 'compile_pinned', 'compile_unchecked', 'trusting',
-           'many_variants', 'bare_step', 'unwrapped', 'drop_workers', 'draw_worker_seed', 'has_hooks',
+           'many_variants', 'bare_step', 'unwrapped', 'bare', 'drop_workers', 'draw_worker_seed', 'has_hooks',
            'BareScheduler', 'warm_up']
 
 # %% ../nbs/torch_inside.ipynb #imports
@@ -149,6 +149,17 @@ def unwrapped(model: nn.Module) -> nn.Module | None:
     """
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)): return model.module
     return getattr(model, '_orig_mod', None) # what `torch.compile` wraps
+
+def bare(model: nn.Module) -> nn.Module:
+    """The model without all that torch wraps around it
+
+    Args:
+        model: a torch module
+
+    Taught in https://cosine-lr.github.io/cosine_lr/torch_inside.html
+    """
+    while (inside := unwrapped(model)) is not None: model = inside
+    return model
 
 TABLES = '_parameters', '_buffers', '_modules' # where a module keeps what it consists of
 

@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 from cosine_lr import Callback, lr_find
 from cosine_lr.run import SavableState
 from cosine_lr.interrupt import undisturbed
-from cosine_lr.state import Cell, State, walk
+from cosine_lr.memory import Cell, walk
+from cosine_lr.state import State
 
 def crossed(holders=HOLDERS):
     "Holders for a parametrised test; one of each place in the fast tests, all of them in the slow ones."

@@ -508,8 +508,8 @@ def test_arrows_to_the_ground_and_from_it():
 def test_the_ground():
     used = arrows_of(*((f'lab.{i}', ground) for i in range(checks.MOST_ARROWS) for ground in checks.GROUND))
     assert [*checks.shape(used)] == []  # any module may use it
-    assert [*checks.shape(arrows_of(('check', 'metric')))] == [
-        'check is on the ground and may not import metric']
+    assert [*checks.shape(arrows_of(('check', 'learner')))] == [
+        'check is on the ground and may not import learner']
 
 
 def test_arrows_in_a_circle():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from cosine_lr import ScheduleLR, constant, cosine, exponential, join, linear, warmup_cosine
-from cosine_lr.plan import position
+from cosine_lr.clock import position
 from cosine_lr.recipes import restarts
 from torch import nn
 from torch.optim import lr_scheduler as tl

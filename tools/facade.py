@@ -17,12 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = 'cosine_lr'
 
 # The modules whose names the package shows, in reading order.
-ROOMS = ['schedule', 'plan', 'recipes', 'shapes', 'data', 'metric', 'batch', 'learner', 'callback',
+ROOMS = ['schedule', 'clock', 'plan', 'recipes', 'shapes', 'data', 'metric', 'batch', 'learner', 'callback',
          'run.handy', 'finder', 'post', 'lab.fleet', 'lab.paired', 'lab.trial', 'lab.annealing', 'lab.search',
          'run.torch_lr', 'run.checkpoint', 'view.plot', 'lab.language', 'lab.law']
 # Of a module that has more names than a reader of the story meets, those that are shown.
 CHOSEN = {
-    'plan': ['Plan', 'position'],
+    'clock': ['position'],
     'shapes': ['base', 'multistep'],
     'learner': ['Callback', 'TrainCB', 'Learner', 'CancelStepException', 'CancelBatchException',
                 'CancelEpochException', 'CancelFitException'],

@@ -9,9 +9,9 @@ import numpy as np
 
 assert find_spec('torch') is None, 'this environment has torch'
 
-ALONE = ['check', 'schedule', 'recipes', 'shapes', 'plan', 'rules', 'view.plot', 'view.sweep', 'view.lint',
-         'view.stored', 'view.translate', 'view.average', 'view.elsewhere', 'view.explorer', 'lab.annealing',
-         'lab.tables']
+ALONE = ['check', 'schedule', 'recipes', 'shapes', 'clock', 'plan', 'rules', 'view.plot', 'view.sweep',
+         'view.lint', 'view.stored', 'view.translate', 'view.average', 'view.elsewhere', 'view.explorer',
+         'lab.annealing', 'lab.tables']
 for name in ALONE: import_module(f'cosine_lr.{name}')
 
 from cosine_lr import Plan, Schedule, anneal, cosine, join, linear, position, restarts, wsd  # noqa: E402

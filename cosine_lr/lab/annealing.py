@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from ..check import flag, function, number, refuse, share, shown, whole
 from ..view.plot import new_axes
-from ..plan import position
+from ..clock import position
 from ..schedule import cosine
 
 # %% ../../nbs/lab/annealing.ipynb #metropolis

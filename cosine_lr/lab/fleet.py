@@ -26,7 +26,7 @@ from ..check import flag, function, number, refuse, whole
 from ..claims import events_of, listed
 from .runs import Runs
 from ..learner import Callback, TrainCB
-from ..plan import position
+from ..clock import position
 from .stacked import member_columns, stack_models, stacked_optimizer
 from .tracing import compiled, traceable, traced
 from ..torch_inside import draw_worker_seed, many_variants, warm_up

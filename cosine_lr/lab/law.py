@@ -18,7 +18,7 @@ from .logs import read_log
 from .runs import Runs
 from .search import KnotSpace, point_of, searcher
 from .tables import markdown_table
-from ..plan import position
+from ..clock import position
 from ..recipes import wsd
 from ..schedule import Schedule, cosine, linear
 from ..view.plot import new_axes

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from ..check import function, number, refuse, whole
-from ..plan import position
+from ..clock import position
 
 # %% ../../nbs/lab/quadratic.ipynb #model
 def _squares(rates, curvature, noise, squares): # rates: an iterable of numbers, or of columns [n, 1]

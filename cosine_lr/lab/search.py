@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from ..check import choice, flag, number, refuse, share, whole
 from .annealing import Annealer, nearby
-from ..data import DataLoaders
 from .fleet import run_fleet
 from .paired import Comparison, compare
 from .tables import markdown_table
@@ -297,7 +296,7 @@ class _Training:
 
     def losses(self, scheds, seeds, split='valid'):
         "The final loss of every schedule with every seed [schedules, seeds], infinite where a run diverged"
-        dls = DataLoaders(self.dls.train, getattr(self.dls, split))
+        dls = dict(train=self.dls.train, valid=getattr(self.dls, split))
         named = {str(k): sched for k, sched in enumerate(scheds)}
         runs = run_fleet(self.make_model, dls, named, seeds, self.epochs, quiet=True, **self.fleet)
         final = runs.values['valid_loss'][:, :, -1]

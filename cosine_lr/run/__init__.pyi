@@ -17,6 +17,8 @@ from .resume import plan_state as plan_state
 from .resume import resume_plan as resume_plan
 from .files import aside as aside
 from .files import replace_file as replace_file
+from .files import has_ranks as has_ranks
+from .files import rank as rank
 from .files import columns_of as columns_of
 from .files import csv_lines as csv_lines
 from .files import write_table as write_table
@@ -36,8 +38,6 @@ from .checkpoint import take as take
 from .checkpoint import describe_data as describe_data
 from .checkpoint import named_cbs as named_cbs
 from .checkpoint import FitState as FitState
-from .checkpoint import bare as bare
-from .checkpoint import rank as rank
 from .checkpoint import opt_settings as opt_settings
 from .checkpoint import CheckpointCB as CheckpointCB
 from .guards import ScalerCB as ScalerCB

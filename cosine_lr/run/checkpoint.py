@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'compact', 'expanded', 'write_state', 'newest_first', 'read_state', 'newest', 'take',
-           'describe_data', 'named_cbs', 'FitState', 'bare', 'rank', 'opt_settings', 'CheckpointCB']
+           'describe_data', 'named_cbs', 'FitState', 'opt_settings', 'CheckpointCB']
 
 # %% ../../nbs/run/checkpoint.ipynb #imports
 import hashlib
@@ -28,12 +28,14 @@ import torch
 from filelock import FileLock, Timeout
 from ..callback import MetricsCB, ScheduleCB
 from ..check import choice, flag, function, refuse, shown, whole
-from .files import aside, replace_file
+from .files import aside, has_ranks, rank, replace_file
 from ..learner import Callback, CancelBatchException, TrainCB
 from ..groups import write_field
+from ..memory import Cell
 from .resume import POLICIES, plan_state, resume_plan
 from .saving import SavableState, are_simple, pack, snapshot
-from ..state import Cell, State, unwrapped
+from ..state import State
+from ..torch_inside import bare
 
 # %% ../../nbs/run/checkpoint.ipynb #compact
 _LONG = 64 # shorter lists stay lists
@@ -374,17 +376,6 @@ class FitState(SavableState):
         found = super().entries()
         return {path: cell for path, cell in found.items() if not _is_of_the_loop(path)}
 
-def bare(model: torch.nn.Module) -> torch.nn.Module:
-    """The model without what torch wraps around it
-
-    Args:
-        model: a torch module
-
-    Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
-    """
-    while (inside := unwrapped(model)) is not None: model = inside
-    return model
-
 def _shared(model):
     "Paths of what all processes have in common"
     tensors = [*model.named_parameters(), *model.named_buffers()]
@@ -396,18 +387,9 @@ def _keeps_grads(learn):
     return getattr(zero, '__func__', zero) is not TrainCB.zero_grad
 
 # %% ../../nbs/run/checkpoint.ipynb #ranks
-def _has_ranks(): return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-def rank() -> int:
-    """The number of this process among those that train together; 0 is the one that writes
-
-    Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
-    """
-    return torch.distributed.get_rank() if _has_ranks() else 0
-
 def _gather(own):
     "The own parts of all processes, in order"
-    if not _has_ranks(): return [own]
+    if not has_ranks(): return [own]
     packed, parts = io.BytesIO(), [None]*torch.distributed.get_world_size()
     torch.save(own, packed) # pickle alone cannot read NumPy's streams back
     torch.distributed.all_gather_object(parts, packed.getvalue())
@@ -415,7 +397,7 @@ def _gather(own):
 
 def _gather_states(own):
     "The same, as bytes: not every dtype goes into an object that torch sends"
-    if not _has_ranks(): return [own]
+    if not has_ranks(): return [own]
     torch.save(compact(own), file := io.BytesIO())
     load = partial(torch.load, map_location='cpu', weights_only=True)
     return [load(io.BytesIO(part)) for part in _gather(file.getvalue())]

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 from ..callback import MetricsCB
 from ..check import choice, flag, function, number, refuse, share, whole
-from .files import columns_of, csv_lines, write_table
+from .files import columns_of, csv_lines, rank, write_table
 from ..learner import Callback, CancelBatchException, CancelFitException, Learner
 from ..groups import write_field
-from .checkpoint import bare, rank
 from .saving import SavableState
+from ..torch_inside import bare
 
 # %% ../../nbs/run/guards.ipynb #metrics-of
 def _metrics_of(cb, learn):

@@ -8,7 +8,7 @@ __all__ = ['POLICIES', 'Line', 'plan_terms', 'plan_state', 'resume_plan']
 
 # %% ../../nbs/run/resume.ipynb #imports
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from ..check import choice, number, refuse, shown, whole
 from ..groups import fits, plain
@@ -61,7 +61,7 @@ def plan_terms(plan: Plan) -> dict[str, Any]: # `plan`: of a run
     """
     texts = {field: _each(_text, given) for field, given in plan.scheds.items()}
     noted = {name: [plain(group.get(name)) for group in plan.opt.param_groups] for name in _bases(plan)}
-    return dict(total=plan.total, end=plan.end, after=plan.after, **texts, **noted)
+    return dict(total=plan.clock.total, end=plan.clock.end, after=plan.clock.after, **texts, **noted)
 
 def _bases(plan):
     "The names of what `base` stands for in a plan"
@@ -80,10 +80,10 @@ def plan_state(plan: Plan, step: int) -> dict[str, Any]: # `plan`: of a run; `st
 
     Taught in https://cosine-lr.github.io/cosine_lr/run/resume.html
     """
-    pos = plan.progress(step)
+    clock, pos = plan.clock, plan.clock(step)
     values = {field: _each(lambda f: plain(f(pos)), each) for field, each in plan.functions.items()}
     cooling = {field: _each(lambda line: line.start, each) for field, each in plan.lines.items()}
-    return dict(step=step, pos=pos, since=plan.since, done=plan.done, plan=plan_terms(plan),
+    return dict(step=step, pos=pos, since=clock.since, done=clock.done, plan=plan_terms(plan),
                 values=values, cooling=cooling or None)
 
 # %% ../../nbs/run/resume.ipynb #resume
@@ -125,11 +125,11 @@ def _agree(name, theirs, ours):
         theirs, ours = theirs[:len(ours)], ours[:len(theirs)]
     return theirs == ours
 
-def _check_start(plan, start, step):
+def _check_start(clock, step):
     "Refuse to go on where no steps are left, or in circles"
-    total = whole('total', start['total'], least=1)
+    total = clock.total
     if step >= total: raise ValueError(f"no steps are left at step {step} of a plan for {total=}")
-    if start['since'] and plan.after == 'repeat':
+    if clock.since and clock.after == 'repeat':
         raise ValueError("after='repeat' has no end to resume towards: choose 'hold' or 'raise'")
 
 def resume_plan(
@@ -151,7 +151,7 @@ def resume_plan(
     """
     choice('policy', policy, ('raise', *POLICIES))
     _check_state(state)
-    ours, theirs, step, total = plan_terms(plan), state['plan'], state['step'], plan.total
+    ours, theirs, step, total = plan_terms(plan), state['plan'], state['step'], plan.clock.total
     differ = [f"{name}: {theirs.get(name)} in the state, {ours.get(name)} here"
               for name in theirs | ours if not _agree(name, theirs.get(name), ours.get(name))]
     if differ and policy == 'raise':
@@ -160,10 +160,11 @@ def resume_plan(
             f"'keep' (the state's horizon, {theirs.get('total')}), 'stretch' (what is left of the curve, "
             f"over the steps left to {total}), 'cooldown' (straight to its end), 'extend' (the plan here, as "
             f"if it had been so all along) or 'restart' (the plan here, from its beginning)")
-    start = dict(total=total, end=plan.end, since=0) | (POLICIES[policy](state) if differ else _keep(state))
-    _check_start(plan, start, step if differ and policy == 'extend' else start['since'])
+    start = dict(since=0, done=0.) | (POLICIES[policy](state) if differ else _keep(state))
     cooling = start.pop('cooling', None)
-    plan.start(**start, **_lines(plan, cooling) if cooling else {})
+    clock = replace(plan.clock, **start)
+    _check_start(clock, step if differ and policy == 'extend' else clock.since)
+    plan.start(clock, **_lines(plan, cooling) if cooling else {})
     if differ: _say_zeros(plan, step, total, policy)
     plan.warned |= policy == 'keep' # it will be late, as it was told to
     return step

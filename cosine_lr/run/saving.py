@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from ..state import ARRAYS, COLLECTIONS, PLAIN
 from ..interrupt import undisturbed
-from ..state import Cell, State, drawn, redraw, refill, streams
+from ..memory import ARRAYS, COLLECTIONS, PLAIN, Cell, drawn, redraw, streams
+from ..state import State, refill
 from ..torch_inside import TABLES
 
 # %% ../../nbs/run/saving.ipynb #pack

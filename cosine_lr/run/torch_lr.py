@@ -54,7 +54,7 @@ class _Planned(BareScheduler):
     def optimizer(self, optimizer: Optimizer) -> None: self.plan.opt = optimizer
 
     @property
-    def total_steps(self) -> int: return self.plan.total
+    def total_steps(self) -> int: return self.plan.clock.total
 
 # %% ../../nbs/11_torch.ipynb #stepped
 class _Stepped(_Planned):
@@ -133,11 +133,11 @@ class ScheduleLR(_Saved):
     Taught in https://cosine-lr.github.io/cosine_lr/11_torch.html
     """
     def __repr__(self) -> str:
-        plan, state = self.plan, self.state_dict()
+        plan, clock, state = self.plan, self.plan.clock, self.state_dict()
         how = 'cooling down' if plan.lines else 'resumed'
-        head = f"ScheduleLR for {type(plan.opt).__name__}: step {self.last_epoch} of {plan.total}"
-        head += f", end={plan.end!r}, after={plan.after!r}"
-        if plan.since: head += f", {how} since step {plan.since} at progress {plan.done:.3g}"
+        head = f"ScheduleLR for {type(plan.opt).__name__}: step {self.last_epoch} of {clock.total}"
+        head += f", end={clock.end!r}, after={clock.after!r}"
+        if clock.since: head += f", {how} since step {clock.since} at progress {clock.done:.3g}"
         now = (f"{field} = {state['plan'][field]}, now {value}" for field, value in state['values'].items())
         return '\n  '.join([head, *now])
 
@@ -157,7 +157,8 @@ class ScheduleLR(_Saved):
             **line: passed to matplotlib's `plot`, e.g. `label`
         """
         choice('field', field, list(self.plan.scheds))
-        steps = sorted({round(s) for s in torch.linspace(self.plan.since, self.total_steps, 1001).tolist()})
+        grid = torch.linspace(self.plan.clock.since, self.total_steps, 1001)
+        steps = sorted({round(step) for step in grid.tolist()})
         ax = new_axes('step', 'learning rate' if field == 'lr' else field, title, ax)
         ax.plot(steps, [np.ravel(plain(self.at(step)[field])) for step in steps], **line)
         return ax

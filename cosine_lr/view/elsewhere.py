@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 import numpy as np
 from ..check import choice, refuse, whole
-from ..plan import position
+from ..clock import position
 from ..schedule import Schedule
 
 # %% ../../nbs/view/elsewhere.ipynb #per-step

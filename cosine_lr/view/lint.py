@@ -175,7 +175,7 @@ def lint_plan(
     own = [float(group.get('initial_lr', group['lr'])) for group in groups]
     scheds = given if isinstance(given, list) else [given]
     found = []
-    for sched in scheds if curve else (): found += lint_schedule(sched, plan.total, end=plan.end)
+    for sched in scheds if curve else (): found += lint_schedule(sched, plan.clock.total, end=plan.clock.end)
     if scheds is not given and len(set(own)) > 1 and not getattr(given, 'relative', False):
         found.append(_finding('flattened', groups=len(own), own=', '.join(f'{lr:g}' for lr in own)))
     for sched, lr in zip(scheds, own):
