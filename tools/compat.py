@@ -76,7 +76,7 @@ def numbered(root, tmp, everything=False):
     shutil.copytree(root/'nbs', tmp/'nbs', ignore=shutil.ignore_patterns('.*'))
     for path in notebooks(tmp):
         if not everything and not path.name[0].isdigit(): path.unlink()
-    passed, reasons = run_notebooks(tmp, workers=1, command='nbdev-test', OMP_NUM_THREADS='2')
+    passed, reasons = run_notebooks(tmp, workers=2, command='nbdev-test', OMP_NUM_THREADS='2')
     print(f'{len(passed)} passed, {len(reasons)} failed')
     if not passed and not reasons: return ['there are no notebooks']
     return [f'{name}: {reason}' for name, reason in reasons.items()]
