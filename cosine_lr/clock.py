@@ -6,7 +6,7 @@
 __all__ = ['Clock', 'position']
 
 # %% ../nbs/clock.ipynb #imports
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from .check import choice, number, refuse, whole
 
@@ -18,30 +18,36 @@ class Clock:
     Args:
         total: steps in the whole run
         end: where the last step stands: "open" at (total-1)/total, "closed" at 1
-        after: past the end: "hold" the last value, "repeat" from the start, or "raise" an error
-        since: the step from which it goes; 0, if it repeats
+        after: past the end: "hold" it, "repeat" from the start; "raise" holds, and `Plan` refuses
+        since: the step at which progress is `done`; 0 where it repeats
         done: progress at that step
+        length: steps from there to progress 1
 
     Taught in https://cosine-lr.github.io/cosine_lr/clock.html
     """
     total: int # steps in the whole run
     end: str = 'open' # where the last step stands: "open" at (total-1)/total, "closed" at 1
-    after: str = 'hold' # past the end: "hold" the last value, "repeat" from the start, or "raise" an error
-    since: int = 0 # the step from which it goes; 0, if it repeats
+    after: str = 'hold' # past the end: "hold" it, "repeat" from the start; "raise" holds, and `Plan` refuses
+    since: int = 0 # the step at which progress is `done`; 0 where it repeats
     done: float = 0. # progress at that step
+    length: int = field(init=False, repr=False, compare=False) # steps from there to progress 1
 
     def __post_init__(self) -> None:
-        steps = whole('total', self.total, least=1, most=2**53) - whole('since', self.since, least=0)
-        number('done', self.done, least=0, most=1)
-        choice('after', self.after, ('hold', 'repeat', 'raise'))
+        total, since = whole('total', self.total, least=1, most=2**53), whole('since', self.since, least=0)
         closed = choice('end', self.end, ('open', 'closed')) == 'closed'
-        object.__setattr__(self, 'length', max(steps - closed, 1))
+        repeats = choice('after', self.after, ('hold', 'repeat', 'raise')) == 'repeat'
+        if since >= total: refuse('since', since, f'below {total=}')
+        if since and repeats: refuse('since', since, "0 where after='repeat', which has no end")
+        done, length = float(number('done', self.done, least=0, most=1)), max(total - since - closed, 1)
+        vars(self).update(total=total, since=since, done=done, length=length)
 
     def __call__(self, step: Any) -> Any: # `step`: steps already taken, a number, an array or a tensor
         "Progress, from 0 to 1"
         if self.after == 'repeat': step = step % self.total
-        share = (step - self.since) / self.length
-        share = min(max(share, 0.), 1.) if type(share) is float else share.clip(0, 1)
+        if self.since: step = 1.*step - self.since
+        share = step / self.length
+        if type(share) is not float: share = share.clip(0, 1)
+        elif not 0 <= share <= 1: share = min(max(share, 0.), 1.)
         return self.done + (1 - self.done)*share
 
 # %% ../nbs/clock.ipynb #position
@@ -66,6 +72,7 @@ def position(
     """
     clock, many = Clock(total, end, after), hasattr(step, 'clip')
     if not many: step = number('step', step)
-    late = step > total
-    if after == 'raise' and (late.any() if many else late): refuse('step', step, f'at most {total=}')
+    if after == 'raise':
+        late = step > total
+        if late.any() if many else late: refuse('step', step, f'at most {total=}')
     return clock(step)

@@ -71,8 +71,21 @@ def fits(old: Any, value: Any, low: float = -math.inf) -> bool:
     try: return hasattr(value, '__float__') and math.isfinite(value) and value >= low
     except Exception: return False # several numbers, a number that is too large
 
-def check_fits(field: str, groups: list[dict], value: Any, sched: Any, where: str) -> None:
-    """Refuse a value of a schedule that cannot stand in all of `groups`; `where`: at what step or progress
+def check_fits(
+    field: str, # e.g. 'lr'
+    groups: list[dict], # the param groups that the value is for
+    value: Any, # what a schedule gave
+    sched: Any, # the schedule, for the message
+    where: str, # e.g. 'step=3', for the message
+) -> None:
+    """Refuse a value of a schedule that cannot stand in all of its groups
+
+    Args:
+        field: e.g. 'lr'
+        groups: the param groups that the value is for
+        value: what a schedule gave
+        sched: the schedule, for the message
+        where: e.g. 'step=3', for the message
 
     Taught in https://cosine-lr.github.io/cosine_lr/groups.html
     """

@@ -25,7 +25,7 @@ class Plan:
     Args:
         opt: a torch optimizer, or another object with `param_groups`
         total: steps in the whole run
-        end: where the last step stands: "open" at (T-1)/T, "closed" at 1; see `Clock`
+        end: where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
         after: past the end: "hold" the end value, "repeat" from the start, or "raise"
         **scheds: a schedule or function of progress for each field, or one for each group
 
@@ -36,7 +36,7 @@ class Plan:
         self,
         opt: Any, # a torch optimizer, or another object with `param_groups`
         total: int, # steps in the whole run
-        end: str = 'open', # where the last step stands: "open" at (T-1)/T, "closed" at 1; see `Clock`
+        end: str = 'open', # where the last step stands: "open" at (T-1)/T, "closed" at 1; see `position`
         after: str = 'hold', # past the end: "hold" the end value, "repeat" from the start, or "raise"
         **scheds: Callable | list, # a schedule or function of progress for each field, or one for each group
     ):
@@ -52,6 +52,7 @@ class Plan:
         Args:
             **lines: for a field, what replaces its schedules
         """
+        if not isinstance(clock, Clock): refuse('clock', clock, 'a Clock, Clock(total) perhaps')
         self.clock, self.lines = clock, lines
         self._bind()
 
@@ -66,7 +67,7 @@ class Plan:
             pairs = paired(field, given, groups)
             self._places += [(field, getattr(f, 'formula', f), into) for f, into in pairs]
         for field, f, into in self._places: # a formula does not check `pos`: the clock does
-            for pos in _GRID: check_fits(field, into, f(pos), self.scheds[field], f'{pos=}')
+            for pos in _GRID: check_fits(field, into, f(pos), self.scheds[field], f'pos={pos}')
         for group in groups: group.update({field: own_tensors(group[field], seen) for field in self.scheds})
         self._groups, self._n = groups, len(groups)
 
@@ -85,7 +86,7 @@ class Plan:
         for field, f, into in self._places:
             value = f(pos)
             if type(value) is not float or not 0 <= value < math.inf:
-                check_fits(field, into[:1], value, self.scheds[field], f'{step=}')
+                check_fits(field, into[:1], value, self.scheds[field], f'step={step}')
             for group in into: write_field(group, field, value)
 
     def advise(self, who: str, curve: bool = True) -> None: # `who`: what was called; `curve`: see `lint_plan`

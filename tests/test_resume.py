@@ -77,7 +77,7 @@ def test_a_changed_state_is_refused(wrong, message):
 @pytest.mark.parametrize('terms, told', [({}, 'None'), (STATE['plan'] | dict(total=0), '0')], ids=str)
 def test_a_changed_horizon_is_refused(terms, told):
     refused(plan_of(100), STATE | dict(plan=terms), 'keep',
-            f'total must be a whole number from 1 to 9,007,199,254,740,992, got total={told}')
+            f'total must be a whole number, at least 1, got total={told}')
 
 
 @pytest.mark.parametrize('wrong', [None, {}, 'torch'])

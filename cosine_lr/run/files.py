@@ -61,7 +61,7 @@ def replace_file(
 
 # %% ../../nbs/run/files.ipynb #rank
 def has_ranks() -> bool:
-    """Is this process one of several that train together?
+    """Did this process join a group that trains together?
 
     Taught in https://cosine-lr.github.io/cosine_lr/run/files.html
     """

@@ -125,11 +125,11 @@ def _agree(name, theirs, ours):
         theirs, ours = theirs[:len(ours)], ours[:len(theirs)]
     return theirs == ours
 
-def _check_start(clock, step):
+def _check_start(start, after, step):
     "Refuse to go on where no steps are left, or in circles"
-    total = clock.total
+    total = whole('total', start['total'], least=1)
     if step >= total: raise ValueError(f"no steps are left at step {step} of a plan for {total=}")
-    if clock.since and clock.after == 'repeat':
+    if start['since'] and after == 'repeat':
         raise ValueError("after='repeat' has no end to resume towards: choose 'hold' or 'raise'")
 
 def resume_plan(
@@ -160,11 +160,10 @@ def resume_plan(
             f"'keep' (the state's horizon, {theirs.get('total')}), 'stretch' (what is left of the curve, "
             f"over the steps left to {total}), 'cooldown' (straight to its end), 'extend' (the plan here, as "
             f"if it had been so all along) or 'restart' (the plan here, from its beginning)")
-    start = dict(since=0, done=0.) | (POLICIES[policy](state) if differ else _keep(state))
+    start = dict(total=total, since=0, done=0.) | (POLICIES[policy](state) if differ else _keep(state))
+    _check_start(start, plan.clock.after, step if differ and policy == 'extend' else start['since'])
     cooling = start.pop('cooling', None)
-    clock = replace(plan.clock, **start)
-    _check_start(clock, step if differ and policy == 'extend' else clock.since)
-    plan.start(clock, **_lines(plan, cooling) if cooling else {})
+    plan.start(replace(plan.clock, **start), **_lines(plan, cooling) if cooling else {})
     if differ: _say_zeros(plan, step, total, policy)
     plan.warned |= policy == 'keep' # it will be late, as it was told to
     return step
