@@ -17,8 +17,8 @@ from typing import Any
 from .batch import batches_in, loaders
 from .callback import ScheduleCB
 from .check import refuse
-from .clock import Clock
 from .learner import Callback, CancelEpochException, CancelFitException, Learner
+from .plan import Plan
 from .state import State
 
 # %% ../nbs/ladder.ipynb #updates
@@ -170,8 +170,7 @@ class _Ladder(ScheduleCB):
     "Rates that rise with the batches of a `watch`, whether or not a step follows"
     advises = False # it is to reach rates that are too high
     def before_fit(self, learn):
-        super().before_fit(learn)
-        self.plan.start(Clock(self.watch.steps, self.end))
+        self.plan = Plan(learn.opt, self.watch.steps, self.end, **self.scheds)
         learn.total //= learn.n_epochs # passes end early: together they are one
 
     def before_batch(self, learn):

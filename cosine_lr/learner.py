@@ -135,6 +135,7 @@ class Learner:
         opt: new in each fit
         training: or validation?
         total: steps of the fit, or milliseconds where its budget is time
+        limit: the passes of a fit whose budget is steps or time; None for epochs
         epoch: a number from 0; None before the first
         iter: the number of the batch in its pass, from 0; None before the first
 
@@ -143,6 +144,7 @@ class Learner:
     opt: torch.optim.Optimizer # new in each fit
     training: bool # or validation?
     total: int # steps of the fit, or milliseconds where its budget is time
+    limit: Any # the passes of a fit whose budget is steps or time; None for epochs
     epoch: Any # a number from 0; None before the first
     iter: Any # the number of the batch in its pass, from 0; None before the first
     batch: Any
@@ -159,8 +161,7 @@ class Learner:
         opt_func: MakeOptimizer = torch.optim.SGD, # (parameters, lr=…) -> optimizer, called by every `fit`
     ):
         if not isinstance(model, torch.nn.Module): refuse('model', model, 'a torch.nn.Module')
-        if not callable(opt_func):
-            refuse('opt_func', opt_func, 'a class of optimizers, such as torch.optim.SGD')
+        if not callable(opt_func): refuse('opt_func', opt_func, 'a class of optimizers, e.g. torch.optim.SGD')
         self.model, self.loss_func, self.opt_func = model, loss_func, opt_func
         self.dls = None if dls is None else loaders('dls', dls) # without loaders it can still predict
         self.lr, self.cbs = None if lr is None else rate('lr', lr), listed(cbs, Callback)

@@ -88,7 +88,7 @@ def schedule(): return .1*cosine()
     (dict(dls=None), 'dls must be an object with train and valid'),
     (dict(loss_func=None), 'loss_func must be a function of .*, got loss_func=None'),
     (dict(loss_func=nn.CrossEntropyLoss), r'loss_func must be a function .*, CrossEntropyLoss\(\) perhaps'),
-    (dict(opt_func=torch.optim.SGD([torch.ones(1)])), 'opt_func must be a class of optimizers, such as'),
+    (dict(opt_func=torch.optim.SGD([torch.ones(1)])), 'opt_func must be a class of optimizers, e.g.'),
     (dict(opt_func=lambda params, lr: None), 'opt_func must be a function that returns an optimizer'),
     (dict(opt_func=lambda: 3), 'opt_func must be a function that takes lr=…'),
     (dict(opt_func=torch.optim.LBFGS), 'opt_func must be an optimizer whose step needs no closure'),

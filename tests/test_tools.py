@@ -512,6 +512,22 @@ def test_the_ground():
         'check is on the ground and may not import learner']
 
 
+def test_attributes_that_begin_as_none_are_typed():
+    code = """
+__all__ = ['Public']
+class _Half:
+    judged: int | None
+    def reset(self): self.judged, self.best = None, None
+class Public(_Half):
+    def __init__(self):
+        self.seen, self.count, self._own = None, 0, None
+        self.typed: int | None = None
+class Private:
+    def __init__(self): self.x = None
+"""
+    assert [*checks.untyped_attributes(ast.parse(code))] == [('Public.seen', 8), ('Public.best', 5)]
+
+
 def test_arrows_in_a_circle():
     found = arrows_of(('schedule', 'view.lint'), ('view.lint', 'metric'), ('metric', 'schedule'))
     circle, = checks.shape(found)

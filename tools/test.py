@@ -45,7 +45,7 @@ ARROWS = {
     'interrupt': set(),
     'memory': {'torch_inside'},
     'state': {'interrupt', 'memory', 'torch_inside'},
-    'ladder': {'batch', 'callback', 'check', 'clock', 'learner', 'state'},
+    'ladder': {'batch', 'callback', 'check', 'learner', 'plan', 'state'},
     'finder': {'check', 'groups', 'ladder', 'learner', 'rules', 'schedule'},
     'post': {'callback', 'check', 'claims', 'learner'},
     'view.plot': set(),
@@ -355,26 +355,57 @@ def cut(lines, start, end):
 # --- annotations ---
 
 def annotations(root):
-    "Public functions and methods are annotated"
+    "Public functions and methods are annotated, and attributes that begin as None"
     faults = []
     for path in modules(root):
         tree = ast.parse(path.read_text(encoding='utf-8'))
         for name, function in public_functions(tree):
             if missing := not_annotated(function): faults.append(
                 f"{path.relative_to(root)}:{function.lineno}: {name} lacks the type of {', '.join(missing)}")
+        faults += [f'{path.relative_to(root)}:{line}: {name} begins as None, and lacks a type'
+                   for name, line in untyped_attributes(tree)]
     return faults
+
+
+def public_names(tree):
+    "The names of a module's `__all__` that it makes: {name: node}."
+    lists = [node.value for node in tree.body
+             if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '__all__']
+    public = {name for each in lists if isinstance(each, ast.List) for name in ast.literal_eval(each)}
+    return {name: node for name, node in definitions(tree).items() if name in public}
+
+
+def definitions(tree):
+    return {node.name: node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
 
 
 def public_functions(tree):
     "The functions of a module's `__all__`, and the public methods of its classes, as (name, node)."
-    lists = [node.value for node in tree.body
-             if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '__all__']
-    public = {name for each in lists if isinstance(each, ast.List) for name in ast.literal_eval(each)}
-    made = {node.name: node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-    for name in [name for name in made if name in public]:
-        if isinstance(made[name], ast.FunctionDef): yield name, made[name]
-        for part in consists_of(name, made):
+    for name, node in public_names(tree).items():
+        if isinstance(node, ast.FunctionDef): yield name, node
+        for part in consists_of(name, definitions(tree)):
             yield from ((f'{name}.{method.name}', method) for method in part.body if is_public_method(method))
+
+
+def untyped_attributes(tree):
+    "Public attributes that begin as None, which is all that a type checker then knows: (name, line)."
+    declared = {getattr(node.target, 'attr', getattr(node.target, 'id', ''))
+                for node in ast.walk(tree) if isinstance(node, ast.AnnAssign)}
+    for name in public_names(tree):
+        nodes = [node for part in consists_of(name, definitions(tree)) for node in ast.walk(part)]
+        assigned = [node for node in nodes if isinstance(node, ast.Assign)]
+        for target, value in (pair for node in assigned for pair in set_by(node)):
+            if not isinstance(target, ast.Attribute) or getattr(target.value, 'id', '') != 'self': continue
+            if is_private(target.attr) or target.attr in declared: continue
+            if isinstance(value, ast.Constant) and value.value is None:
+                yield f'{name}.{target.attr}', target.lineno
+
+
+def set_by(node):
+    "What an assignment sets, and to what: `a, b = 1, None` sets two things."
+    for target in node.targets:
+        pair = isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
+        yield from zip(target.elts, node.value.elts) if pair else [(target, node.value)]
 
 
 def consists_of(name, made):

@@ -545,11 +545,19 @@ class CheckpointCB(Callback):
         accept: what else may differ: 'data', or the optimizer's 'weight_decay', …
         log: told where the fit goes on, and what is damaged, new or left out
 
+    Attributes:
+        state: what was read, until the fit goes on from there
+        score: the best value of the column in `best`, so far
+        memory: finds the state of a fit
+
     Taught in https://cosine-lr.github.io/cosine_lr/run/checkpoint.html
     """
     order = -1000 # the first to see a batch and the last to leave it
     for_real = True
     not_state = True # what it remembers itself, it writes itself
+    state: dict[str, Any] | None # what was read, until the fit goes on from there
+    score: Any # the best value of the column in `best`, so far
+    memory: Any # finds the state of a fit
     def __init__(
         self,
         folder: str | os.PathLike, # made if it is not there; one for each run

@@ -83,10 +83,14 @@ class NaNGuardCB(ScalerCB):
         limit: a loss above it is as bad as one that is not finite
         log: told what was done
 
+    Attributes:
+        good: the last state that was sound
+
     Taught in https://cosine-lr.github.io/cosine_lr/run/guards.html
     """
     for_real = True # a range test raises the rate until the loss is lost
     not_state = ('memory', 'buffers') # finds the state, and is none itself
+    good: dict[str, Any] | None # the last state that was sound
     def __init__(
         self,
         factor: float = 0.5, # what the learning rate is multiplied by, each time; 1: the batch is left out
@@ -164,6 +168,7 @@ class _ColumnCB(Callback):
     for_real = True
     column: str
     patience: int
+    judged: int | None # the epoch of the row that was judged last
     def before_fit(self, learn: Learner) -> None:
         self.metrics, self.judged, self.came, self.without = _metrics_of(self, learn), None, False, 0
 
@@ -206,8 +211,12 @@ class EarlyStopCB(_ColumnCB):
         min_delta: an improvement is more than this
         restore: put the model of the best epoch back when the fit ends, however it ends
 
+    Attributes:
+        best_epoch: None before the first row
+
     Taught in https://cosine-lr.github.io/cosine_lr/run/guards.html
     """
+    best_epoch: int | None # None before the first row
     def __init__(
         self,
         column: str = 'valid_loss', # read after each validation; one that comes without it, after each epoch
@@ -390,11 +399,15 @@ class CSVLoggerCB(Callback):
     Args:
         path: the file, made where there is none
 
+    Attributes:
+        metrics: whose table it is; None before the first fit
+
     Taught in https://cosine-lr.github.io/cosine_lr/run/guards.html
     """
     order = 10 # after the row is written
     for_real = True
     not_state = ('metrics', 'columns', 'written', 'before') # the file is what it remembers
+    metrics: MetricsCB | None # whose table it is; None before the first fit
     def __init__(self, path: str | os.PathLike): # the file, made where there is none
         if not isinstance(path, (str, os.PathLike)): refuse('path', path, 'that of a file')
         self.path, self.metrics = Path(path), None

@@ -42,11 +42,15 @@ class Passes:
 
     Attributes:
         opened: called before each pass over the loader
+        batches: of the pass over the loader that is under way
+        last_look: at the clock
 
     Taught in https://cosine-lr.github.io/cosine_lr/run/passes.html
     """
     not_state = True # a checkpoint keeps `counts`
     opened: Callable = staticmethod(lambda: None) # called before each pass over the loader
+    batches: Iterator | None # of the pass over the loader that is under way
+    last_look: float | None # at the clock
     def __init__(
         self,
         learn: Any, # a `Learner` in a fit
