@@ -21,6 +21,8 @@ class Clock:
         after: past the end: "hold" it, "repeat" from the start; "raise" holds, and `Plan` refuses
         since: the step at which progress is `done`; 0 where it repeats
         done: progress at that step
+
+    Attributes:
         length: steps from there to progress 1
 
     Taught in https://cosine-lr.github.io/cosine_lr/clock.html

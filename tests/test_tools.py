@@ -373,6 +373,19 @@ def test_parameters_of_a_base_are_explained_too():
     assert ast.get_docstring(looked) == 'A thing that was looked at\n\nArgs:\n    name: a word'
 
 
+def test_what_a_data_class_sets_itself_is_no_argument():
+    code = '''
+@dataclass
+class Box:
+    "A box"
+    side: float # in metres
+    volume: float = field(init=False) # in cubic metres
+'''
+    box, = ast.parse(load('explain').explained(code)).body
+    assert ast.get_docstring(box) == (
+        'A box\n\nArgs:\n    side: in metres\n\nAttributes:\n    volume: in cubic metres')
+
+
 def test_no_comment_on_a_public_signature_is_lost():
     explain, lost = load('explain'), []
     for path in (ROOT/'cosine_lr').rglob('*.py'):
@@ -523,7 +536,9 @@ class Public(_Half):
         self.seen, self.count, self._own = None, 0, None
         self.typed: int | None = None
 class Private:
+    seen: int | None # a class of its own
     def __init__(self): self.x = None
+def other(seen: int): best: int | None = seen
 """
     assert [*checks.untyped_attributes(ast.parse(code))] == [('Public.seen', 8), ('Public.best', 5)]
 

@@ -137,11 +137,15 @@ def arguments(function, notes):
     return told
 
 
-def fields(cls, notes):
+def fields(cls, notes, made=None): # `made`: only those that a data class sets itself, or only the others
     "{field: comment} of a class's own annotated names, of those that have one."
-    nodes = [node for node in cls.body if isinstance(node, ast.AnnAssign)]
+    nodes = [node for node in cls.body if isinstance(node, ast.AnnAssign) and made in (None, is_made(node))]
     told = {node.target.id: note_at(node, notes, cls.lineno) for node in nodes}
     return {name: note for name, note in told.items() if note}
+
+
+def is_made(node):
+    return node.value is not None and 'init=False' in ast.unparse(node.value)
 
 
 def returned(function, notes):
@@ -163,9 +167,10 @@ def sections(node, notes, kinds):
         inits = [each for cls in line for each in cls.body if getattr(each, 'name', '') == '__init__']
         if inits and (args := arguments(inits[0], notes)): yield listed('Args', args)
         records = [cls for cls in reversed(line) if is_record(cls)] if not inits else []
-        told = {name: note for cls in records for name, note in fields(cls, notes).items()}
+        told = {name: note for cls in records for name, note in fields(cls, notes, made=False).items()}
         if told: yield listed('Args', told)
-        if node not in records and (told := fields(node, notes)): yield listed('Attributes', told)
+        told = fields(node, notes, made=True if node in records else None)
+        if told: yield listed('Attributes', told)
     else:
         if args := arguments(node, notes): yield listed('Args', args)
         if result := returned(node, notes): yield f'Returns:\n    {result}'

@@ -19,7 +19,7 @@ import facade
 import reading
 import readme
 import typed
-from explain import explain
+from explain import ancestors, explain
 from tutorial import MAX_KB, PACKAGE, ROOT, load, not_ready, notebooks, run_notebooks, same_names, tool
 
 ANY = object()
@@ -389,16 +389,25 @@ def public_functions(tree):
 
 def untyped_attributes(tree):
     "Public attributes that begin as None, which is all that a type checker then knows: (name, line)."
-    declared = {getattr(node.target, 'attr', getattr(node.target, 'id', ''))
-                for node in ast.walk(tree) if isinstance(node, ast.AnnAssign)}
+    made = definitions(tree)
     for name in public_names(tree):
-        nodes = [node for part in consists_of(name, definitions(tree)) for node in ast.walk(part)]
+        if not isinstance(made[name], ast.ClassDef): continue
+        declared = {each for part in ancestors(made[name], made) for each in declared_in(part)}
+        nodes = [node for part in consists_of(name, made) for node in ast.walk(part)]
         assigned = [node for node in nodes if isinstance(node, ast.Assign)]
         for target, value in (pair for node in assigned for pair in set_by(node)):
             if not isinstance(target, ast.Attribute) or getattr(target.value, 'id', '') != 'self': continue
             if is_private(target.attr) or target.attr in declared: continue
             if isinstance(value, ast.Constant) and value.value is None:
                 yield f'{name}.{target.attr}', target.lineno
+
+
+def declared_in(cls):
+    "Attributes that a class gives a type, in its body or in a method: `x: int`, `self.x: int`."
+    for node in ast.walk(cls):
+        if not isinstance(node, ast.AnnAssign): continue
+        name = node.target.attr if isinstance(node.target, ast.Attribute) else node.target.id
+        if node in cls.body or isinstance(node.target, ast.Attribute): yield name
 
 
 def set_by(node):
